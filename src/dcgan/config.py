@@ -1,0 +1,281 @@
+"""Strict, typed parameters from params.yaml.
+
+One YAML 1.2 reader, the one DVC uses, so `2e-4` is a float and `010` is ten here, there and in `dvc params diff`.
+"""
+
+import difflib
+import math
+import reprlib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from dcgan.errors import ConfigError
+
+PARAMS_FILE = Path("params.yaml")
+MAX_BYTES = 1_000_000
+
+Rate = Annotated[float, Field(gt=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Channels = Annotated[int, Field(ge=1, le=4096)]
+Stride = Annotated[int, Field(ge=1, le=4)]
+Kernel = Annotated[int, Field(ge=1, le=11)]
+
+
+class Section(BaseModel):
+    """A part of params.yaml: no unknown key, no silent conversion, no change after reading."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Dataset(Section):
+    """What is downloaded and how it is split."""
+
+    name: Literal["fashion_mnist"]
+    source: str | None
+    image_size: int = Field(ge=8, le=1024)
+    validation_size: int = Field(ge=1, le=1_000_000)
+
+
+class Reference(Section):
+    """The frozen feature classifier's training."""
+
+    epochs: int = Field(ge=1, le=1000)
+    lr: Rate
+    batch_size: int = Field(ge=1, le=65536)
+
+
+class GeneratorParams(Section):
+    """The generator, from the latent vector to the image."""
+
+    z_dim: int = Field(ge=1, le=4096)
+    z_distribution: Literal["normal", "uniform"]
+    start: Literal["projection", "transposed_conv"]
+    start_size: int = Field(ge=1, le=64)
+    start_norm: Literal["flat", "map", "none"]
+    start_activation: bool
+    channels: list[Channels] = Field(min_length=1, max_length=12)
+    strides: list[Stride] = Field(min_length=1, max_length=12)
+    kernel: Kernel
+    padding: Literal["same", "symmetric"]
+    norm: Literal["batch", "none"]
+    norm_order: Literal["before", "after"]
+    norm_momentum: Rate
+    norm_eps: Rate
+    activation: Literal["relu", "leaky_relu", "selu"]
+    slope: Fraction
+    bias: bool
+    init: Literal["glorot", "normal"]
+
+    @model_validator(mode="after")
+    def _lengths(self) -> Self:
+        _same_length("channels", self.channels, "strides", self.strides)
+        return self
+
+    @property
+    def image_size(self) -> int:
+        """Side of the images it makes, pixels."""
+        return self.start_size * math.prod(self.strides)
+
+
+class DiscriminatorParams(Section):
+    """The discriminator, from the image to one logit."""
+
+    channels: list[Channels] = Field(min_length=1, max_length=12)
+    strides: list[Stride] = Field(min_length=1, max_length=12)
+    kernel: Kernel
+    padding: Literal["same", "symmetric"]
+    norm: Literal["batch", "none"]
+    norm_momentum: Rate
+    norm_eps: Rate
+    slope: Fraction
+    dropout: list[Fraction] = Field(min_length=1, max_length=12)
+    bias: bool
+    head: Literal["linear", "conv"]
+    spectral_norm: bool
+    init: Literal["glorot", "normal"]
+
+    @model_validator(mode="after")
+    def _lengths(self) -> Self:
+        _same_length("channels", self.channels, "strides", self.strides)
+        _same_length("channels", self.channels, "dropout", self.dropout)
+        return self
+
+
+class Training(Section):
+    """How the two networks are trained."""
+
+    update: Literal["simultaneous", "alternating", "concatenated"]
+    loss: Literal["bce", "hinge"]
+    optimizer: Literal["adam", "rmsprop"]
+    lr_discriminator: Rate | None
+    beta2: Fraction
+    eps: Rate
+    ema_decay: Fraction
+    drop_last: bool
+    precision: Literal["auto", "float32", "bfloat16"]
+    device: Literal["auto", "cpu", "cuda"]
+    deterministic: bool
+    num_samples: int = Field(ge=1, le=1024)
+    log_every: int = Field(ge=1, le=1_000_000)
+    save_every: int = Field(ge=1, le=1_000_000)
+
+
+class Evaluate(Section):
+    """How checkpoints are judged."""
+
+    num_samples: int = Field(ge=2, le=1_000_000)
+
+
+class Probe(Section):
+    """The linear L2-SVM on discriminator features."""
+
+    c: list[Annotated[float, Field(gt=0, le=1e6)]] = Field(min_length=1, max_length=32)
+    num_train: int = Field(ge=2, le=10_000_000)
+
+
+class Render(Section):
+    """The animations."""
+
+    frame_ms: int = Field(ge=20, le=10_000)
+    hold_ms: int = Field(ge=20, le=60_000)
+    walk_points: int = Field(ge=2, le=64)
+    walk_frames: int = Field(ge=1, le=120)
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    seed: int = Field(ge=0, le=2**32 - 1)
+    lr: Rate
+    beta1: Fraction
+    batch_size: int = Field(ge=1, le=65536)
+    epochs: int = Field(ge=1, le=100_000)
+    dataset: Dataset
+    reference: Reference
+    generator: GeneratorParams
+    discriminator: DiscriminatorParams
+    training: Training
+    evaluate: Evaluate
+    probe: Probe
+    render: Render
+
+    @model_validator(mode="after")
+    def _image_size(self) -> Self:
+        if self.generator.image_size != self.dataset.image_size:
+            raise _mismatch(
+                f"generator.start_size x strides gives {self.generator.image_size} x {self.generator.image_size} images:"
+                f" must be dataset.image_size = {self.dataset.image_size}"
+            )
+        return self
+
+
+def load(*names: str, path: Path = PARAMS_FILE) -> Params:
+    """Read and check the whole file; return the named keys only, so that no stage reads what it has not declared.
+
+    Raises:
+        ConfigError: the file is missing, no YAML, or a value is wrong; one line that names key, value and range.
+    """
+    params = parse(read_yaml(path), path)
+    return Params.model_construct(**{name: getattr(params, name) for name in names or Params.model_fields})
+
+
+def read_yaml(path: Path) -> Any:
+    """Parse a YAML 1.2 file of at most a megabyte.
+
+    Raises:
+        ConfigError: the file cannot be read, is too large, or is no YAML.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ConfigError(f"{path}: {path.stat().st_size} bytes: must be at most {MAX_BYTES}; is it the right file?")
+        return YAML(typ="safe").load(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}): run in the repository's folder") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: byte {error.start} is no UTF-8: save the file as UTF-8") from error
+    except (YAMLError, ValueError) as error:
+        raise ConfigError(f"{path}: is no YAML 1.2: {' '.join(str(error).split())}") from error
+
+
+def parse(values: Any, path: Path = PARAMS_FILE) -> Params:
+    """Check parsed values.
+
+    Raises:
+        ConfigError: the first wrong value, in one line.
+    """
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {_explain(error.errors()[0])}") from None
+
+
+def _explain(error: ErrorDetails) -> str:
+    """One line for one wrong value; the range comes from the models' own JSON schema, so it is written once."""
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"]).lstrip(".")
+    if error["type"] == "extra_forbidden":
+        known = list(_schema(error["loc"][:-1])["properties"])
+        close = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
+        return f"{key}: unknown key: " + (f"did you mean {close[0]}?" if close else f"must be one of {', '.join(known)}")
+    if error["type"] == "missing":
+        return f"{key}: missing: add it, {_rule(_schema(error['loc']))}"
+    if error["type"] == "mismatch":
+        return f"{key}: {error['msg']}" if key else error["msg"]
+    rule = _rule(_schema(error["loc"]), with_type=error["type"] not in _BOUND_ERRORS)
+    return f"{key or 'the file'} = {reprlib.repr(error['input'])}: must be {rule}"
+
+
+_TYPES = {
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "string": "text",
+    "array": "a list",
+    "object": "a section of keys",
+}
+_BOUNDS = {
+    "exclusiveMinimum": "> {}",
+    "minimum": "at least {}",
+    "exclusiveMaximum": "below {}",
+    "maximum": "at most {}",
+    "minItems": "of at least {} values",
+    "maxItems": "of at most {} values",
+}
+_BOUND_ERRORS = {"greater_than", "greater_than_equal", "less_than", "less_than_equal"}
+
+
+def _schema(loc: tuple[int | str, ...]) -> dict[str, Any]:
+    """The JSON schema of the value at `loc`, references followed."""
+    whole = Params.model_json_schema()
+    schema = whole
+    for part in (None, *loc):
+        if isinstance(part, int):
+            schema = schema["items"]
+        elif part is not None:
+            schema = schema["properties"][part]
+        if "$ref" in schema:
+            schema = whole["$defs"][schema["$ref"].removeprefix("#/$defs/")]
+    return schema
+
+
+def _rule(schema: dict[str, Any], *, with_type: bool = True) -> str:
+    if "anyOf" in schema:
+        return " or ".join("null" if part == {"type": "null"} else _rule(part, with_type=with_type) for part in schema["anyOf"])
+    if "enum" in schema or "const" in schema:
+        return "one of: " + ", ".join(map(str, schema.get("enum", [schema.get("const")])))
+    bounds = " and ".join(text.format(schema[name]) for name, text in _BOUNDS.items() if name in schema)
+    return f"{_TYPES[schema['type']]} {bounds}".strip() if with_type else bounds
+
+
+def _mismatch(message: str) -> PydanticCustomError:
+    # Braces in the message would be read as placeholders; ours hold numbers and key names only.
+    return PydanticCustomError("mismatch", message)  # type: ignore[arg-type]  # wants a LiteralString
+
+
+def _same_length(first: str, first_values: list[Any], second: str, second_values: list[Any]) -> None:
+    if len(first_values) != len(second_values):
+        raise _mismatch(f"{first} has {len(first_values)} values, {second} has {len(second_values)}: must have one a layer each")

@@ -1,0 +1,48 @@
+"""What can go wrong for a user, one class per exit code.
+
+Every message is one line: what, where, found, expected, what to do. `pipeline.cli` prints it and exits with `exit_code`.
+"""
+
+
+class UserError(Exception):
+    """Something the user can put right; never raised for a bug of ours."""
+
+    exit_code = 1
+
+
+class ConfigError(UserError):
+    """A bad value in params.yaml or on the command line."""
+
+    exit_code = 2
+
+
+class DataError(UserError):
+    """Data that is missing, damaged or not what it claims to be."""
+
+    exit_code = 3
+
+
+class Diverged(UserError):
+    """Training left the finite numbers, or a gate refused its result."""
+
+    exit_code = 4
+
+
+class NoCheckpoint(UserError):
+    """No usable checkpoint or export where one is needed."""
+
+    exit_code = 5
+
+
+class EnvironmentProblem(UserError):
+    """Disk, permission, network, device or a lock that somebody else holds."""
+
+    exit_code = 6
+
+
+class Stopped(UserError):
+    """A signal asked for the end; the state is saved. The exit code is 128 + the signal's number."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number

@@ -1,0 +1,169 @@
+"""Write files so that nobody ever sees half of one; read them only after their sha256 is checked."""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dcgan.errors import DataError, EnvironmentProblem
+
+if TYPE_CHECKING:
+    import torch
+
+
+def sha256(path: Path) -> str:
+    """Hex sha256 of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success flush it to disk and rename it over `path`.
+
+    When the body raises, the temporary file goes and `path` stays as it was.
+
+    Raises:
+        EnvironmentProblem: the disk is full, or the folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Ends like the real name, because Pillow and numpy choose the format by the suffix.
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".part-", suffix=f"-{path.name}")
+        os.close(handle)
+    except OSError as error:
+        raise _problem(path, error) from error
+    temporary = Path(name)
+    try:
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise _problem(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to `path` in one visible step."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 `text` to `path` in one visible step."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as strict, sorted JSON: equal values give equal bytes, NaN and inf raise ValueError."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Parse a JSON file.
+
+    Raises:
+        DataError: the file is missing or is no JSON.
+    """
+    try:
+        return json.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as JSON ({error}): run the stage that makes it") from error
+
+
+def verify(path: Path, expected: str) -> None:
+    """Compare a file with its recorded sha256.
+
+    Raises:
+        DataError: the file is missing or has other bytes.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: missing: run the stage that makes it")
+    found = sha256(path)
+    if found != expected:
+        raise _damaged(path, found, expected)
+
+
+def write_tensors(path: Path, tensors: dict[str, "torch.Tensor"], description: dict[str, Any]) -> str:
+    """Write tensors as safetensors and, last, `description` with their sha256 as JSON beside them.
+
+    The safetensors file has no metadata of its own, whose keys are written in random order: equal tensors would give unequal files.
+
+    Returns:
+        The sha256 of the safetensors file.
+    """
+    from safetensors.torch import save
+
+    content = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+    digest = hashlib.sha256(content).hexdigest()
+    write_bytes(path, content)
+    write_json(path.with_suffix(".json"), {**description, "sha256": digest})
+    return digest
+
+
+def read_tensors(path: Path) -> tuple[dict[str, "torch.Tensor"], dict[str, Any]]:
+    """Read what `write_tensors` wrote: tensors and description.
+
+    Raises:
+        DataError: a file is missing, its sha256 is not the recorded one, or a value is not finite.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    description = read_json(path.with_suffix(".json"))
+    if not isinstance(description, dict) or not isinstance(description.get("sha256"), str):
+        raise DataError(f"{path.with_suffix('.json')}: has no sha256: run the stage that makes it")
+    # One read, so that the bytes hashed are the bytes used.
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}): run the stage that makes it") from error
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != description["sha256"]:
+        raise _damaged(path, digest, description["sha256"])
+    try:
+        tensors = load(content)
+    except SafetensorError as error:
+        raise DataError(f"{path}: is no safetensors file ({error}): run the stage that makes it") from error
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise DataError(f"{path}: tensor {name} has values that are not finite: run the stage that makes it")
+    return tensors, description
+
+
+def _damaged(path: Path, found: str, expected: str) -> DataError:
+    return DataError(
+        f"{path}: sha256 is {found[:16]}, expected {expected[:16]}: the file is damaged;"
+        " delete it and its copy in .dvc/cache, then run dvc repro"
+    )
+
+
+def _problem(path: Path, error: OSError) -> EnvironmentProblem:
+    if error.errno == errno.ENOSPC:
+        free = os.statvfs(path.parent if path.parent.is_dir() else ".").f_bavail
+        return EnvironmentProblem(f"{path}: no space left on the disk ({free} blocks free): make room, then run again")
+    return EnvironmentProblem(f"{path}: cannot be written ({error.strerror or error}): check the folder and its rights")
+
+
+def _sync_folder(folder: Path) -> None:
+    # The rename itself is on disk only when the folder is.
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
