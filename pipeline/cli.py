@@ -1,11 +1,14 @@
 """Run one command: one-line errors and documented exit codes; a traceback only with --debug."""
 
+import functools
 import os
+import signal
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
+from typer.exceptions import TyperException
 
 from dcgan.errors import UserError
 
@@ -16,26 +19,53 @@ def run(*commands: Callable[..., Any], args: list[str] | None = None, prog: str 
     """Give one function the command line, or several of them as subcommands, and exit."""
     args = sys.argv[1:] if args is None else args
     debug = "--debug" in args
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=len(commands) > 1)
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     for command in commands:
-        app.command(epilog=f"--debug shows tracebacks. {EXIT_CODES}")(command)
+        app.command(epilog=f"--debug shows tracebacks. {EXIT_CODES}")(command if debug else _one_line(command))
     try:
-        app([arg for arg in args if arg != "--debug"], prog_name=prog)
-    except UserError as error:
-        if debug:
-            raise
-        fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        if debug:
-            raise
-        fail("stopped by the keyboard; run the same command again to go on", 130)
-    except BrokenPipeError:
-        # Whoever read our output is gone, and that is no error of ours; the interpreter must not complain at its end either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = app([arg for arg in args if arg != "--debug"], prog_name=prog, standalone_mode=False)
+    except TyperException as error:
+        fail(f"{error.format_message().rstrip('.')} (see --help)", error.exit_code)
+    sys.exit(code)
 
 
-def fail(message: str, exit_code: int) -> None:
+def fail(message: str, exit_code: int) -> NoReturn:
     """Print one line on stderr, control characters escaped, and exit."""
     line = "".join(char if char.isprintable() else repr(char)[1:-1] for char in message)
     print(f"error: {line}", file=sys.stderr)
     sys.exit(exit_code)
+
+
+def catch_signals() -> Callable[[], int]:
+    """Note the first SIGINT or SIGTERM instead of dying of it; the second ends the process at once.
+
+    Returns:
+        A function that gives the number of the noted signal, 0 while there is none.
+    """
+    noted: list[int] = []
+
+    def note(number: int, _frame: object) -> None:
+        noted.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    signal.signal(signal.SIGINT, note)
+    signal.signal(signal.SIGTERM, note)
+    return lambda: noted[0] if noted else 0
+
+
+def _one_line(command: Callable[..., Any]) -> Callable[..., Any]:
+    # Inside Typer, which would turn Ctrl-C and a closed pipe into exit codes of its own.
+    @functools.wraps(command)
+    def call(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except UserError as error:
+            fail(str(error), error.exit_code)
+        except KeyboardInterrupt:
+            fail("stopped by the keyboard; run the same command again to go on", 130)
+        except BrokenPipeError:
+            # Whoever read our output is gone, and that is no error of ours; the interpreter must not complain at its end either.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    return call

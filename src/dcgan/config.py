@@ -72,8 +72,18 @@ class GeneratorParams(Section):
     init: Literal["glorot", "normal"]
 
     @model_validator(mode="after")
-    def _lengths(self) -> Self:
+    def _buildable(self) -> Self:
         _same_length("channels", self.channels, "strides", self.strides)
+        for stride in self.strides:
+            # A transposed convolution must give exactly stride x its input; see models.ConvTranspose.
+            surplus = self.kernel - stride - (2 * ((self.kernel - 1) // 2) if self.padding == "symmetric" else 0)
+            if surplus < 0 if self.padding == "same" else not -stride < surplus <= 0:
+                raise _mismatch(
+                    f"kernel = {self.kernel} with a stride of {stride} and {self.padding} padding cannot give {stride} x the size:"
+                    " must be at least the stride, and odd where a symmetric layer has stride 1"
+                )
+        if self.start == "transposed_conv" and self.start_norm == "flat":
+            raise _mismatch("start_norm = 'flat': must be one of: map, none (a transposed_conv start has no flat vector)")
         return self
 
     @property
@@ -181,7 +191,7 @@ def load(*names: str, path: Path = PARAMS_FILE) -> Params:
         ConfigError: the file is missing, no YAML, or a value is wrong; one line that names key, value and range.
     """
     params = parse(read_yaml(path), path)
-    return Params.model_construct(**{name: getattr(params, name) for name in names or Params.model_fields})
+    return Params.model_construct(**{name: getattr(params, name) for name in names})
 
 
 def read_yaml(path: Path) -> Any:

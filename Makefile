@@ -1,0 +1,56 @@
+# The one vocabulary of tasks: people, hooks and CI run the same targets.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help repro ui test test-slow lint format lock bench clean
+
+help:  ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+repro: .venv/.runtime  ## Build everything: download, prepare, validate, reference, train, evaluate, probe, render
+	dvc repro
+
+ui: .venv/.runtime  ## Browse the runs in MLflow on 127.0.0.1:5000
+	python -m pipeline ui
+
+test: .venv/.dev  ## Run the test suite (under 10 minutes on two cores)
+	OMP_NUM_THREADS=1 pytest -n 2 --dist loadscope
+
+test-slow: .venv/.dev  ## Run the slow tests as well
+	OMP_NUM_THREADS=1 pytest -n 2 --dist loadscope -m "slow or not slow"
+
+lint: .venv/.dev  ## Check style, types and the locks
+	ruff check .
+	ruff format --check .
+	mypy
+
+format: .venv/.dev  ## Bring the code into style
+	ruff check --fix .
+	ruff format .
+
+lock: .venv/.dev  ## Compile both lock files from pyproject.toml
+	uv pip compile --quiet --generate-hashes --python-version 3.11 --no-header --no-emit-index-url pyproject.toml -o requirements.lock
+	uv pip compile --quiet --generate-hashes --python-version 3.11 --no-header --no-emit-index-url \
+		--constraint requirements.lock --group dev -o requirements-dev.lock
+
+bench: .venv/.dev  ## Measure speed beside what people would use instead
+	for file in bench/*.py; do python $$file; done
+
+clean:  ## Delete the virtual environment and what the checks leave
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache
+
+# The runtime lock is what the stages depend on; development tools have their own, so that a new linter retrains nothing.
+.venv/.runtime: requirements.lock
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v == (3, 11) else f"error: {sys.executable} is Python {v[0]}.{v[1]}: must be 3.11; use make PYTHON=/path/to/python3.11")'
+	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --require-hashes -r requirements.lock
+	touch $@
+
+.venv/.dev: .venv/.runtime requirements-dev.lock
+	.venv/bin/python -m pip install --quiet --require-hashes -r requirements-dev.lock
+	touch $@

@@ -1,0 +1,98 @@
+"""Show what this machine has and what is missing."""
+
+import importlib.metadata
+import os
+import platform
+import shutil
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from dcgan import tracking
+from dcgan.errors import EnvironmentProblem
+from pipeline import cli
+
+PACKAGES = ("torch", "torchvision", "mlflow", "dvc", "great-expectations", "torch-fidelity")
+NEEDED_GB = 2  # data, checkpoints, DVC's cache and the MLflow store of a few runs
+
+
+def main() -> None:
+    """Show what this machine has and what is missing: python -m pipeline doctor. Exit 6 where something is."""
+    table = Table("", "", show_header=False)
+    problems = []
+    for title, check in (
+        ("Python", platform.python_version),
+        ("packages", packages),
+        ("device", device),
+        ("git", git),
+        ("DVC", dvc),
+        ("MLflow store", store),
+        ("disk", disk),
+    ):
+        try:
+            table.add_row(title, check())
+        except EnvironmentProblem as error:
+            problems.append(str(error))
+            table.add_row(title, Text(str(error), style="red"))
+    Console().print(table)
+    if problems:
+        raise EnvironmentProblem(f"doctor: {len(problems)} of {table.row_count} checks failed: {problems[0]}")
+
+
+def packages() -> str:
+    """Versions of what the results depend on."""
+    found = []
+    for name in PACKAGES:
+        try:
+            found.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError as error:
+            raise EnvironmentProblem(f"{name} is not installed: run make install") from error
+    return "\n".join(found)
+
+
+def device() -> str:
+    """What `auto` chooses here, and the number of threads, which CPU results depend on."""
+    import torch
+
+    from dcgan import training
+
+    chosen = training.choose_device("auto", deterministic=False)
+    name = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else platform.processor() or platform.machine()
+    return f"{chosen.type} ({name}), {training.choose_precision('auto', chosen)}, {torch.get_num_threads()} threads"
+
+
+def git() -> str:
+    """The commit that a run would be tagged with."""
+    commit, dirty = tracking.git_state()
+    if commit is None:
+        raise EnvironmentProblem("no commit: DVC experiments need a git repository with one")
+    return commit[:12] + (", with changes" if dirty else "")
+
+
+def dvc() -> str:
+    """Whether DVC can work here."""
+    if not Path(".dvc").is_dir():
+        raise EnvironmentProblem(".dvc: missing: run in the repository's folder")
+    if not shutil.which("dvc"):
+        raise EnvironmentProblem("dvc is not on the path: run source .venv/bin/activate")
+    return "lock file present" if Path("dvc.lock").is_file() else "nothing made yet: dvc repro makes everything"
+
+
+def store() -> str:
+    """Where the runs go, opened for a moment."""
+    tracking.connect()
+    return tracking.redact(tracking.location())
+
+
+def disk() -> str:
+    """Space for data, checkpoints and caches."""
+    free = shutil.disk_usage(os.environ.get("DVC_ROOT", ".")).free / 1e9
+    if free < NEEDED_GB:
+        raise EnvironmentProblem(f"{free:.1f} GB free: need {NEEDED_GB} GB: make room")
+    return f"{free:.1f} GB free"
+
+
+if __name__ == "__main__":
+    cli.run(main)

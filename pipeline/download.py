@@ -1,0 +1,25 @@
+"""Download the images: verified IDX files in data/raw."""
+
+from pathlib import Path
+
+from dcgan import config
+from pipeline import cli
+
+PARAMS = ("dataset",)
+RAW = Path("data/raw")
+
+
+def main() -> None:
+    """Fetch the data set, verified, into data/raw. Example: python -m pipeline.download."""
+    dataset = config.load(*PARAMS).dataset
+
+    from dcgan import downloads
+
+    source = downloads.fetch(RAW, dataset.source)
+    print(f"download: {dataset.name} from {source}")
+    sizes = [path.stat().st_size for path in RAW.iterdir()]
+    print(f"download: {len(sizes)} files, {sum(sizes)} bytes, verified, in {RAW}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,52 @@
+"""The render stage: the training as a GIF, a walk through the latent space, and real beside generated images."""
+
+from pathlib import Path
+
+from pipeline import cli
+
+PARAMS = ("seed", "render")
+RESULTS = Path("results/render")
+SCALE = 2  # times the grid's own pixels, for the eye
+
+
+def main() -> None:
+    """Make the GIFs and the comparison: python -m pipeline.render."""
+    from dcgan import config
+
+    params = config.load(*PARAMS)
+    import torch
+
+    from dcgan import checkpoint, data, files, render, sampling, tracking
+
+    about = files.read_json(Path("results/train/run.json"))
+    generator, export = checkpoint.load_generator(Path("models/generator.safetensors"))
+    latent = {"z_dim": generator.params.z_dim, "distribution": generator.params.z_distribution, "seed": params.seed}
+
+    # The training, a frame an epoch, from the grids of the same latent vectors.
+    grids = sorted(Path("results/train/samples").glob("epoch-*.png"))
+    frames = [render.labelled(render.read(path, SCALE), f"epoch {i}") for i, path in enumerate(grids)]
+    render.gif(frames, RESULTS / "training.gif", frame_ms=params.render.frame_ms, hold_ms=params.render.hold_ms)
+
+    # A walk: 32 of them side by side, each through its own points and back.
+    points = torch.stack([
+        sampling.latents(range(params.render.walk_points), stream=f"walk {i}", **latent) for i in range(32)
+    ])  # fmt: skip
+    paths = torch.stack([render.walk(each, params.render.walk_frames, latent["distribution"]) for each in points], dim=1)
+    pictures = [data.tile(sampling.generate(generator, z), columns=8) for z in paths]
+    render.gif([render.enlarged(picture, SCALE) for picture in pictures], RESULTS / "walk.gif", frame_ms=80)
+
+    # Real beside generated, the same number of each.
+    real = data.open_split(Path("data/prepared"), "test").images[:64]
+    fake = sampling.sample(generator, 64, seed=params.seed, stream="final")
+    title = f"generated, epoch {export['epoch']}, {export['weights']} weights"
+    picture = render.beside(data.tile(real, columns=8), "real, test split", data.tile(fake, columns=8), title)
+    data.save_png(RESULTS / "real_and_generated.png", picture)
+
+    with tracking.run(about["fingerprint"], dataset=about["dataset"]) as run:
+        run.log_folder(RESULTS, "render")
+        run.log_image(RESULTS / "real_and_generated.png", "real_and_generated", export["epoch"])
+    print(f"render: {len(frames)} epochs, a walk of {len(pictures)} frames and a comparison in {RESULTS}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

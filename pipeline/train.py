@@ -1,0 +1,116 @@
+"""The train stage: a DCGAN on the train split, with exports and a grid each epoch."""
+
+import csv
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline import cli
+
+if TYPE_CHECKING:
+    from dcgan.config import Params
+
+PARAMS = ("seed", "lr", "beta1", "batch_size", "epochs", "generator", "discriminator", "training")
+PREPARED, RESULTS, CHECKPOINTS = Path("data/prepared"), Path("results/train"), Path("models/checkpoints")
+
+# The modules whose code decides the weights: a change to one of them starts a new trajectory, a change to a plot does not.
+TRAJECTORY = (
+    "checkpoint", "config", "data", "errors", "files", "idx", "losses", "models", "rng", "sampling", "training", "updates",
+)  # fmt: skip
+
+
+def main() -> None:
+    """Train the networks, or go on where a killed training stopped: python -m pipeline.train."""
+    from dcgan import config
+
+    params = config.load(*PARAMS)
+    from dcgan import checkpoint, data, files, plots, tracking, training
+    from dcgan.progress import Bar
+
+    report = files.read_json(Path("results/validate/report.json"))
+    manifest = data.read_manifest(PREPARED)
+    images = data.open_split(PREPARED, "train", verify=True).images
+    device = training.choose_device(params.training.device, params.training.deterministic)
+    precision = training.choose_precision(params.training.precision, device)
+    trajectory, about = identity(params, manifest, device.type, precision)
+    root = Path(os.environ.get("DVC_ROOT", ".")) / ".scratch"
+    scratch = checkpoint.Scratch(root / "train", trajectory)
+    bar = Bar("train", unit="images", per_step=params.batch_size)
+    stop_signal = cli.catch_signals()
+    with scratch, tracking.run(about["fingerprint"], dataset=about["dataset"], tags=about) as run, bar:
+        bar.say(f"train: {len(images)} images on {device.type} in {precision}, scratch folder {scratch.folder}")
+        run.log_params(tracking.flatten(params.model_dump()))
+        run.set_tags({"params_hash": tracking.params_hash(params.model_dump()), "validation": report["success"]})
+        run.log_file(Path("results/validate/report.json"), "validate")
+        run.log_folder(root / "data_docs" / about["data_sha256"][:16], "validate/data_docs")
+        rows: list[dict[str, float]] = []
+
+        def on_epoch(epoch: int, state: training.State) -> None:
+            training.write_epoch(epoch, state, params, scratch.folder)
+            run.log_rows(rows)
+            run.log_image(sample_grid(scratch.folder, epoch), "samples", epoch)
+            if rows:
+                last = rows[-1]
+                bar.say(f"epoch {epoch}/{params.epochs}: " + ", ".join(f"{key} {last[key]:.3g}" for key in list(last)[2:]))
+                rows.clear()
+
+        state = training.train(
+            params, images, scratch, device=device, precision=precision,
+            on_row=rows.append, on_step=bar.update, on_epoch=on_epoch, stop_signal=stop_signal,
+        )  # fmt: skip
+        # A longer training in the same scratch folder has more than these epochs.
+        history = [row for row in state.history if row["epoch"] <= params.epochs]
+        publish(scratch.folder, params.epochs, history)
+        plots.training_curves(history, RESULTS / "curves.png")
+        files.write_json(RESULTS / "run.json", about)
+        run.log_rows(history)
+        for epoch in range(params.epochs + 1):
+            run.log_image(sample_grid(RESULTS, epoch), "samples", epoch)
+        run.log_file(RESULTS / "curves.png", "train")
+        run.log_file(RESULTS / "history.csv", "train")
+        if bar.rate:
+            run.log_metrics({"images_per_second": bar.rate})
+        bar.say(f"train: {params.epochs} epochs, {bar.rate:.0f} images a second, exports in {CHECKPOINTS}")
+        scratch.prune()
+
+
+def identity(params: "Params", manifest: dict[str, Any], device: str, precision: str) -> tuple[str, dict[str, Any]]:
+    """The name of the trajectory, which more epochs extend, and what run.json says of this training."""
+    import dcgan
+    from dcgan import checkpoint, data, files
+
+    # `save_every` changes no result; device and precision count as what `auto` became.
+    chosen = params.model_dump(exclude={"epochs": True, "training": {"save_every", "device", "precision"}})
+    data_sha256 = data.data_sha256(manifest)
+    where = {"data": data_sha256, "lock": files.sha256(Path("requirements.lock")), "device": device, "precision": precision}
+    folder = Path(dcgan.__file__).parent
+    trajectory = checkpoint.fingerprint({**chosen, **where}, [folder / f"{name}.py" for name in TRAJECTORY])
+    about = {"dataset": manifest["dataset"], "data_sha256": data_sha256, "seed": params.seed, "epochs": params.epochs}
+    return trajectory, {"fingerprint": f"{trajectory}-{params.epochs}", **about, "device": device, "precision": precision}
+
+
+def sample_grid(folder: Path, epoch: int) -> Path:
+    """Where an epoch's grid lies in the scratch folder and in the results."""
+    return folder / "samples" / f"epoch-{epoch:04d}.png"
+
+
+def publish(scratch: Path, epochs: int, history: list[dict[str, float]]) -> None:
+    """Copy the first `epochs` epochs from the scratch folder to the stage's outputs, and write history.csv."""
+    from dcgan import files, updates
+
+    for folder in (CHECKPOINTS, RESULTS / "samples"):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    for epoch in range(epochs + 1):
+        shutil.copy(sample_grid(scratch, epoch), sample_grid(RESULTS, epoch))
+        if epoch:
+            shutil.copytree(scratch / "exports" / f"epoch-{epoch:04d}", CHECKPOINTS / f"epoch-{epoch:04d}")
+    with files.replacing(RESULTS / "history.csv") as temporary, open(temporary, "w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=updates.COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(history)
+
+
+if __name__ == "__main__":
+    cli.run(main)

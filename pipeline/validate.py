@@ -1,0 +1,32 @@
+"""Validate the prepared images: bad data stops here, training depends on the report."""
+
+import os
+from pathlib import Path
+
+from dcgan import config
+from pipeline import cli
+
+PARAMS = ()
+PREPARED = Path("data/prepared")
+REPORT = Path("results/validate/report.json")
+
+
+def main() -> None:
+    """Check data/prepared against all expectations; exit 3 where one fails. Example: python -m pipeline.validate."""
+    config.load(*PARAMS)
+
+    from dcgan import data, files, validation
+
+    manifest = data.read_manifest(PREPARED)
+    # Data Docs hold dates, so they are no output of the stage; they lie where the tracking store finds them by the data's hash.
+    docs = Path(os.environ.get("DVC_ROOT", ".")) / ".scratch/data_docs" / data.data_sha256(manifest)[:16]
+    report = validation.validate(validation.statistics(PREPARED, manifest), manifest, docs)
+    files.write_json(REPORT, report)
+    validation.check(report)
+    print(f"validate: {report['num_images']} images meet {len(report['expectations'])} expectations; report in {REPORT}")
+    if (docs / "index.html").is_file():
+        print(f"validate: Data Docs in {docs / 'index.html'}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

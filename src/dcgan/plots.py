@@ -1,0 +1,79 @@
+"""Plots as PNG files; the same numbers give the same bytes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dcgan import files
+
+Rows = Sequence[dict[str, float]]
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with files.replacing(path) as temporary:
+        # No software name and version in the file.
+        figure.savefig(temporary, format="png", dpi=100, metadata={"Software": None})
+
+
+def training_curves(history: Rows, path: Path) -> None:
+    """Losses, D's probabilities and gradient norms against the step."""
+    figure = Figure(figsize=(8, 9), layout="constrained")
+    axes = figure.subplots(3, 1, sharex=True)
+    steps = [row["step"] for row in history]
+    panels = [
+        ("loss", {"loss_d": "D", "loss_g": "G"}),
+        ("mean probability of being real", {"d_real": "D(x)", "d_fake_before": "D(G(z)) before", "d_fake_after": "D(G(z)) after"}),
+        ("gradient norm", {"grad_norm_d": "D", "grad_norm_g": "G"}),
+    ]
+    for axis, (title, series) in zip(axes, panels, strict=True):
+        for name, label in series.items():
+            axis.plot(steps, [row[name] for row in history], label=label, linewidth=1)
+        axis.set_ylabel(title)
+        axis.legend(loc="upper right")
+        axis.grid(alpha=0.3)
+    axes[0].axhline(0, color="0.7", linewidth=0.5)
+    axes[2].set_yscale("log")
+    axes[2].set_xlabel("step")
+    _save(figure, path)
+
+
+def by_epoch(rows: Rows, floor: float, best: int, best_weights: str, path: Path) -> None:
+    """Validation FID of every checkpoint, raw and EMA, with the floor and the chosen one (`rows[best]`)."""
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axis: Axes = figure.subplots()
+    epochs = [row["epoch"] for row in rows]
+    for weights, label in (("raw", "raw weights"), ("ema", "EMA weights")):
+        axis.plot(epochs, [row[f"fid_{weights}"] for row in rows], marker="o", label=label)
+    axis.axhline(floor, color="0.4", linestyle="--", label=f"floor, real images: {floor:.3g}")
+    fid = rows[best][f"fid_{best_weights}"]
+    axis.plot(epochs[best], fid, "k*", markersize=16, label=f"chosen: {fid:.3g}")
+    axis.set_yscale("log")
+    axis.set_xlabel("epoch")
+    axis.set_ylabel("FID against the validation images")
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.grid(alpha=0.3, which="both")
+    axis.legend()
+    _save(figure, path)
+
+
+def confusion(matrix: np.ndarray, names: Sequence[str], title: str, path: Path) -> None:
+    """A confusion matrix, num_classes x num_classes of counts; rows are the true classes, shown as shares of a row."""
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    figure = Figure(figsize=(7, 6.5), layout="constrained")
+    axis: Axes = figure.subplots()
+    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for i, row in enumerate(shares):
+        for j, share in enumerate(row):
+            if share >= 0.005:
+                axis.text(
+                    j, i, f"{100 * share:.0f}", ha="center", va="center", color="white" if share > 0.5 else "black", fontsize=8
+                )
+    axis.set_xticks(range(len(names)), names, rotation=45, ha="right")
+    axis.set_yticks(range(len(names)), names)
+    axis.set_xlabel("predicted")
+    axis.set_ylabel("true, % of a row")
+    axis.set_title(title)
+    _save(figure, path)

@@ -1,0 +1,240 @@
+"""Where the files of Fashion-MNIST, or of a data set of one's own in its format, come from.
+
+A source fills a folder with what it serves. Whether that is right is for `dcgan.downloads` to say.
+"""
+
+import contextlib
+import functools
+import ipaddress
+import os
+import queue
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urljoin, urlsplit
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
+from dcgan import files
+from dcgan.errors import ConfigError, DataError, EnvironmentProblem
+
+CHUNK = 1 << 16
+MAX_BYTES = 1 << 30  # of one served file
+CONNECT_SECONDS, READ_SECONDS = 3, 8
+ANSWER_SECONDS = 8  # until a server has said what it will send, look-up of its name and tries included
+FILE_SECONDS = 300  # for one file, however slowly it drips
+
+PACKAGE = "dataset-fashion-mnist"
+# The publisher's repository and bucket; the bucket's website, which torchvision uses, speaks http only.
+MIRRORS = (
+    "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+    "https://fashion-mnist.s3.eu-central-1.amazonaws.com/",
+)
+
+# As torchvision publishes them.
+MIRROR_DIGESTS = {
+    "train-images-idx3-ubyte": "md5:8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+    "train-labels-idx1-ubyte": "md5:25c81989df183df01b3e8a0aad5dffbe",
+    "t10k-images-idx3-ubyte": "md5:bef4ecab320f06d8554ea6380940ec79",
+    "t10k-labels-idx1-ubyte": "md5:bb300cfdad3c16e7a12a480ee83cd310",
+}
+# Debian compresses the files anew.
+DEBIAN_DIGESTS = {
+    "train-images-idx3-ubyte": "sha256:b0564c3eedabfbf835052cff8503ea422014ce006caf5b757f851416ee8300c7",
+    "train-labels-idx1-ubyte": "sha256:0ae29f65d86684f32d1b9c85147786c547b9c6aebcaf235f0400a0cce308b056",
+    "t10k-images-idx3-ubyte": "sha256:cc1d090a38ace84dfa1aa66e3ada7c336ef481a96936906477e6dd344da56eaa",
+    "t10k-labels-idx1-ubyte": "sha256:8d3605d196f4be44669e46906da9733c8131fef761fdbfec72c424d5222f1a05",
+}
+NAMES = tuple(MIRROR_DIGESTS)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A place that has the four files, as `NAME.gz` or `NAME`."""
+
+    name: str
+    get: Callable[[Path], Path]  # given an empty folder, returns the folder that now holds the files
+    digests: Mapping[str, str]  # of each `NAME.gz` as served, "algorithm:hex"; empty where nobody published any
+
+
+def fashion_mnist_sources() -> list[Source]:
+    """Where Fashion-MNIST is to be had, the nearest first."""
+    return [
+        Source(f"the installed Debian package {PACKAGE}", _installed, DEBIAN_DIGESTS),
+        *(Source(base, functools.partial(_mirror, base), MIRROR_DIGESTS) for base in MIRRORS),
+        Source(f"Debian's package {PACKAGE}, by apt-get download", _apt, DEBIAN_DIGESTS),
+    ]
+
+
+def own_source(source: str) -> Source:
+    """A folder, or an https URL (http on this machine), that holds the four files.
+
+    Raises:
+        ConfigError: the URL is neither.
+    """
+    if "://" not in source:
+        return Source(source, lambda _: Path(source).expanduser(), {})
+    try:
+        parts = urlsplit(source)
+    except ValueError as error:
+        raise ConfigError(f"params.yaml: dataset.source: is no URL ({error}): must be an https URL or a folder") from error
+    if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname))):
+        raise ConfigError(f"params.yaml: dataset.source = {_shown(source)}: must be an https URL or a folder")
+    return Source(_shown(source), functools.partial(_mirror, source), {})
+
+
+def _installed(_: Path) -> Path:
+    listed = _run(["dpkg", "-L", PACKAGE], seconds=10).splitlines()
+    for line in listed:
+        if line.endswith(f"/{NAMES[0]}.gz"):
+            return Path(line).parent
+    raise EnvironmentProblem(f"{PACKAGE} is installed without {NAMES[0]}.gz")
+
+
+def _apt(served: Path) -> Path:
+    served = served.resolve()  # one of the commands runs there
+    for folder in ("lists/partial", "cache/archives/partial"):
+        (served / folder).mkdir(parents=True)
+    (served / "status").touch()
+    settings = {
+        # Lists, cache and status of our own: no root needed, the machine's own are not touched.
+        "Dir::State": served,
+        "Dir::State::Lists": served / "lists",
+        "Dir::State::status": served / "status",
+        "Dir::Cache": served / "cache",
+        "APT::Sandbox::User": "",
+        "Acquire::Languages": "none",
+        "Acquire::Retries": 1,
+        "Acquire::http::Timeout": READ_SECONDS,
+        "APT::Update::Error-Mode": "any",  # without it, an update that reached nobody ends well
+    }
+    options = [part for key, value in settings.items() for part in ("-o", f"{key}={value}")]
+    try:
+        _run(["apt-get", "-q", *options, "update"], seconds=30)
+    except EnvironmentProblem:
+        # One repository of several that does not answer is no reason to give up.
+        if not any((served / "lists").glob("*_Packages*")):
+            raise
+    _run(["apt-get", "-q", *options, "download", PACKAGE], seconds=FILE_SECONDS, cwd=served)
+    packages = list(served.glob("*.deb"))
+    if len(packages) != 1:
+        raise EnvironmentProblem(f"apt-get download left {len(packages)} packages, expected 1")
+    _run(["dpkg-deb", "-x", str(packages[0]), str(served / "package")], seconds=60)
+    return served / "package/usr/share/datasets/fashion-mnist"
+
+
+def _run(command: list[str], *, seconds: float, cwd: Path | None = None) -> str:
+    """Standard output of a command; the first line of its complaint becomes the error."""
+    environment = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
+    try:
+        done = subprocess.run(
+            command, cwd=cwd, env=environment, timeout=seconds, capture_output=True, check=True, text=True, errors="replace"
+        )
+    except FileNotFoundError as error:
+        raise EnvironmentProblem(f"{command[0]} is not on this machine") from error
+    except subprocess.TimeoutExpired as error:
+        raise EnvironmentProblem(f"{command[0]} took more than {seconds:.0f} s") from error
+    except subprocess.CalledProcessError as error:
+        complaint = (error.stderr.strip().splitlines() or ["no reason given"])[0]
+        raise EnvironmentProblem(f"{command[0]} failed: {complaint}") from error
+    return done.stdout
+
+
+def _mirror(base: str, served: Path) -> Path:
+    """Download `NAME.gz`, or where there is none `NAME`, of all four files."""
+    with _session(base) as session:
+        for name in NAMES:
+            if not _download(session, base, f"{name}.gz", served) and not _download(session, base, name, served):
+                raise EnvironmentProblem(f"has neither {name}.gz nor {name} (404)")
+    return served
+
+
+def _session(base: str) -> requests.Session:
+    """A session that speaks https, to whomever; http to the one loopback address in `base`, and to nobody else."""
+    retries = urllib3.Retry(
+        total=2,
+        connect=0,
+        status_forcelist=(500, 502, 503, 504),
+        backoff_factor=0.3,
+        raise_on_status=False,
+        respect_retry_after_header=False,  # which may ask for hours
+    )
+    session = requests.Session()
+    session.adapters.clear()
+    session.mount("https://", HTTPAdapter(max_retries=retries))
+    parts = urlsplit(base)
+    if parts.scheme == "http" and _is_loopback(parts.hostname):
+        session.mount(f"http://{parts.netloc}/", HTTPAdapter(max_retries=retries))
+        session.trust_env = False  # a proxy would look for this address on itself
+    session.headers["Accept-Encoding"] = "identity"
+    return session
+
+
+def _download(session: requests.Session, base: str, name: str, served: Path) -> bool:
+    """Stream one file into the folder `served`; False where the server has none."""
+    url = urljoin(base if base.endswith("/") else f"{base}/", name)
+    deadline = time.monotonic() + FILE_SECONDS
+    with _answer(session, url) as response, contextlib.ExitStack() as stack:
+        if response.status_code == 404:
+            return False
+        if response.is_redirect:
+            raise EnvironmentProblem(f"{name}: redirects to {_shown(response.headers['Location'])}: refused; use that URL")
+        if response.status_code != 200:
+            raise EnvironmentProblem(f"{name}: answers {response.status_code}, expected 200: try again later")
+        file = stack.enter_context(open(stack.enter_context(files.replacing(served / name)), "wb"))
+        size = 0
+        try:
+            # read1 gives what has come, so that a server which drips cannot hold us beyond the deadline.
+            while chunk := response.raw.read1(CHUNK, decode_content=False):
+                size += len(chunk)
+                if size > MAX_BYTES:
+                    raise DataError(f"{name}: is longer than {MAX_BYTES} bytes: is it the right file?")
+                if time.monotonic() > deadline:
+                    raise EnvironmentProblem(f"{name}: took more than {FILE_SECONDS} s: try again later")
+                file.write(chunk)
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            raise EnvironmentProblem(f"{name}: broke off after {size} bytes: run again") from error
+    return True
+
+
+def _answer(session: requests.Session, url: str) -> requests.Response:
+    """The response's headers, within ANSWER_SECONDS.
+
+    In a thread, because looking up a name without a network can block for longer than any timeout that requests knows.
+    """
+    answers: queue.SimpleQueue[requests.Response | Exception] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            answers.put(session.get(url, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS), allow_redirects=False))
+        except Exception as error:
+            answers.put(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        answer = answers.get(timeout=ANSWER_SECONDS)
+    except queue.Empty:
+        raise EnvironmentProblem(f"no answer within {ANSWER_SECONDS} s: check the network") from None
+    if isinstance(answer, requests.RequestException):
+        raise EnvironmentProblem(f"no answer ({type(answer).__name__}): check the network") from answer
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def _is_loopback(host: str | None) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return False
+
+
+def _shown(url: str) -> str:
+    """The URL without what may be secret in it: user, password, query."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

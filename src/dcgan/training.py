@@ -1,0 +1,169 @@
+"""The training loop: one batch from the memory-mapped array to two updates.
+
+Nothing here knows of DVC or MLflow; whoever wants to watch passes a callback.
+"""
+
+import copy
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from dcgan import data, rng, sampling
+from dcgan.checkpoint import Scratch, export, load_optimizer, optimizer_tensors
+from dcgan.config import Params
+from dcgan.errors import DataError, EnvironmentProblem, Stopped
+from dcgan.models import Discriminator, Generator
+from dcgan.updates import COLUMNS, Row, State, train_step
+
+
+def choose_device(name: str, deterministic: bool) -> torch.device:
+    """`auto` is the first GPU if there is one; `deterministic` makes a GPU repeat itself bit for bit, as a CPU always does.
+
+    Raises:
+        EnvironmentProblem: cuda is asked for and there is none.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise EnvironmentProblem("params.yaml: training.device = 'cuda': torch finds no GPU: use auto or cpu")
+    device = torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cudnn.benchmark = not deterministic
+        if deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS needs it before its first use
+            torch.use_deterministic_algorithms(True)
+    return device
+
+
+def choose_precision(name: str, device: torch.device) -> str:
+    """`auto` is bfloat16 where the hardware computes in it, float32 elsewhere."""
+    if name != "auto":
+        return name
+    fast = (
+        torch.cuda.is_bf16_supported(including_emulation=False) if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
+    )
+    return "bfloat16" if fast else "float32"
+
+
+def build(params: Params, image_channels: int, device: torch.device) -> State:
+    """Both networks with their first weights, and their optimizers."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(rng.derive(params.seed, "init"))
+        generator = Generator(params.generator, image_channels)
+        discriminator = Discriminator(params.discriminator, image_channels, generator.image_size)
+    generator.to(device, memory_format=torch.channels_last)
+    discriminator.to(device, memory_format=torch.channels_last)
+    ema = copy.deepcopy(generator).eval().requires_grad_(False)
+    opt_g = _optimizer(generator, params, params.lr)
+    opt_d = _optimizer(discriminator, params, params.training.lr_discriminator or params.lr)
+    return State(generator, discriminator, ema, opt_g, opt_d)
+
+
+def _optimizer(network: nn.Module, params: Params, lr: float) -> torch.optim.Optimizer:
+    t = params.training
+    if t.optimizer == "adam":
+        return torch.optim.Adam(network.parameters(), lr=lr, betas=(params.beta1, t.beta2), eps=t.eps, fused=True)
+    # Keras's decay; its eps stands inside the root and torch's outside, which matters for gradients near 1e-7 only.
+    return torch.optim.RMSprop(network.parameters(), lr=lr, alpha=0.9, eps=t.eps)
+
+
+def train(
+    params: Params,
+    images: np.ndarray,  # uint8 N x C x H x W, memory-mapped
+    scratch: Scratch,
+    *,
+    device: torch.device,
+    precision: str,  # float32 or bfloat16
+    on_row: Callable[[Row], None] = lambda row: None,
+    on_step: Callable[[int, int], None] = lambda step, total: None,
+    on_epoch: Callable[[int, State], None] = lambda epoch, state: None,  # epoch 0 is the untrained state
+    stop_signal: Callable[[], int] = lambda: 0,  # the number of a signal that asks for the end
+) -> State:
+    """Train for `params.epochs`, or go on from the newest checkpoint in `scratch`.
+
+    `on_epoch` comes before that epoch's checkpoint is written, so whatever it makes exists when training goes on from there.
+
+    Raises:
+        Diverged: a loss, gradient or buffer is not finite; the last checkpoint is from before.
+        Stopped: a signal asked for the end; the checkpoint of this step is written.
+        DataError: there are fewer images than one batch holds.
+        NoCheckpoint: there are checkpoints and none is intact.
+    """
+    batch_size = params.batch_size
+    steps_per_epoch = len(images) // batch_size if params.training.drop_last else math.ceil(len(images) / batch_size)
+    if steps_per_epoch == 0:
+        raise DataError(f"train split: {len(images)} images, batch_size = {batch_size}: lower batch_size or add images")
+    total = params.epochs * steps_per_epoch
+    state = build(params, images.shape[1], device)
+    if not restore(state, scratch):
+        on_epoch(0, state)
+        save(state, scratch)
+    on_step(state.step, total)
+    order_of, order = -1, torch.empty(0)
+    while state.step < total:
+        # Take the next batch.
+        epoch, index = divmod(state.step, steps_per_epoch)
+        if epoch != order_of:
+            order_of, order = epoch, rng.epoch_order(len(images), params.seed, epoch)
+        batch = order[index * batch_size : (index + 1) * batch_size].numpy()
+        real = data.to_float(images[batch]).to(device, memory_format=torch.channels_last)
+        # Update both networks.
+        last_of_epoch = index + 1 == steps_per_epoch
+        row = train_step(state, params, real, precision, measure=last_of_epoch or (state.step + 1) % params.training.log_every == 0)
+        if row:
+            row = {"epoch": epoch + 1, "step": state.step, **row}
+            state.history.append(row)
+            on_row(row)
+        # Save and show.
+        if last_of_epoch:
+            on_epoch(epoch + 1, state)
+        signal_number = stop_signal()
+        if last_of_epoch or signal_number or state.step % params.training.save_every == 0:
+            save(state, scratch)
+        on_step(state.step, total)
+        if signal_number and state.step < total:
+            raise Stopped(f"stopped after step {state.step} of {total}; run the same command again to go on", signal_number)
+    return state
+
+
+def write_epoch(epoch: int, state: State, params: Params, folder: Path) -> None:
+    """Write an epoch's grid, from the same latent vectors each time, and exports of the networks; no exports for epoch 0."""
+    z = params.generator
+    latents = sampling.latents(
+        range(params.training.num_samples), seed=params.seed, z_dim=z.z_dim, distribution=z.z_distribution, stream="grid"
+    )
+    grid = data.tile(sampling.generate(state.ema, latents), columns=math.ceil(math.sqrt(len(latents))))
+    data.save_png(folder / "samples" / f"epoch-{epoch:04d}.png", grid)
+    if epoch:
+        exports, when = folder / "exports" / f"epoch-{epoch:04d}", {"epoch": epoch, "step": state.step}
+        export(exports / "generator.safetensors", state.generator, {**when, "weights": "raw"})
+        export(exports / "generator_ema.safetensors", state.ema, {**when, "weights": "ema"})
+        export(exports / "discriminator.safetensors", state.discriminator, when)
+
+
+def save(state: State, scratch: Scratch) -> None:
+    """Write a checkpoint of this step."""
+    networks = {"generator": state.generator, "discriminator": state.discriminator, "ema": state.ema}
+    tensors = {f"{name}.{key}": value for name, network in networks.items() for key, value in network.state_dict().items()}
+    tensors |= optimizer_tensors(state.opt_g, "opt_g") | optimizer_tensors(state.opt_d, "opt_d")
+    scratch.save(state.step, tensors, {"history": state.history})
+
+
+def restore(state: State, scratch: Scratch) -> bool:
+    """Load the newest intact checkpoint; False when there is none."""
+    found = scratch.load()
+    if found is None:
+        return False
+    tensors, about = found
+    for name, network in {"generator": state.generator, "discriminator": state.discriminator, "ema": state.ema}.items():
+        prefix = f"{name}."
+        network.load_state_dict({key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)})
+    load_optimizer(state.opt_g, "opt_g", tensors)
+    load_optimizer(state.opt_d, "opt_d", tensors)
+    state.step = about["step"]
+    state.history = [{name: row[name] for name in COLUMNS} for row in about["history"]]
+    return True

@@ -1,0 +1,12 @@
+from pathlib import Path
+
+import pytest
+from shapes import write_idx_source
+
+
+@pytest.fixture(scope="session")
+def idx_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with 200 train and 100 test images of generated shapes, as `dataset.source` takes it. Not to be changed."""
+    folder = tmp_path_factory.mktemp("source")
+    write_idx_source(folder, num_train=200, num_test=100)
+    return folder

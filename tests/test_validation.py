@@ -1,0 +1,238 @@
+import copy
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dcgan import data, downloads, idx, validation
+from dcgan.errors import DataError
+
+Splits = dict[str, tuple[np.ndarray, np.ndarray]]
+
+
+@pytest.fixture(scope="module")
+def splits(tmp_path_factory, idx_source) -> Splits:
+    raw = tmp_path_factory.mktemp("data") / "raw"
+    downloads.fetch(raw, str(idx_source))
+    images, labels = idx.read(raw / "train-images-idx3-ubyte")[:, None], idx.read(raw / "train-labels-idx1-ubyte").astype(np.int64)
+    test_images, test_labels = idx.read(raw / "t10k-images-idx3-ubyte")[:, None], idx.read(raw / "t10k-labels-idx1-ubyte")
+    return {
+        "train": (images[:150], labels[:150]),
+        "validation": (images[150:], labels[150:]),
+        "test": (test_images, test_labels.astype(np.int64)),
+    }
+
+
+def write(folder: Path, splits: Splits) -> dict[str, Any]:
+    return data.write_prepared(folder, splits, name="fashion_mnist", classes=data.CLASSES["fashion_mnist"], image_size=28)
+
+
+def judge(folder: Path, manifest: dict[str, Any], change: Callable[[pd.DataFrame], None] | None = None) -> dict[str, Any]:
+    table = validation.statistics(folder, manifest)
+    if change:
+        change(table)
+    return validation.validate(table, manifest)
+
+
+def failures(report: dict[str, Any]) -> list[str]:
+    return [key(entry) for entry in report["expectations"] if not entry["success"]]
+
+
+def key(entry: dict[str, Any]) -> str:
+    return f"{entry['expectation'].removeprefix('expect_')} {entry['column']}{entry['condition']}"
+
+
+# For each expectation, a data set that breaks it and no other: changed images and labels, a changed manifest, or a changed table.
+
+
+def _images(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Splits], None]:
+    """Change the images of every split."""
+
+    def apply(splits: Splits) -> None:
+        for split, (images, labels) in splits.items():
+            splits[split] = (change(images), labels)
+
+    return apply
+
+
+def _image(content: Callable[[np.ndarray], np.ndarray | int]) -> Callable[[Splits], None]:
+    """Change the image train/3."""
+
+    def apply(splits: Splits) -> None:
+        splits["train"][0][3] = content(splits["train"][0][3])
+
+    return apply
+
+
+def _lack(split: str) -> Callable[[Splits], None]:
+    def apply(splits: Splits) -> None:
+        labels = splits[split][1]
+        labels[labels == 9] = 8
+
+    return apply
+
+
+def _label_ten(splits: Splits) -> None:
+    splits["train"][1][3] = 10
+
+
+def _leak(splits: Splits) -> None:
+    splits["test"][0][5] = splits["train"][0][3]
+
+
+def _repeat(splits: Splits) -> None:
+    splits["train"][0][10:16] = splits["train"][0][10]
+
+
+def _faint(splits: Splits) -> None:
+    for images, _ in splits.values():
+        images[1:] = (40 + images[1:] * 0.15).astype(np.uint8)
+
+
+def _count(split: str) -> Callable[[dict[str, Any]], None]:
+    def apply(manifest: dict[str, Any]) -> None:
+        manifest["splits"][split]["count"] += 1
+
+    return apply
+
+
+def _balance(manifest: dict[str, Any]) -> None:
+    counts = manifest["splits"]["train"]["per_class"]
+    counts[0], counts[1] = counts[0] + 1, counts[1] - 1
+
+
+def _nan(table: pd.DataFrame) -> None:
+    table.loc[3, "mean"] = math.nan
+
+
+IN_IMAGES = {
+    "column_distinct_values_to_contain_set label where split is train": _lack("train"),
+    "column_distinct_values_to_contain_set label where split is validation": _lack("validation"),
+    "column_distinct_values_to_contain_set label where split is test": _lack("test"),
+    "column_values_to_be_in_set label": _label_ten,
+    "column_values_to_be_in_set num_splits": _leak,
+    "column_proportion_of_unique_values_to_be_between sha256": _repeat,
+    "column_values_to_be_between std": _image(lambda image: 128),
+    "column_values_to_be_between max": _image(lambda image: image // 12),
+    "column_max_to_be_between max": _images(lambda images: images // 2),
+    "column_min_to_be_between min": _images(lambda images: (40 + images * (215 / 255)).astype(np.uint8)),
+    "column_mean_to_be_between mean": _images(lambda images: 255 - images),
+    "column_mean_to_be_between std": _faint,
+    "column_values_to_be_in_set channels": _images(lambda images: np.repeat(images, 2, axis=1)),
+    "column_values_to_be_in_set height": _images(lambda images: images[:, :, :27]),
+    "column_values_to_be_in_set width": _images(lambda images: images[:, :, :, :27]),
+    "column_values_to_be_in_set dtype": _images(lambda images: images.astype(np.uint16)),
+}
+IN_MANIFEST = {
+    "table_row_count_to_equal the table where split is train": _count("train"),
+    "table_row_count_to_equal the table where split is validation": _count("validation"),
+    "table_row_count_to_equal the table where split is test": _count("test"),
+    "column_pair_values_to_be_equal class_count and class_expected": _balance,
+}
+IN_TABLE = {"column_values_to_not_be_null mean": _nan}
+
+
+def test_good_images_meet_every_expectation_and_each_has_a_reason_and_a_counterexample(tmp_path, splits):
+    report = judge(tmp_path, write(tmp_path, splits))
+    assert failures(report) == []
+    assert report["success"]
+    validation.check(report)
+    assert all(entry["reason"] for entry in report["expectations"])
+    assert sorted(map(key, report["expectations"])) == sorted([*IN_IMAGES, *IN_MANIFEST, *IN_TABLE])
+
+
+@pytest.mark.parametrize("broken", [*IN_IMAGES, *IN_MANIFEST, *IN_TABLE])
+def test_each_expectation_is_broken_alone_by_its_counterexample(tmp_path, splits, broken):
+    changed = copy.deepcopy(splits)
+    IN_IMAGES.get(broken, lambda _: None)(changed)
+    manifest = write(tmp_path, changed)
+    IN_MANIFEST.get(broken, lambda _: None)(manifest)
+    report = judge(tmp_path, manifest, IN_TABLE.get(broken))
+    assert failures(report) == [broken]
+    assert not report["success"]
+    with pytest.raises(DataError, match="prepared images: expect_"):
+        validation.check(report)
+
+
+@pytest.mark.parametrize(
+    ("pixel", "broken"),
+    [
+        (math.nan, "column_values_to_not_be_null mean"),
+        (math.inf, "column_max_to_be_between max"),
+        (-1.0, "column_min_to_be_between min"),
+        (256.0, "column_max_to_be_between max"),
+    ],
+)
+def test_a_single_pixel_that_is_no_byte_is_found(tmp_path, splits, pixel, broken):
+    changed = {split: (images.astype(np.float32), labels) for split, (images, labels) in splits.items()}
+    changed["validation"][0][7, 0, 14, 14] = pixel
+    report = judge(tmp_path, write(tmp_path, changed))
+    assert broken in failures(report)
+    json.dumps(report, allow_nan=False)
+
+
+def test_channels_last_is_found(tmp_path, splits):
+    changed = {split: (images.transpose(0, 2, 3, 1), labels) for split, (images, labels) in splits.items()}
+    report = judge(tmp_path, write(tmp_path, changed))
+    assert "column_values_to_be_in_set channels" in failures(report)
+
+
+def test_black_images_are_named_ten_at_most_with_split_number_and_class(tmp_path, splits):
+    changed = copy.deepcopy(splits)
+    changed["train"][0][20:40] = 0
+    report = judge(tmp_path, write(tmp_path, changed))
+    names = [f"train/{index} {data.CLASSES['fashion_mnist'][changed['train'][1][index]]}" for index in range(20, 30)]
+    entry = next(entry for entry in report["expectations"] if key(entry) == "column_values_to_be_between max")
+    assert (entry["num_unexpected"], entry["first_unexpected"]) == (20, names)
+    report["expectations"] = [entry]
+    with pytest.raises(DataError) as caught:
+        validation.check(report)
+    assert "expect_column_values_to_be_between of max: 20 unexpected images" in str(caught.value)
+    assert all(name in str(caught.value) for name in names)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_report_is_the_same_for_the_same_images(tmp_path, splits):
+    manifest = write(tmp_path, splits)
+    first, second = judge(tmp_path, manifest), judge(tmp_path, manifest)
+    assert json.dumps(first) == json.dumps(second)
+
+
+def test_a_damaged_array_never_reaches_the_table(tmp_path, splits):
+    manifest = write(tmp_path, splits)
+    path = tmp_path / "test.images.npy"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(DataError, match=r"test\.images\.npy: sha256 is"):
+        validation.statistics(tmp_path, manifest)
+
+
+def test_arrays_of_another_form_are_refused(tmp_path, splits):
+    flat = {split: (images[:, 0], labels) for split, (images, labels) in splits.items()}
+    manifest = write(tmp_path, flat)
+    with pytest.raises(DataError, match="expected N x C x H x W and N"):
+        validation.statistics(tmp_path, manifest)
+
+
+def test_data_docs_are_written_and_show_the_reasons(tmp_path, splits):
+    manifest = write(tmp_path / "prepared", splits)
+    validation.validate(validation.statistics(tmp_path / "prepared", manifest), manifest, tmp_path / "docs/new")
+    assert (tmp_path / "docs/new/index.html").is_file()
+    pages = "".join(path.read_text() for path in (tmp_path / "docs/new").rglob("*.html"))
+    assert "an image in two splits makes the test no test" in pages
+
+
+def test_data_docs_that_cannot_be_written_change_no_verdict(tmp_path, splits, caplog):
+    manifest = write(tmp_path / "prepared", splits)
+    (tmp_path / "file").write_text("not a folder")
+    (tmp_path / "closed").mkdir(mode=0o500)
+    table = validation.statistics(tmp_path / "prepared", manifest)
+    for docs in (tmp_path / "file", tmp_path / "file/below", tmp_path / "closed", Path("/proc/nowhere")):
+        assert validation.validate(table, manifest, docs)["success"]
+    manifest["splits"]["test"]["count"] += 1
+    assert not validation.validate(table, manifest, tmp_path / "file")["success"]
+    assert caplog.text.count("no Data Docs written") >= 4
