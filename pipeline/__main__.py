@@ -6,16 +6,16 @@ from collections.abc import Callable
 
 from pipeline import cli
 
-# The first line of each command's docstring, here too so that the list needs no import; a test compares them.
+# What each command's docstring begins with, here too so that the list needs no import; a test compares them.
 COMMANDS = {
-    "download": "Download the dataset and check every byte.",
-    "prepare": "Decode, resize and split the images.",
-    "validate": "Check the prepared images before anything trains on them.",
+    "download": "Fetch the data set, verified, into data/raw.",
+    "prepare": "Split, resize and store the images of data/raw in data/prepared.",
+    "validate": "Check data/prepared against all expectations; exit 3 where one fails.",
     "reference": "Train the feature extractor and measure the real images.",
-    "train": "Train the generator and the discriminator.",
-    "evaluate": "Judge every checkpoint and export the best.",
-    "probe": "Classify with the discriminator's features.",
-    "render": "Animate the training and a walk through the latent space.",
+    "train": "Train the networks, or go on where a killed training stopped.",
+    "evaluate": "Judge every checkpoint and export the best one.",
+    "probe": "Fit the L2-SVM on D's features, on an untrained D's and on raw pixels.",
+    "render": "Make the GIFs and the comparison.",
     "ui": "Browse the runs in MLflow.",
     "doctor": "Show what this machine has and what is missing.",
 }

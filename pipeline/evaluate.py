@@ -1,6 +1,5 @@
 """The evaluate stage: every checkpoint judged, the best one chosen on validation and reported on test."""
 
-import csv
 import shutil
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,8 @@ from typing import Any
 from pipeline import cli
 
 PARAMS = ("seed", "evaluate")
-REFERENCE, CHECKPOINTS, RESULTS, MODELS = Path("results/reference"), Path("models/checkpoints"), Path("results/evaluate"), Path("models")
+REFERENCE, RESULTS = Path("results/reference"), Path("results/evaluate")
+MODELS, CHECKPOINTS = Path("models"), Path("models/checkpoints")
 
 
 def main() -> None:
@@ -54,16 +54,14 @@ def main() -> None:
             },
         }  # fmt: skip
         files.write_json(RESULTS / "metrics.json", metrics)
-        with files.replacing(RESULTS / "by_epoch.csv") as temporary, open(temporary, "w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        files.write_csv(RESULTS / "by_epoch.csv", rows)
         plots.by_epoch(rows, reference["floor"]["fid"], index, weights, RESULTS / "by_epoch.png")
         run.log_metrics({key: value for key, value in tracking.flatten(metrics).items() if isinstance(value, int | float)})
         run.log_folder(RESULTS, "evaluate")
         for network in ("generator", "discriminator"):
             run.log_model(MODELS / f"{network}.safetensors")
-        bar.say(f"evaluate: epoch {metrics['epoch']}, {weights} weights, FID {metrics[name]:.2f} on test (floor {metrics['floor']})")
+        floor = reference["floor"]["fid"]
+        bar.say(f"evaluate: epoch {metrics['epoch']}, {weights} weights: FID {metrics[name]:.2f} on test, floor {floor:.3f}")
 
 
 def export_chosen(folder: Path, generator: str) -> None:

@@ -20,7 +20,6 @@ def main() -> None:
 
     about = files.read_json(Path("results/train/run.json"))
     generator, export = checkpoint.load_generator(Path("models/generator.safetensors"))
-    latent = {"z_dim": generator.params.z_dim, "distribution": generator.params.z_distribution, "seed": params.seed}
 
     # The training, a frame an epoch, from the grids of the same latent vectors.
     grids = sorted(Path("results/train/samples").glob("epoch-*.png"))
@@ -28,11 +27,14 @@ def main() -> None:
     render.gif(frames, RESULTS / "training.gif", frame_ms=params.render.frame_ms, hold_ms=params.render.hold_ms)
 
     # A walk: 32 of them side by side, each through its own points and back.
-    points = torch.stack([
-        sampling.latents(range(params.render.walk_points), stream=f"walk {i}", **latent) for i in range(32)
-    ])  # fmt: skip
-    paths = torch.stack([render.walk(each, params.render.walk_frames, latent["distribution"]) for each in points], dim=1)
-    pictures = [data.tile(sampling.generate(generator, z), columns=8) for z in paths]
+    latent, count, between = generator.params, params.render.walk_points, params.render.walk_frames
+    walks = []
+    for stream in (f"walk {i}" for i in range(32)):
+        points = sampling.latents(
+            range(count), seed=params.seed, z_dim=latent.z_dim, distribution=latent.z_distribution, stream=stream
+        )
+        walks.append(render.walk(points, between, latent.z_distribution))
+    pictures = [data.tile(sampling.generate(generator, z), columns=8) for z in torch.stack(walks, dim=1)]
     render.gif([render.enlarged(picture, SCALE) for picture in pictures], RESULTS / "walk.gif", frame_ms=80)
 
     # Real beside generated, the same number of each.

@@ -1,6 +1,5 @@
 """The train stage: a DCGAN on the train split, with exports and a grid each epoch."""
 
-import csv
 import os
 import shutil
 from pathlib import Path
@@ -16,7 +15,8 @@ PREPARED, RESULTS, CHECKPOINTS = Path("data/prepared"), Path("results/train"), P
 
 # The modules whose code decides the weights: a change to one of them starts a new trajectory, a change to a plot does not.
 TRAJECTORY = (
-    "checkpoint", "config", "data", "errors", "files", "idx", "losses", "models", "rng", "sampling", "training", "updates",
+    "checkpoint", "config", "data", "errors", "explain", "files", "idx", "losses", "models", "rng", "sampling", "training",
+    "updates",
 )  # fmt: skip
 
 
@@ -25,7 +25,7 @@ def main() -> None:
     from dcgan import config
 
     params = config.load(*PARAMS)
-    from dcgan import checkpoint, data, files, plots, tracking, training
+    from dcgan import checkpoint, data, files, plots, tracking, training, updates
     from dcgan.progress import Bar
 
     report = files.read_json(Path("results/validate/report.json"))
@@ -46,7 +46,7 @@ def main() -> None:
         run.log_folder(root / "data_docs" / about["data_sha256"][:16], "validate/data_docs")
         rows: list[dict[str, float]] = []
 
-        def on_epoch(epoch: int, state: training.State) -> None:
+        def on_epoch(epoch: int, state: updates.State) -> None:
             training.write_epoch(epoch, state, params, scratch.folder)
             run.log_rows(rows)
             run.log_image(sample_grid(scratch.folder, epoch), "samples", epoch)
@@ -97,7 +97,7 @@ def sample_grid(folder: Path, epoch: int) -> Path:
 
 def publish(scratch: Path, epochs: int, history: list[dict[str, float]]) -> None:
     """Copy the first `epochs` epochs from the scratch folder to the stage's outputs, and write history.csv."""
-    from dcgan import files, updates
+    from dcgan import files
 
     for folder in (CHECKPOINTS, RESULTS / "samples"):
         shutil.rmtree(folder, ignore_errors=True)
@@ -106,10 +106,7 @@ def publish(scratch: Path, epochs: int, history: list[dict[str, float]]) -> None
         shutil.copy(sample_grid(scratch, epoch), sample_grid(RESULTS, epoch))
         if epoch:
             shutil.copytree(scratch / "exports" / f"epoch-{epoch:04d}", CHECKPOINTS / f"epoch-{epoch:04d}")
-    with files.replacing(RESULTS / "history.csv") as temporary, open(temporary, "w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=updates.COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(history)
+    files.write_csv(RESULTS / "history.csv", history)
 
 
 if __name__ == "__main__":

@@ -36,8 +36,9 @@ def main(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     process = start_server(uri, host, port)
     try:
-        wait_until_it_answers(process, f"http://{_in_url(host)}:{port}")
-        print(f"MLflow runs at http://{_in_url(host)}:{port} (the runs are under Model training, top left; Ctrl-C ends it)", flush=True)
+        address = f"http://{_in_url(host)}:{port}"
+        wait_until_it_answers(process, address)
+        print(f"MLflow runs at {address} (the runs are under Model training, top left; Ctrl-C ends it)", flush=True)
         process.wait()
         raise EnvironmentProblem(f"ui: the MLflow server ended by itself with exit code {process.returncode}: see its lines above")
     except KeyboardInterrupt:

@@ -18,7 +18,9 @@ SMALL = {
     "batch_size": 8,
     "epochs": 2,
     "generator.start_size": 4, "generator.channels": [8, 8], "generator.strides": [2, 2], "generator.z_dim": 4,
-    "discriminator.channels": [8, 8],
+    "discriminator.channels": [8, 8], "discriminator.dropout": [0.3, 0.3], "discriminator.spectral_norm": False,
+    "training.update": "simultaneous", "training.loss": "bce", "training.lr_discriminator": None,
+    "beta1": 0.5, "training.beta2": 0.999,
     "training.num_samples": 4, "training.log_every": 1, "training.save_every": 3,
     "dataset.image_size": 16,
 }  # fmt: skip

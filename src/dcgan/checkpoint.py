@@ -116,7 +116,7 @@ class Scratch:
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:
     """The optimizer's moments and step counts, named `prefix.<index of the parameter>.<name>`."""
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for i, parameter in enumerate(_parameters(optimizer)):
         tensors |= {f"{prefix}.{i}.{name}": value for name, value in optimizer.state[parameter].items()}
     return tensors

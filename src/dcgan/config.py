@@ -3,18 +3,17 @@
 One YAML 1.2 reader, the one DVC uses, so `2e-4` is a float and `010` is ten here, there and in `dvc params diff`.
 """
 
-import difflib
 import math
-import reprlib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from dcgan.errors import ConfigError
+from dcgan.explain import explain
 
 PARAMS_FILE = Path("params.yaml")
 MAX_BYTES = 1_000_000
@@ -221,64 +220,7 @@ def parse(values: Any, path: Path = PARAMS_FILE) -> Params:
     try:
         return Params.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(f"{path}: {_explain(error.errors()[0])}") from None
-
-
-def _explain(error: ErrorDetails) -> str:
-    """One line for one wrong value; the range comes from the models' own JSON schema, so it is written once."""
-    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"]).lstrip(".")
-    if error["type"] == "extra_forbidden":
-        known = list(_schema(error["loc"][:-1])["properties"])
-        close = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
-        return f"{key}: unknown key: " + (f"did you mean {close[0]}?" if close else f"must be one of {', '.join(known)}")
-    if error["type"] == "missing":
-        return f"{key}: missing: add it, {_rule(_schema(error['loc']))}"
-    if error["type"] == "mismatch":
-        return f"{key}: {error['msg']}" if key else error["msg"]
-    rule = _rule(_schema(error["loc"]), with_type=error["type"] not in _BOUND_ERRORS)
-    return f"{key or 'the file'} = {reprlib.repr(error['input'])}: must be {rule}"
-
-
-_TYPES = {
-    "integer": "a whole number",
-    "number": "a number",
-    "boolean": "true or false",
-    "string": "text",
-    "array": "a list",
-    "object": "a section of keys",
-}
-_BOUNDS = {
-    "exclusiveMinimum": "> {}",
-    "minimum": "at least {}",
-    "exclusiveMaximum": "below {}",
-    "maximum": "at most {}",
-    "minItems": "of at least {} values",
-    "maxItems": "of at most {} values",
-}
-_BOUND_ERRORS = {"greater_than", "greater_than_equal", "less_than", "less_than_equal"}
-
-
-def _schema(loc: tuple[int | str, ...]) -> dict[str, Any]:
-    """The JSON schema of the value at `loc`, references followed."""
-    whole = Params.model_json_schema()
-    schema = whole
-    for part in (None, *loc):
-        if isinstance(part, int):
-            schema = schema["items"]
-        elif part is not None:
-            schema = schema["properties"][part]
-        if "$ref" in schema:
-            schema = whole["$defs"][schema["$ref"].removeprefix("#/$defs/")]
-    return schema
-
-
-def _rule(schema: dict[str, Any], *, with_type: bool = True) -> str:
-    if "anyOf" in schema:
-        return " or ".join("null" if part == {"type": "null"} else _rule(part, with_type=with_type) for part in schema["anyOf"])
-    if "enum" in schema or "const" in schema:
-        return "one of: " + ", ".join(map(str, schema.get("enum", [schema.get("const")])))
-    bounds = " and ".join(text.format(schema[name]) for name, text in _BOUNDS.items() if name in schema)
-    return f"{_TYPES[schema['type']]} {bounds}".strip() if with_type else bounds
+        raise ConfigError(f"{path}: {explain(error.errors()[0], Params.model_json_schema())}") from None
 
 
 def _mismatch(message: str) -> PydanticCustomError:

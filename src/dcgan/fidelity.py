@@ -178,7 +178,9 @@ def _check_pair(name: str, a: Features, b: Features, at_least: int) -> None:
     _check(name, a, at_least)
     _check(name, b, at_least)
     if a.shape[1] != b.shape[1]:
-        raise DataError(f"{name}: {a.shape[1]} features against {b.shape[1]}: must be the same extractor; run reference, then evaluate")
+        raise DataError(
+            f"{name}: {a.shape[1]} features against {b.shape[1]}: must be the same extractor; run reference, then evaluate"
+        )
 
 
 def _finite(name: str, value: float) -> float:

@@ -4,6 +4,8 @@ Images are float32 N x C x H x W in [-1, 1]; latent vectors are N x z_dim; what 
 """
 
 import math
+from collections.abc import Iterable
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -167,7 +169,7 @@ class Discriminator(nn.Module):
     def forward(self, images: Tensor, dropout: torch.Generator | None = None) -> Tensor:
         """N x C x H x W in [-1, 1] to N logits. `dropout` gives the masks; needed in training mode where there is dropout."""
         maps = images.contiguous(memory_format=torch.channels_last)
-        for block in self.blocks:
+        for block in cast(Iterable[Block], self.blocks):
             maps = block.dropout(block(maps), dropout)
         return self.head(maps).squeeze(1).float()
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from dcgan import files
 
@@ -53,7 +54,7 @@ def by_epoch(rows: Rows, floor: float, best: int, best_weights: str, path: Path)
     axis.set_yscale("log")
     axis.set_xlabel("epoch")
     axis.set_ylabel("FID against the validation images")
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.grid(alpha=0.3, which="both")
     axis.legend()
     _save(figure, path)

@@ -92,3 +92,78 @@ def confusion(svm: Svm, features: Features, labels: Labels, num_classes: int) ->
     """Counts num_classes x num_classes: row the true class, column the predicted one."""
     pairs = np.asarray(labels, np.int64) * num_classes + predict(svm, features)
     return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+class _Problem:
+    """The images of one fit; X'X is computed once for all C."""
+
+    def __init__(self, features: Features, labels: Labels, num_classes: int) -> None:
+        self.features = torch.from_numpy(np.ascontiguousarray(features, np.float32))
+        classes = torch.arange(num_classes)
+        self.signs = (torch.from_numpy(np.asarray(labels, np.int64))[:, None] == classes).float().mul_(2).sub_(1)  # N x K
+        self.gram = self._back(torch.cat([self.features, torch.ones(len(features), 1)], dim=1)) if False else _gram(self.features)
+
+    def solve(self, c: float, start: torch.Tensor) -> tuple[torch.Tensor, float]:
+        factor = _factor(self.gram, c)
+        w, scores = start.clone(), self._scores(start)
+        direction, gradient, steepest = torch.zeros_like(w), torch.zeros_like(w), torch.zeros_like(w)
+        for iteration in range(MAX_ITERATIONS):
+            slack = (1 - self.signs * scores).clamp_(min=0)
+            before, gradient = gradient, w - 2 * c * self._back(self.signs * slack)
+            objective = (w.square().sum() / 2 + c * slack.square().sum(dtype=torch.float64)).item()
+            gap = gradient.square().sum().item() / 2
+            if TRACE:
+                print(iteration, objective, gap / objective)
+            if gap <= GAP * objective:
+                break
+            old, steepest = (before * steepest).sum(0), torch.cholesky_solve(gradient, factor)
+            beta = ((gradient - before) * steepest).sum(0) / old
+            beta = torch.where(old > 0, beta.clamp(min=0), 0.0)
+            direction = beta * direction - steepest
+            moved = self._scores(direction)
+            t = self._line_search(c, w, scores, direction, moved)
+            w += t * direction
+            scores += t.float() * moved
+        return w, objective
+
+    def _line_search(self, c, w, scores, direction, moved):
+        slack, moved = 1 - self.signs * scores, self.signs * moved
+        square, slope = direction.square().sum(0), (w * direction).sum(0)
+        t = torch.zeros_like(slope)
+        for _ in range(LS):
+            left = (slack - t.float() * moved).clamp_(min=0)
+            first = slope + t * square - 2 * c * (left * moved).sum(0, dtype=torch.float64)
+            second = square + 2 * c * (moved.square() * (left > 0)).sum(0, dtype=torch.float64)
+            t = t - first / second
+        return t
+
+    def _scores(self, w: torch.Tensor) -> torch.Tensor:
+        w = w.float()
+        return torch.addmm(w[-1], self.features, w[:-1])
+
+    def _back(self, r: torch.Tensor) -> torch.Tensor:
+        return torch.cat([self.features.T @ r, r.sum(0, keepdim=True)]).double()
+
+
+def _gram(x):
+    n, d = x.shape
+    g = torch.empty(d + 1, d + 1)
+    torch.mm(x.T, x, out=g[:d, :d]) if False else g[:d, :d].copy_(x.T @ x)
+    g[d, :d] = g[:d, d] = x.sum(0)
+    g[d, d] = n
+    return g
+
+
+def _factor(gram, c):
+    m = gram.double() * (0.4 * c)
+    m.diagonal().add_(1 + 1e-5 * m.diagonal().max())
+    return torch.linalg.cholesky(m)
+
+
+def _check(*a):
+    pass
+
+
+MAX_ITERATIONS = 300
+TRACE = False
+LS = 5

@@ -53,12 +53,19 @@ def gif(frames: Sequence[Image.Image], path: Path, *, frame_ms: int, hold_ms: in
     sizes = {frame.size for frame in frames}
     if len(sizes) != 1:
         raise DataError(f"{path}: {len(frames)} frames of {len(sizes)} sizes, expected at least one frame and one size: run train")
-    # One palette for all, from the last frame: a palette a frame would flicker. Grey pictures keep every shade.
-    palette = frames[-1].quantize(256, dither=Image.Dither.NONE)
-    indexed = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    indexed = _one_palette([np.asarray(frame.convert("RGB")) for frame in frames])
     durations = [frame_ms] * (len(frames) - 1) + [hold_ms or frame_ms]
     with files.replacing(path) as temporary:
         indexed[0].save(temporary, "GIF", save_all=True, append_images=indexed[1:], duration=durations, loop=0, optimize=False)
+
+
+def _one_palette(frames: list[Picture]) -> list[Image.Image]:
+    """The frames in at most 256 colours, the same for all: a palette a frame would flicker. Grey keeps every shade."""
+    if all((frame[..., :1] == frame).all() for frame in frames):
+        return [Image.fromarray(np.ascontiguousarray(frame[..., 0])) for frame in frames]
+    some = frames[:: max(len(frames) // 16, 1)]
+    palette = Image.fromarray(np.concatenate(some)).quantize(256, dither=Image.Dither.NONE)
+    return [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
 
 
 def walk(points: Tensor, frames_between: int, distribution: str) -> Tensor:

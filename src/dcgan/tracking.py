@@ -43,6 +43,8 @@ ENVIRONMENT = {
     "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
     # Our one warning says what MLflow, SQLAlchemy and alembic would say in fifty lines.
     "MLFLOW_LOGGING_LEVEL": "CRITICAL",
+    # It prints the store's address with the password in it.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 PACKAGES = ("torch", "torchvision", "numpy", "mlflow", "dvc")
 SQLITE_TIMEOUT = 5  # seconds that another writer may hold the store

@@ -55,8 +55,8 @@ def build(params: Params, image_channels: int, device: torch.device) -> State:
         torch.manual_seed(rng.derive(params.seed, "init"))
         generator = Generator(params.generator, image_channels)
         discriminator = Discriminator(params.discriminator, image_channels, generator.image_size)
-    generator.to(device, memory_format=torch.channels_last)
-    discriminator.to(device, memory_format=torch.channels_last)
+    generator.to(device).to(memory_format=torch.channels_last)
+    discriminator.to(device).to(memory_format=torch.channels_last)
     ema = copy.deepcopy(generator).eval().requires_grad_(False)
     opt_g = _optimizer(generator, params, params.lr)
     opt_d = _optimizer(discriminator, params, params.training.lr_discriminator or params.lr)
@@ -110,7 +110,7 @@ def train(
         if epoch != order_of:
             order_of, order = epoch, rng.epoch_order(len(images), params.seed, epoch)
         batch = order[index * batch_size : (index + 1) * batch_size].numpy()
-        real = data.to_float(images[batch]).to(device, memory_format=torch.channels_last)
+        real = data.to_float(images[batch]).to(device)
         # Update both networks.
         last_of_epoch = index + 1 == steps_per_epoch
         row = train_step(state, params, real, precision, measure=last_of_epoch or (state.step + 1) % params.training.log_every == 0)

@@ -1,0 +1,272 @@
+"""The whole graph through DVC, on a few hundred generated images in Fashion-MNIST's own format, in a temporary repository."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from imports import ROOT
+from PIL import Image
+from ruamel.yaml import YAML
+from shapes import write_idx_source
+
+STAGES = ["download", "prepare", "validate", "reference", "train", "evaluate", "probe", "render"]
+SMALL = {
+    "batch_size": 32, "epochs": 2,
+    "dataset.validation_size": 100,
+    "reference.epochs": 1, "reference.batch_size": 50,
+    "generator.z_dim": 8, "generator.channels": [16, 8], "generator.strides": [2, 2],
+    "discriminator.channels": [8, 16],
+    "training.num_samples": 16, "training.log_every": 4, "training.save_every": 5,
+    "evaluate.num_samples": 100,
+    "probe.num_train": 400,
+    "render.walk_points": 2, "render.walk_frames": 3,
+}  # fmt: skip
+
+
+class Repository:
+    """A copy of the project with small parameters, and commands in it."""
+
+    def __init__(self, folder: Path, source: Path) -> None:
+        self.folder = folder
+        for name in ("src", "pipeline"):
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("dvc.yaml", "params.yaml", "requirements.lock", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore"):
+            (folder / name).parent.mkdir(exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+        self.env = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW", "DVC", "GIT"))}
+        self.env |= {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1",
+            "DVC_SITE_CACHE_DIR": str(folder / ".dvc/site"), "GIT_CONFIG_GLOBAL": os.devnull,
+            "GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@t", "GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@t",
+        }  # fmt: skip
+        self.set(**{"dataset.source": str(source), **SMALL})
+        self.run("git", "init", "--quiet", ".")
+        self.run("git", "add", "--all")
+        self.run("git", "commit", "--quiet", "--message", "small")
+
+    def set(self, **values: object) -> None:
+        """Edit params.yaml by hand, as a person would."""
+        yaml = YAML()
+        params = yaml.load(self.folder / "params.yaml")
+        for key, value in values.items():
+            *sections, name = key.split(".")
+            section = params
+            for part in sections:
+                section = section[part]
+            section[name] = value
+        params["discriminator"]["dropout"] = [0.3] * len(params["discriminator"]["channels"])
+        params["discriminator"]["strides"] = [2] * len(params["discriminator"]["channels"])
+        yaml.dump(params, self.folder / "params.yaml")
+
+    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess:
+        done = subprocess.run(command, cwd=self.folder, env=self.env, capture_output=True, text=True, check=False)
+        assert not check or done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    def read(self, path: str) -> bytes:
+        return (self.folder / path).read_bytes()
+
+    def json(self, path: str) -> dict:
+        return json.loads(self.read(path))
+
+
+def ran(output: str) -> list[str]:
+    """The stages that DVC says it runs."""
+    return [stage for stage in STAGES if f"Running stage '{stage}'" in output]
+
+
+@pytest.fixture(scope="module")
+def repo(tmp_path_factory) -> Repository:
+    source = tmp_path_factory.mktemp("source")
+    write_idx_source(source, num_train=700, num_test=200)
+    repo = Repository(tmp_path_factory.mktemp("repo"), source)
+    assert ran(repo.run("dvc", "repro").stdout) == STAGES
+    return repo
+
+
+@pytest.fixture
+def undo(repo):
+    """Put edited files back."""
+    before = {path: path.read_bytes() for path in repo.folder.rglob("*") if path.suffix in (".py", ".yaml") and path.is_file()}
+    yield
+    for path, content in before.items():
+        if path.read_bytes() != content:
+            path.write_bytes(content)
+
+
+def would_run(repo) -> list[str]:
+    return ran(repo.run("dvc", "repro", "--dry").stdout)
+
+
+def test_a_second_repro_does_nothing(repo):
+    assert "Data and pipelines are up to date." in repo.run("dvc", "repro").stdout
+
+
+def test_git_sees_only_the_lock_and_the_small_committed_files(repo):
+    lines = repo.run("git", "status", "--porcelain", "--untracked-files=all").stdout.splitlines()
+    assert sorted(line[3:] for line in lines) == [
+        "dvc.lock",
+        "results/evaluate/by_epoch.csv",
+        "results/evaluate/metrics.json",
+        "results/probe/metrics.json",
+        "results/reference/metrics.json",
+        "results/train/history.csv",
+        "results/validate/report.json",
+    ]
+
+
+def test_metrics_name_their_protocol_and_stand_between_floor_and_ceiling(repo):
+    metrics = repo.json("results/evaluate/metrics.json")
+    assert metrics["protocol"]["extractor_sha256"] == repo.json("results/reference/classifier.json")["sha256"]
+    assert (metrics["protocol"]["chosen_on"], metrics["protocol"]["reported_on"]) == ("validation", "test")
+    assert metrics["protocol"]["generated_images"] == 100
+    assert 0 <= metrics["floor"]["fid"] < metrics["fid_100"]
+    assert 0 <= metrics["precision"] <= 1
+    assert sum(metrics["class_shares"]) == pytest.approx(1)
+    rows = list(csv.DictReader(repo.read("results/evaluate/by_epoch.csv").decode().splitlines()))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert metrics["validation"]["fid_100"] == min(float(row[f"fid_{weights}"]) for row in rows for weights in ("raw", "ema"))
+
+
+def test_the_history_has_every_column_and_no_step_twice(repo):
+    rows = list(csv.DictReader(repo.read("results/train/history.csv").decode().splitlines()))
+    steps = [int(row["step"]) for row in rows]
+    assert steps == sorted(set(steps))
+    assert steps[-1] == 2 * (600 // 32)
+    assert {"epoch", "step", "loss_d", "loss_g", "d_real", "d_fake_before", "d_fake_after", "grad_norm_d", "grad_norm_g"} == set(
+        rows[0]
+    )
+
+
+def test_pictures_and_exports_are_there(repo):
+    names = [f"results/train/samples/epoch-000{i}.png" for i in range(3)]
+    names += [
+        "results/prepare/real.png",
+        "results/train/curves.png",
+        "results/evaluate/by_epoch.png",
+        "results/probe/confusion.png",
+    ]
+    names += ["results/render/training.gif", "results/render/walk.gif", "results/render/real_and_generated.png"]
+    for name in names:
+        with Image.open(repo.folder / name) as image:
+            image.load()
+            assert min(image.size) > 100
+    with Image.open(repo.folder / "results/render/training.gif") as image:
+        assert image.n_frames == 3
+    for network in ("generator", "discriminator"):
+        assert repo.json(f"models/{network}.json")["network"] == network
+
+
+def test_mlflow_has_one_finished_run_with_all_of_it(repo):
+    script = """
+import json, sys
+from mlflow import MlflowClient
+client = MlflowClient("sqlite:///" + sys.argv[1])
+runs = [run for exp in client.search_experiments() for run in client.search_runs([exp.experiment_id])]
+run = runs[0]
+def walk(path=None):
+    for item in client.list_artifacts(run.info.run_id, path):
+        yield from walk(item.path) if item.is_dir else [item.path]
+print(json.dumps({"count": len(runs), "status": run.info.status, "metrics": run.data.metrics, "params": run.data.params,
+  "tags": run.data.tags, "files": list(walk()), "losses": [m.step for m in client.get_metric_history(run.info.run_id, "loss_d")]}))
+"""
+    found = json.loads(repo.run("python", "-c", script, str(repo.folder / ".mlflow/mlflow.db")).stdout.splitlines()[-1])
+    assert (found["count"], found["status"]) == (1, "FINISHED")
+    assert found["params"]["batch_size"] == "32"
+    assert found["metrics"]["fid_100"] == pytest.approx(repo.json("results/evaluate/metrics.json")["fid_100"])
+    assert found["losses"] == sorted(set(found["losses"]))
+    for tag in ("fingerprint", "data_sha256", "params_hash", "extractor_sha256", "seed", "device"):
+        assert found["tags"][tag], tag
+    for file in ("model/generator.safetensors", "validate/report.json", "render/training.gif", "train/curves.png"):
+        assert file in found["files"], found["files"]
+    assert sum(file.startswith("images/samples") and file.endswith(".png") for file in found["files"]) == 3
+
+
+@pytest.mark.usefixtures("undo")
+def test_an_edit_of_the_renderer_reruns_only_render(repo):
+    with open(repo.folder / "src/dcgan/render.py", "a") as file:
+        file.write("# edited\n")
+    assert would_run(repo) == ["render"]
+
+
+@pytest.mark.usefixtures("undo")
+def test_a_hand_written_learning_rate_reruns_train_and_what_follows(repo):
+    path = repo.folder / "params.yaml"
+    path.write_text(path.read_text().replace("lr: 0.0002", "lr: 3e-4", 1))
+    assert would_run(repo) == ["train", "evaluate", "probe", "render"]
+    # The same number, written otherwise, is no change.
+    path.write_text(path.read_text().replace("lr: 3e-4", "lr: 2e-4", 1))
+    assert would_run(repo) == []
+
+
+@pytest.mark.usefixtures("undo")
+def test_fewer_epochs_come_from_the_scratch_folder_and_back_from_the_cache(repo):
+    weights, history = repo.read("models/generator.safetensors"), repo.read("results/train/history.csv")
+    repo.set(epochs=1)
+    assert ran(repo.run("dvc", "repro").stdout) == ["train", "evaluate", "probe", "render"]
+    assert repo.read("results/train/history.csv") != history
+    assert history.startswith(repo.read("results/train/history.csv"))
+    repo.set(epochs=2)
+    output = repo.run("dvc", "repro").stdout
+    assert ran(output) == []
+    assert "is cached" in output
+    assert repo.read("models/generator.safetensors") == weights
+
+
+@pytest.mark.usefixtures("undo")
+def test_an_experiment_with_a_changed_learning_rate_works_and_keeps_its_run(repo):
+    repo.run("git", "add", "--all")
+    repo.run("git", "commit", "--quiet", "--message", "first")
+    output = repo.run("dvc", "exp", "run", "--name", "faster", "--set-param", "lr=3e-4").stdout
+    assert ran(output) == ["train", "evaluate", "probe", "render"]
+    assert "faster" in repo.run("dvc", "exp", "show", "--no-pager", "--only-changed").stdout
+    assert "fid_100" in repo.run("dvc", "metrics", "show").stdout
+    # By hand and by -S are the same experiment.
+    path = repo.folder / "params.yaml"
+    path.write_text(path.read_text().replace("lr: 0.0003", "lr: 3e-4", 1))
+    assert would_run(repo) == []
+    repo.run("git", "checkout", "--", ".")
+    repo.run("dvc", "checkout", "--quiet")
+
+
+def test_a_wrong_byte_in_the_raw_data_is_refused_in_one_line(repo):
+    path = repo.folder / "data/raw/train-images-idx3-ubyte"
+    content = path.read_bytes()
+    path.chmod(0o644)
+    path.write_bytes(content[:1000] + bytes([content[1000] ^ 1]) + content[1001:])
+    done = repo.run("python", "-m", "pipeline.prepare", check=False)
+    path.write_bytes(content)
+    assert done.returncode == 3
+    assert done.stderr.count("\n") == 1
+    assert "train-images-idx3-ubyte" in done.stderr
+
+
+def test_bad_data_never_trains(repo):
+    report = repo.folder / "results/validate/report.json"
+    prepared = repo.folder / "data/prepared"
+    kept = report.read_bytes()
+    shutil.copytree(prepared, repo.folder / "kept")
+    # Half of the train images become copies of the first one; the manifest agrees with the files.
+    script = """
+from pathlib import Path
+from dcgan import data
+folder = Path("data/prepared")
+old = data.read_manifest(folder)
+splits = {name: (s.images.copy(), s.labels.copy()) for name in data.SPLITS for s in [data.open_split(folder, name)]}
+splits["train"][0][:300] = splits["train"][0][0]
+data.write_prepared(folder, splits, name=old["dataset"], classes=old["classes"], image_size=old["image_size"])
+"""
+    shutil.rmtree(prepared)
+    shutil.copytree(repo.folder / "kept", prepared)
+    repo.run("python", "-c", "import pipeline\n" + script)
+    done = repo.run("python", "-m", "pipeline.validate", check=False)
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert done.stderr.count("\n") == 1
+    report.write_bytes(kept)
+    shutil.rmtree(prepared)
+    shutil.move(repo.folder / "kept", prepared)
