@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dcgan import tracking
+from dcgan import provenance, tracking
 from dcgan.errors import EnvironmentProblem
 from pipeline import cli
 
@@ -65,7 +65,7 @@ def device() -> str:
 
 def git() -> str:
     """The commit that a run would be tagged with."""
-    commit, dirty = tracking.git_state()
+    commit, dirty = provenance.git_state()
     if commit is None:
         raise EnvironmentProblem("no commit: DVC experiments need a git repository with one")
     return commit[:12] + (", with changes" if dirty else "")
@@ -83,7 +83,7 @@ def dvc() -> str:
 def store() -> str:
     """Where the runs go, opened for a moment."""
     tracking.connect()
-    return tracking.redact(tracking.location())
+    return provenance.redact(tracking.location())
 
 
 def disk() -> str:

@@ -16,7 +16,7 @@ def main() -> None:
     from dcgan import config
 
     params = config.load(*PARAMS)
-    from dcgan import data, evaluation, features, files, plots, tracking
+    from dcgan import data, evaluation, features, files, plots, provenance, tracking
     from dcgan.progress import Bar
 
     about = files.read_json(Path("results/train/run.json"))
@@ -25,12 +25,12 @@ def main() -> None:
     reference = files.read_json(REFERENCE / "metrics.json")
     judge = evaluation.Judge(classifier, len(classes), params.evaluate.num_samples, params.seed)
     folders = evaluation.epochs(CHECKPOINTS)
+    real = {split: tensor.numpy() for split, tensor in files.read_tensors(REFERENCE / "real.safetensors")[0].items()}
     rows: list[dict[str, float]] = []
     tags = {"extractor_sha256": extractor["sha256"]}
     with tracking.run(about["fingerprint"], dataset=about["dataset"], tags=tags) as run, Bar("evaluate", unit="checkpoints") as bar:
-        real = features.load_features(REFERENCE / "validation.features.npy")
         for folder in folders:
-            rows.append(row := judge.judge(folder, real))
+            rows.append(row := judge.judge(folder, real["validation"]))
             run.log_rows([{"step": row["epoch"], **{f"validation_{key}": value for key, value in row.items() if key != "epoch"}}])
             bar.say(f"epoch {row['epoch']}: FID {row['fid_raw']:.2f} raw, {row['fid_ema']:.2f} EMA, on validation")
             bar.update(len(rows), len(folders))
@@ -39,7 +39,7 @@ def main() -> None:
         export_chosen(chosen, evaluation.WEIGHTS[weights])
         name = f"fid_{evaluation.count_name(judge.num_samples)}"
         metrics: dict[str, Any] = {
-            **judge.report(MODELS / "generator.safetensors", features.load_features(REFERENCE / "test.features.npy")),
+            **judge.report(MODELS / "generator.safetensors", real["test"]),
             "epoch": rows[index]["epoch"],
             "weights": weights,
             "validation": {name: rows[index][f"fid_{weights}"]},
@@ -48,20 +48,41 @@ def main() -> None:
             "ceiling": reference["ceiling"],
             "protocol": {
                 "extractor": "classifier", "extractor_sha256": extractor["sha256"], "resize": "none",
-                "real_images": len(features.load_features(REFERENCE / "test.features.npy")), "generated_images": judge.num_samples,
+                "real_images": len(real["test"]), "generated_images": judge.num_samples,
                 "chosen_on": "validation", "reported_on": "test", "rule": "lowest validation FID of all epochs, raw and EMA",
                 "seed": params.seed,
             },
         }  # fmt: skip
         files.write_json(RESULTS / "metrics.json", metrics)
         files.write_csv(RESULTS / "by_epoch.csv", rows)
-        plots.by_epoch(rows, reference["floor"]["fid"], index, weights, RESULTS / "by_epoch.png")
-        run.log_metrics({key: value for key, value in tracking.flatten(metrics).items() if isinstance(value, int | float)})
+        plots.by_epoch(rows, reference["floor"]["fid_validation"], index, weights, RESULTS / "by_epoch.png")
+        run.log_metrics({key: value for key, value in provenance.flatten(metrics).items() if isinstance(value, int | float)})
+        run.describe(description(about, metrics, name))
         run.log_folder(RESULTS, "evaluate")
         for network in ("generator", "discriminator"):
             run.log_model(MODELS / f"{network}.safetensors")
         floor = reference["floor"]["fid"]
         bar.say(f"evaluate: epoch {metrics['epoch']}, {weights} weights: FID {metrics[name]:.2f} on test, floor {floor:.3f}")
+
+
+def description(about: dict[str, Any], metrics: dict[str, Any], name: str) -> str:
+    """What stands at the head of the run's page: what was trained, how good it is, by which protocol."""
+    protocol = metrics["protocol"]
+    return f"""A DCGAN on **{about["dataset"]}**, {about["epochs"]} epochs, seed {about["seed"]}; epoch {metrics["epoch"]}, \
+{metrics["weights"]} weights, was chosen by the lowest FID on validation images and measured once on test images.
+
+| | {name} | KID |
+|---|---|---|
+| this model, test | {metrics[name]:.3f} | {metrics[name.replace("fid", "kid")]:.5f} |
+| floor: real train images | {metrics["floor"]["fid"]:.3f} | {metrics["floor"]["kid"]:.5f} |
+| ceiling: noise | {metrics["ceiling"]["fid"]:.1f} | {metrics["ceiling"]["kid"]:.3f} |
+
+Precision {metrics["precision"]:.3f}, recall {metrics["recall"]:.3f}, smallest class {100 * metrics["smallest_class_share"]:.1f} %.
+
+{protocol["generated_images"]} generated against {protocol["real_images"]} real images, extractor `{protocol["extractor"]}` \
+`{protocol["extractor_sha256"][:16]}`. Pictures are in the Artifacts, under `render`, and by epoch under Model metrics.
+
+Remake it: `git checkout COMMIT && make repro`, with the commit in the tags and the values in the parameters."""
 
 
 def export_chosen(folder: Path, generator: str) -> None:

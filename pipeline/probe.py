@@ -14,7 +14,7 @@ def main() -> None:
     from dcgan import config
 
     params = config.load(*PARAMS)
-    from dcgan import checkpoint, data, files, plots, probe, tracking
+    from dcgan import checkpoint, data, files, plots, probe, provenance, tracking
 
     about = files.read_json(Path("results/train/run.json"))
     classes = data.read_manifest(PREPARED)["classes"]
@@ -42,7 +42,7 @@ def main() -> None:
             plots.confusion(result.confusion, classes, title, RESULTS / "confusion.png")
     files.write_json(RESULTS / "metrics.json", metrics)
     with tracking.run(about["fingerprint"], dataset=about["dataset"]) as run:
-        figures = tracking.flatten(metrics).items()
+        figures = provenance.flatten(metrics).items()
         run.log_metrics({f"probe.{key}": value for key, value in figures if isinstance(value, int | float)})
         run.log_folder(RESULTS, "probe")
 

@@ -25,7 +25,7 @@ def main() -> None:
     from dcgan import config
 
     params = config.load(*PARAMS)
-    from dcgan import checkpoint, data, files, plots, tracking, training, updates
+    from dcgan import checkpoint, data, files, plots, provenance, tracking, training, updates
     from dcgan.progress import Bar
 
     report = files.read_json(Path("results/validate/report.json"))
@@ -40,8 +40,8 @@ def main() -> None:
     stop_signal = cli.catch_signals()
     with scratch, tracking.run(about["fingerprint"], dataset=about["dataset"], tags=about) as run, bar:
         bar.say(f"train: {len(images)} images on {device.type} in {precision}, scratch folder {scratch.folder}")
-        run.log_params(tracking.flatten(params.model_dump()))
-        run.set_tags({"params_hash": tracking.params_hash(params.model_dump()), "validation": report["success"]})
+        run.log_params(provenance.flatten(params.model_dump()))
+        run.set_tags({"params_hash": provenance.params_hash(params.model_dump()), "validation": report["success"]})
         run.log_file(Path("results/validate/report.json"), "validate")
         run.log_folder(root / "data_docs" / about["data_sha256"][:16], "validate/data_docs")
         rows: list[dict[str, float]] = []

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from dcgan import tracking
+from dcgan import provenance, tracking
 from dcgan.errors import ConfigError, EnvironmentProblem
 from pipeline import cli
 
@@ -28,7 +28,7 @@ def main(
     """Browse the runs in MLflow: python -m pipeline ui --port 5001. Ctrl-C ends it."""
     uri = tracking.location()
     if uri.startswith(("http://", "https://")):
-        print(f"MLflow runs at {tracking.redact(uri)}")
+        print(f"MLflow runs at {provenance.redact(uri)}")
         return
     check_address(host, port)
     tracking.connect()

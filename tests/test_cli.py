@@ -179,14 +179,9 @@ def test_ui_serves_a_fresh_store_and_ends_with_all_its_children(
         port = listener.getsockname()[1]
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
     command = [sys.executable, "-m", "pipeline", "ui", "--port", str(port)]
-    with subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env={**environment, "DVC_ROOT": str(tmp_path)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:
+    environment["DVC_ROOT"] = str(tmp_path)
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
         assert process.stdout
         assert f"http://127.0.0.1:{port}" in process.stdout.readline()
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/get?experiment_id=0") as answer:
@@ -201,8 +196,10 @@ def test_ui_serves_a_fresh_store_and_ends_with_all_its_children(
             run.log_rows([{"step": 1, "loss": 0.5}])
             run.log_file(tmp_path / "note.txt", "notes")
         assert not run.off and "canary" not in "".join(capfd.readouterr())
+    finally:
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=30) == 0
+        status = process.wait(timeout=30)
+    assert status == 0
     assert (tmp_path / ".mlflow/mlflow.db").is_file()
     assert [path.name for path in tmp_path.glob(".mlflow/artifacts/**/*.txt")] == ["note.txt"]
     deadline = time.monotonic() + 10

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dcgan import tracking
+from dcgan import provenance, tracking
 from dcgan.errors import DataError, Stopped
 
 ROWS = [{"step": step, "loss_d": 1.0 / step, "loss_g": 2.0 / step} for step in range(1, 21)]
@@ -341,17 +341,17 @@ def test_a_folder_with_strange_characters_works(tmp_path: Path, monkeypatch: pyt
 
 def test_params_are_flattened_and_hashed_whatever_their_order() -> None:
     params = {"lr": 2e-4, "generator": {"channels": [8, 4], "bias": False}, "dataset": {"source": None}}
-    assert tracking.flatten(params) == {
+    assert provenance.flatten(params) == {
         "lr": 2e-4, "generator.channels": "[8, 4]", "generator.bias": False, "dataset.source": "null",
     }  # fmt: skip
-    assert tracking.params_hash(params) == tracking.params_hash(dict(reversed(params.items())))
-    assert tracking.params_hash(params) != tracking.params_hash({**params, "lr": 1e-4})
+    assert provenance.params_hash(params) == provenance.params_hash(dict(reversed(params.items())))
+    assert provenance.params_hash(params) != provenance.params_hash({**params, "lr": 1e-4})
 
 
 def test_the_git_state_is_told_and_needs_no_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert tracking.git_state() == (None, False)
+    assert provenance.git_state() == (None, False)
 
     def git(*args: str) -> str:
         identity = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
@@ -364,8 +364,8 @@ def test_the_git_state_is_told_and_needs_no_git(tmp_path: Path, monkeypatch: pyt
     git("commit", "--quiet", "-m", "all")
     commit = git("rev-parse", "HEAD")
     (tmp_path / "dvc.lock").write_text("b\n")
-    assert tracking.git_state() == (commit, False)
+    assert provenance.git_state() == (commit, False)
     (tmp_path / "params.yaml").write_text("lr: 2\n")
-    assert tracking.git_state() == (commit, True)
+    assert provenance.git_state() == (commit, True)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert tracking.git_state() == (None, False)
+    assert provenance.git_state() == (None, False)

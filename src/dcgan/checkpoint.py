@@ -16,7 +16,7 @@ import filelock
 import torch
 from torch import Tensor, nn
 
-from dcgan import files
+from dcgan import files, rng
 from dcgan.config import DiscriminatorParams, GeneratorParams
 from dcgan.errors import DataError, EnvironmentProblem, NoCheckpoint
 from dcgan.models import Discriminator, Generator, plain_weights
@@ -181,6 +181,13 @@ def load_discriminator(path: Path) -> tuple[Discriminator, dict[str, Any]]:
     tensors, about = _read(path, "discriminator")
     params = DiscriminatorParams.model_validate(about["architecture"])
     return _load(Discriminator(params, about["image_channels"], about["image_size"]), tensors, path), about
+
+
+def untrained(discriminator: Discriminator, seed: int) -> Discriminator:
+    """A discriminator of the same architecture with fresh weights, in evaluation mode: what training is compared with."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(rng.derive(seed, "untrained"))
+        return Discriminator(discriminator.params, discriminator.image_channels, discriminator.image_size).eval()
 
 
 def _read(path: Path, network: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

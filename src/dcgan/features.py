@@ -19,7 +19,8 @@ from dcgan.data import to_float
 from dcgan.errors import DataError, Diverged
 
 NUM_FEATURES = 128
-ARCHITECTURE = "conv5s2-32, conv3-64, pool2, conv3-128, average 3x3, linear 128, linear classes; batch norm, relu"
+MAP_SIZE = 7  # what is left of 28 x 28; images of other sizes are averaged to it
+ARCHITECTURE = "conv5s2-32, conv3-64, pool2, conv3-128, average 7x7, linear 128, linear classes; batch norm, relu"
 
 
 class Classifier(nn.Module):
@@ -35,9 +36,10 @@ class Classifier(nn.Module):
             *_convolution(32, 64, kernel=3),
             nn.MaxPool2d(2),
             *_convolution(64, 128, kernel=3),
-            nn.AdaptiveAvgPool2d(3),
+            nn.AdaptiveAvgPool2d(MAP_SIZE),
             nn.Flatten(),
-            nn.Linear(9 * 128, NUM_FEATURES),
+            nn.Linear(MAP_SIZE**2 * 128, NUM_FEATURES, bias=False),
+            nn.BatchNorm1d(NUM_FEATURES),
             nn.ReLU(),
         )
         self.head = nn.Linear(NUM_FEATURES, num_classes)

@@ -6,7 +6,7 @@ hinge, one class against the rest; C chosen on validation images; test images to
 Source: Radford et al., "Unsupervised Representation Learning with Deep Convolutional GANs", 2015, section 5.1.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +15,34 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+from dcgan.data import SPLITS, to_float
 from dcgan.errors import DataError
+from dcgan.models import Discriminator
 
 Features = npt.NDArray[np.float32]  # N x D
 Labels = npt.NDArray[np.integer[Any]]  # N, 0 .. num_classes - 1
-POOLED = 4
-GAP = 1e-4  # relative, of the objective
+POOLED = 4  # side of every map after pooling
+GAP = 1e-4  # duality gap at which a fit ends, as a share of the objective
+MAX_ITERATIONS = 500
+INSIDE = 0.2  # share of the images that the preconditioner takes to lie inside the margin
+
+
+@torch.inference_mode()
+def extract(network: Discriminator | None, images: npt.NDArray[np.uint8], batch_size: int = 500) -> Features:
+    """Features float32 N x D of uint8 images N x C x H x W: a discriminator's, or the pixels in [-1, 1] without one."""
+    if network is None:
+        return to_float(images).flatten(1).numpy()
+    batches = (to_float(images[start : start + batch_size]) for start in range(0, len(images), batch_size))
+    first = pool_features(network.features(next(batches)))
+    # Filled as we go: a list of batches and its concatenation would take the memory twice.
+    features = np.empty((len(images), first.shape[1]), np.float32)
+    end = len(first)
+    features[:end] = first.numpy()
+    for batch in batches:
+        found = pool_features(network.features(batch))
+        features[end : end + len(found)] = found.numpy()
+        end += len(found)
+    return features
 
 
 def pool_features(maps: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -37,27 +59,67 @@ class Svm:
         intercept: float32 num_classes.
         c: strength of the data term.
         objective: what `svm_path` has minimised, summed over the classes.
+        gap: bound of (objective - smallest objective) / objective; at most 1e-4 unless the fit was stopped.
     """
 
     weights: npt.NDArray[np.float32]
     intercept: npt.NDArray[np.float32]
     c: float
     objective: float
+    gap: float
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """The chosen SVM's figures for metrics.json, and its confusion matrix on test: rows the true classes, columns the predicted."""
+
+    figures: dict[str, Any]
+    confusion: npt.NDArray[np.int64]
+
+
+def choose_and_report(
+    features: Mapping[str, Features], labels: Mapping[str, Labels], c_values: Sequence[float], num_classes: int
+) -> Report:
+    """Fit on `train`, choose C by the accuracy on `validation` (of equals the smallest), report it on `test`, once.
+
+    Args:
+        features: float32 N x D by split.
+        labels: N by split, 0 .. num_classes - 1.
+        c_values: the values of C to choose from, above 0.
+        num_classes: number of classes.
+
+    Raises:
+        DataError: as `svm_path`; or validation or test images that do not fit the train images.
+    """
+    for split in SPLITS:
+        _check(split, features[split], labels[split], num_classes)
+    path = svm_path(features["train"], labels["train"], c_values, num_classes)
+    validation = [accuracy(svm, features["validation"], labels["validation"]) for svm in path]
+    best = int(np.argmax(validation))
+    matrix = confusion(path[best], features["test"], labels["test"], num_classes)
+    figures = {
+        "c": path[best].c,
+        "test_accuracy": float(matrix.trace() / matrix.sum()),
+        "validation_accuracy": validation[best],
+        "num_features": features["train"].shape[1],
+        "tried": [{"c": svm.c, "validation_accuracy": found, "gap": svm.gap} for svm, found in zip(path, validation, strict=True)],
+    }
+    return Report(figures, matrix)
 
 
 def svm_path(features: Features, labels: Labels, c_values: Sequence[float], num_classes: int) -> list[Svm]:
     """Fit an L2-SVM for each C, weakest first, each started from the one before.
 
     Minimises, for each class with y = 1 for its images and -1 for the rest, |w|^2 / 2 + b^2 / 2 + C sum max(0, 1 - y (w'x + b))^2:
-    the objective of sklearn's `LinearSVC(dual=False)` with its defaults, where the intercept is regularised like a weight.
+    the objective of sklearn's `LinearSVC(dual=False)`, which regularises the intercept like a weight.
 
-    All classes are solved at once by L-BFGS, in coordinates in which I + 0.4 C X'X, about the Hessian where a fifth of the images
-    lies inside the margin, is the identity. Half the squared gradient is the duality gap, so the end is certain: the objective is
-    within 1e-4 of the smallest.
+    All classes at once, by nonlinear conjugate gradients with an exact line search for each class, preconditioned by the inverse of
+    I + 0.4 C X'X: about the Hessian, were a fifth of the images inside the margin. Half the squared gradient is the duality gap (at
+    the dual variables 2 C max(0, 1 - y (w'x + b))), so where a fit ends is no guess.
 
     Args:
         features: float32 N x D, finite.
-        labels: N, 0 .. num_classes - 1, at least two classes and one image of each.
+        labels: N, 0 .. num_classes - 1.
         c_values: the values of C, above 0.
         num_classes: number of classes.
 
@@ -65,16 +127,17 @@ def svm_path(features: Features, labels: Labels, c_values: Sequence[float], num_
         One Svm for each C, in rising order.
 
     Raises:
-        DataError: the images cannot be told apart by class: one class, constant or non-finite features, fewer images than classes.
+        DataError: one class only, fewer images than classes, features that are constant, not finite or too large to square.
     """
     _check("train", features, labels, num_classes)
+    _check_separable(features, labels, num_classes)
     problem = _Problem(features, labels, num_classes)
-    solution = torch.zeros(features.shape[1] + 1, num_classes, dtype=torch.float64)
+    weights = torch.zeros(features.shape[1] + 1, num_classes, dtype=torch.float64)
     path = []
     for c in sorted(c_values):
-        solution, objective = problem.solve(c, solution)
-        weights = solution.float().numpy()
-        path.append(Svm(weights[:-1], weights[-1], c, objective))
+        weights, objective, gap = problem.solve(c, weights)
+        rounded = weights.float().numpy()
+        path.append(Svm(rounded[:-1], rounded[-1], c, objective, gap))
     return path
 
 
@@ -95,75 +158,87 @@ def confusion(svm: Svm, features: Features, labels: Labels, num_classes: int) ->
 
 
 class _Problem:
-    """The images of one fit; X'X is computed once for all C."""
+    """The images of one fit. The features stay float32, and only they are large; what is summed over images is float64."""
 
     def __init__(self, features: Features, labels: Labels, num_classes: int) -> None:
         self.features = torch.from_numpy(np.ascontiguousarray(features, np.float32))
-        classes = torch.arange(num_classes)
-        self.signs = (torch.from_numpy(np.asarray(labels, np.int64))[:, None] == classes).float().mul_(2).sub_(1)  # N x K
-        self.gram = self._back(torch.cat([self.features, torch.ones(len(features), 1)], dim=1)) if False else _gram(self.features)
+        classes = torch.from_numpy(np.asarray(labels, np.int64))[:, None] == torch.arange(num_classes)
+        self.signs = classes.float().mul_(2).sub_(1)  # N x num_classes
+        sums = self.features.sum(dim=0, keepdim=True)
+        corner = torch.full((1, 1), float(len(features)))
+        # X'X, the intercept's column of ones included: once for all C.
+        self.gram = torch.cat([torch.cat([self.features.T @ self.features, sums.T], 1), torch.cat([sums, corner], 1)])
+        if not self.gram.isfinite().all():
+            raise DataError("train: features are too large to square: must be below 1e15; run train with a lower lr")
 
-    def solve(self, c: float, start: torch.Tensor) -> tuple[torch.Tensor, float]:
-        factor = _factor(self.gram, c)
-        w, scores = start.clone(), self._scores(start)
-        direction, gradient, steepest = torch.zeros_like(w), torch.zeros_like(w), torch.zeros_like(w)
-        for iteration in range(MAX_ITERATIONS):
+    def solve(self, c: float, weights: torch.Tensor) -> tuple[torch.Tensor, float, float]:
+        """Weights (D + 1) x num_classes, the intercept last; objective; gap."""
+        inverse = self._preconditioner(c)
+        weights, scores = weights.clone(), self._scores(weights)
+        direction, gradient, steepest = torch.zeros_like(weights), torch.zeros_like(weights), torch.zeros_like(weights)
+        for _ in range(MAX_ITERATIONS):
             slack = (1 - self.signs * scores).clamp_(min=0)
-            before, gradient = gradient, w - 2 * c * self._back(self.signs * slack)
-            objective = (w.square().sum() / 2 + c * slack.square().sum(dtype=torch.float64)).item()
-            gap = gradient.square().sum().item() / 2
-            if TRACE:
-                print(iteration, objective, gap / objective)
-            if gap <= GAP * objective:
+            before, gradient = gradient, weights - 2 * c * self._back(self.signs * slack)
+            objective = weights.square().sum().item() / 2 + c * slack.square().sum(dtype=torch.float64).item()
+            gap = gradient.square().sum().item() / 2 / objective
+            if gap <= GAP:
                 break
-            old, steepest = (before * steepest).sum(0), torch.cholesky_solve(gradient, factor)
-            beta = ((gradient - before) * steepest).sum(0) / old
-            beta = torch.where(old > 0, beta.clamp(min=0), 0.0)
-            direction = beta * direction - steepest
-            moved = self._scores(direction)
-            t = self._line_search(c, w, scores, direction, moved)
-            w += t * direction
-            scores += t.float() * moved
-        return w, objective
+            # Polak and Ribiere's rule, a class at a time; a negative value starts the class afresh.
+            norm = (before * steepest).sum(0)
+            steepest = inverse @ gradient
+            beta = ((gradient - before) * steepest).sum(0) / norm
+            direction = torch.where(norm > 0, beta.clamp(min=0), 0.0) * direction - steepest
+            change = self._scores(direction)
+            step = self._line_search(c, weights, scores, direction, change)
+            weights += step * direction
+            scores += step.float() * change
+        return weights, objective, gap
 
-    def _line_search(self, c, w, scores, direction, moved):
-        slack, moved = 1 - self.signs * scores, self.signs * moved
-        square, slope = direction.square().sum(0), (w * direction).sum(0)
-        t = torch.zeros_like(slope)
-        for _ in range(LS):
-            left = (slack - t.float() * moved).clamp_(min=0)
-            first = slope + t * square - 2 * c * (left * moved).sum(0, dtype=torch.float64)
-            second = square + 2 * c * (moved.square() * (left > 0)).sum(0, dtype=torch.float64)
-            t = t - first / second
-        return t
+    def _line_search(
+        self, c: float, weights: torch.Tensor, scores: torch.Tensor, direction: torch.Tensor, change: torch.Tensor
+    ) -> torch.Tensor:
+        # Along a line the objective is quadratic in pieces, so that Newton's method is there after a few of them.
+        margin, change = 1 - self.signs * scores, self.signs * change
+        square, slope = direction.square().sum(0), (weights * direction).sum(0)
+        step = torch.zeros_like(slope)
+        for _ in range(3):
+            slack = margin - step.float() * change
+            inside = change * (slack > 0)
+            first = slope + step * square - 2 * c * (slack * inside).sum(0, dtype=torch.float64)
+            second = square + 2 * c * (change * inside).sum(0, dtype=torch.float64)
+            step = step - first / second.clamp(min=1e-300)  # 0 where a class is at its optimum
+        return step
 
-    def _scores(self, w: torch.Tensor) -> torch.Tensor:
-        w = w.float()
-        return torch.addmm(w[-1], self.features, w[:-1])
+    def _preconditioner(self, c: float) -> torch.Tensor:
+        # Float32 cannot hold the smallest eigenvalues beside the largest, so the inverse is taken in float64.
+        hessian = self.gram.double().mul_(2 * c * INSIDE)
+        hessian.diagonal().add_(1 + 1e-5 * hessian.diagonal().max())
+        return torch.cholesky_inverse(torch.linalg.cholesky(hessian))
 
-    def _back(self, r: torch.Tensor) -> torch.Tensor:
-        return torch.cat([self.features.T @ r, r.sum(0, keepdim=True)]).double()
+    def _scores(self, weights: torch.Tensor) -> torch.Tensor:
+        weights = weights.float()
+        return torch.addmm(weights[-1], self.features, weights[:-1])
 
-
-def _gram(x):
-    n, d = x.shape
-    g = torch.empty(d + 1, d + 1)
-    torch.mm(x.T, x, out=g[:d, :d]) if False else g[:d, :d].copy_(x.T @ x)
-    g[d, :d] = g[:d, d] = x.sum(0)
-    g[d, d] = n
-    return g
-
-
-def _factor(gram, c):
-    m = gram.double() * (0.4 * c)
-    m.diagonal().add_(1 + 1e-5 * m.diagonal().max())
-    return torch.linalg.cholesky(m)
+    def _back(self, residual: torch.Tensor) -> torch.Tensor:
+        # In this order the tall, thin product is twice as fast as features.T @ residual.
+        return torch.cat([(residual.T @ self.features).T, residual.sum(0, keepdim=True)]).double()
 
 
-def _check(*a):
-    pass
+def _check(split: str, features: Features, labels: Labels, num_classes: int) -> None:
+    if features.ndim != 2 or len(features) == 0 or labels.shape != (len(features),):
+        raise DataError(f"{split}: features {features.shape}, labels {labels.shape}: must be N x D and N; run prepare, then train")
+    if labels.min() < 0 or labels.max() >= num_classes:
+        raise DataError(f"{split}: labels {labels.min()} to {labels.max()}: must be 0 to {num_classes - 1}; run prepare")
+    # A sum is finite only if all its values are, and takes no array of their size.
+    if not np.isfinite(features.sum(axis=0, dtype=np.float64)).all():
+        raise DataError(f"{split}: features are not finite: must be; run train again")
 
 
-MAX_ITERATIONS = 300
-TRACE = False
-LS = 5
+def _check_separable(features: Features, labels: Labels, num_classes: int) -> None:
+    counts = np.bincount(labels, minlength=num_classes).tolist()
+    if np.count_nonzero(counts) < 2:
+        raise DataError(f"train: one class only, images a class {counts}: must be two or more; raise probe.num_train")
+    if len(features) < num_classes:
+        raise DataError(f"train: {len(features)} images, by class {counts}: must be {num_classes} or more; raise probe.num_train")
+    if (features == features[0]).all():
+        raise DataError(f"train: features are the same for all images, by class {counts}: must differ; run train again")

@@ -5,16 +5,10 @@ The only module that imports mlflow, and only when a store is opened.
 
 import contextlib
 import functools
-import hashlib
-import importlib.metadata
-import json
 import logging
 import math
 import os
-import platform
-import re
 import sqlite3
-import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -22,14 +16,13 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 from urllib.parse import unquote
 
 from dcgan.errors import EnvironmentProblem, Stopped
+from dcgan.provenance import Value, environment_tags, redact
 
 if TYPE_CHECKING:
     import numpy as np
     from mlflow import MlflowClient
 
 P = ParamSpec("P")
-Value = str | int | float | bool
-
 log = logging.getLogger(__name__)
 
 # Set before mlflow is imported, unless the user has set them.
@@ -46,7 +39,6 @@ ENVIRONMENT = {
     # It prints the store's address with the password in it.
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-PACKAGES = ("torch", "torchvision", "numpy", "mlflow", "dvc")
 SQLITE_TIMEOUT = 5  # seconds that another writer may hold the store
 LOCK_TIMEOUT = 60  # seconds that another process may take to create it
 
@@ -150,7 +142,7 @@ class Run:
                 self._client.update_run(self._id, status="RUNNING")
             else:
                 name = name or os.environ.get("DVC_EXP_NAME") or f"{dataset}-{fingerprint[:8]}"
-                tags = {"fingerprint": fingerprint, **_environment_tags()}
+                tags = {"fingerprint": fingerprint, **environment_tags()}
                 self._id = self._client.create_run(experiment, run_name=name, tags=tags).info.run_id
         self.id = self._id
 
@@ -268,59 +260,6 @@ class Run:
             return str(found.experiment_id)
         folder = artifacts(location())
         return self._client.create_experiment(name, artifact_location=(folder / name).as_uri() if folder else None)
-
-
-def flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, Value]:
-    """Nested keys joined with dots; lists and null as JSON."""
-    flat: dict[str, Value] = {}
-    for key, value in params.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value if isinstance(value, str | int | float) else json.dumps(value)
-    return flat
-
-
-def params_hash(params: Mapping[str, Any]) -> str:
-    """Hex sha256 of the values, whatever their order."""
-    return hashlib.sha256(json.dumps(params, sort_keys=True, allow_nan=False).encode()).hexdigest()
-
-
-def git_state() -> tuple[str | None, bool]:
-    """Commit of the working folder and whether tracked sources or params differ from it; (None, False) without git."""
-    # What the pipeline itself rewrites says nothing about the code.
-    changes = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!dvc.lock", ":!results")
-    return _git("rev-parse", "--verify", "--quiet", "HEAD") or None, bool(changes)
-
-
-def redact(text: str) -> str:
-    """Take user and password out of every address in `text`."""
-    return re.sub(r"//[^/@\s]+@", "//", text)
-
-
-def _git(*args: str) -> str:
-    try:
-        return subprocess.run(["git", *args], capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return ""
-
-
-def _environment_tags() -> dict[str, str]:
-    commit, dirty = git_state()
-    tags = {
-        "git_commit": commit,
-        "git_dirty": str(dirty) if commit else None,
-        "dvc_experiment": os.environ.get("DVC_EXP_NAME"),
-        "dvc_baseline": os.environ.get("DVC_EXP_BASELINE_REV"),
-        "version.python": platform.python_version(),
-        "mlflow.source.type": "LOCAL",
-        "mlflow.source.name": "pipeline",
-        "mlflow.source.git.commit": commit,
-    }
-    for package in PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            tags[f"version.{package}"] = importlib.metadata.version(package)
-    return {key: value for key, value in tags.items() if value}
 
 
 def _folder() -> Path:
