@@ -25,7 +25,7 @@ def main() -> None:
     reference = files.read_json(REFERENCE / "metrics.json")
     judge = evaluation.Judge(classifier, len(classes), params.evaluate.num_samples, params.seed)
     folders = evaluation.epochs(CHECKPOINTS)
-    real = {split: tensor.numpy() for split, tensor in files.read_tensors(REFERENCE / "real.safetensors")[0].items()}
+    real = {split: features.load_features(REFERENCE / f"{split}.features.npy") for split in ("validation", "test")}
     rows: list[dict[str, float]] = []
     tags = {"extractor_sha256": extractor["sha256"]}
     with tracking.run(about["fingerprint"], dataset=about["dataset"], tags=tags) as run, Bar("evaluate", unit="checkpoints") as bar:

@@ -1,6 +1,7 @@
-"""The reference stage: the frozen feature extractor, and what it says of real images and of noise."""
+"""The reference stage: the frozen feature extractor, and what it says of the real images."""
 
 from pathlib import Path
+from typing import Any
 
 from pipeline import cli
 
@@ -13,46 +14,50 @@ def main() -> None:
     from dcgan import config
 
     params = config.load(*PARAMS)
-    import numpy as np
     import torch
 
     from dcgan import data, features, fidelity, files, rng
 
+    # Train the extractor.
     manifest = data.read_manifest(PREPARED)
-    train, validation, test = (data.open_split(PREPARED, name, verify=True) for name in ("train", "validation", "test"))
-    classifier = features.train_classifier(
-        train.images,
-        train.labels,
-        num_classes=len(manifest["classes"]),
-        seed=params.seed,
-        epochs=params.reference.epochs,
-        lr=params.reference.lr,
-        batch_size=params.reference.batch_size,
-        on_epoch=lambda epoch, loss, _: print(f"reference: epoch {epoch}/{params.reference.epochs}: loss {loss:.3f}", flush=True),
-    )
-    accuracy = features.accuracy(classifier, test.images, test.labels)
-    about = {"dataset": manifest["dataset"], "image_size": manifest["image_size"], "test_accuracy": accuracy}
-    sha256 = features.save_classifier(RESULTS / "classifier.safetensors", classifier, about)
+    splits = {name: data.open_split(PREPARED, name, verify=True) for name in data.SPLITS}
+    train, test = splits["train"], splits["test"]
 
-    # Real images, and noise of the same number and shape.
-    noise = torch.randint(256, test.images.shape, dtype=torch.uint8, generator=rng.generator(params.seed, "noise")).numpy()
-    some = np.sort(rng.epoch_order(len(train.images), params.seed, epoch=0)[: len(test.images)].numpy())
-    images = {"train": train.images[some], "validation": validation.images, "test": test.images, "noise": noise}
-    found = {name: features.extract(classifier, these)[0] for name, these in images.items()}
-    files.write_tensors(RESULTS / "real.safetensors", {name: torch.from_numpy(found[name]) for name in ("validation", "test")}, {})
-    statistics = {name: fidelity.statistics(values) for name, values in found.items()}
+    def report(epoch: int, loss: float, classifier: features.Classifier) -> None:
+        accuracy = features.accuracy(classifier, splits["validation"].images, splits["validation"].labels)
+        print(f"reference: epoch {epoch}: loss {loss:.3f}, {100 * accuracy:.2f} % on validation", flush=True)
+
+    classifier = features.train_classifier(
+        train.images, train.labels, num_classes=len(manifest["classes"]), seed=params.seed, on_epoch=report,
+        epochs=params.reference.epochs, lr=params.reference.lr, batch_size=params.reference.batch_size,
+    )  # fmt: skip
+    accuracy = features.accuracy(classifier, test.images, test.labels)
+    description = {"dataset": manifest["dataset"], "image_size": manifest["image_size"], "test_accuracy": accuracy}
+    sha256 = features.save_classifier(RESULTS / "classifier.safetensors", classifier, description)
+
+    # Measure the real images.
+    real = {}
     for name in ("validation", "test"):
-        statistics[name].save(RESULTS / f"{name}.statistics.safetensors", {"extractor_sha256": sha256, "split": name})
-    metrics = {"classifier": {"test_accuracy": accuracy, "sha256": sha256}}
-    for name, compared in (("floor", "train"), ("ceiling", "noise")):
-        metrics[name] = {
-            "fid": fidelity.fid(statistics[compared], statistics["test"]),
-            "fid_validation": fidelity.fid(statistics[compared], statistics["validation"]),
-            "kid": fidelity.kid(found["test"], found[compared], params.seed)[0],
-        }
+        real[name], _ = features.extract(classifier, splits[name].images)
+        about = {"split": name, "extractor_sha256": sha256}
+        features.save_features(RESULTS / f"{name}.features.npy", real[name], about)
+        fidelity.statistics(real[name]).save(RESULTS / f"{name}.statistics.safetensors", about)
+
+    # Floor and ceiling; as many images as test has, because FID depends on the count.
+    noise = torch.randint(256, test.images.shape, dtype=torch.uint8, generator=rng.generator(params.seed, "noise"))
+    some = torch.randperm(len(train.images), generator=rng.generator(params.seed, "floor"))[: len(test.images)].numpy()
+    ceiling, _ = features.extract(classifier, noise.numpy())
+    floor, _ = features.extract(classifier, train.images[some])
+    validation = fidelity.compare(real["validation"], floor, params.seed)
+    metrics: dict[str, Any] = {
+        "test_accuracy": accuracy, "extractor_sha256": sha256, "num_images": len(test.images),
+        "floor": {**fidelity.compare(real["test"], floor, params.seed), "fid_validation": validation["fid"]},
+        "ceiling": fidelity.compare(real["test"], ceiling, params.seed),
+    }  # fmt: skip
     files.write_json(RESULTS / "metrics.json", metrics)
-    floor, ceiling = metrics["floor"]["fid"], metrics["ceiling"]["fid"]
-    print(f"reference: {100 * accuracy:.2f} % on test; FID of real train images {floor:.4f}, of noise {ceiling:.1f}")
+    print(
+        f"reference: {100 * accuracy:.2f} % on test; FID {metrics['floor']['fid']:.4f} real, {metrics['ceiling']['fid']:.1f} noise"
+    )
 
 
 if __name__ == "__main__":

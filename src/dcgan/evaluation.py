@@ -44,10 +44,9 @@ class Judge:
         network, _ = checkpoint.load_generator(generator)
         images = sampling.sample(network, self.num_samples, seed=self.seed, stream=stream)
         fake, verdicts = features.extract(self.classifier, images)
-        kid, kid_std = fidelity.kid(real, fake, self.seed)
-        row = {"fid": fidelity.fid(fidelity.statistics(real), fidelity.statistics(fake)), "kid": kid, "kid_std": kid_std}
         counts = fidelity.class_histogram(verdicts, self.num_classes)
-        return {**row, **{f"class_{i}": count / len(verdicts) for i, count in enumerate(counts)}}, fake
+        shares = {f"class_{i}": count / len(verdicts) for i, count in enumerate(counts)}
+        return {**fidelity.compare(real, fake, self.seed), **shares}, fake
 
     def judge(self, folder: Path, real: npt.NDArray[np.float32]) -> Row:
         """The row of by_epoch.csv for one epoch's exports: the figures of the raw and of the EMA weights."""

@@ -75,10 +75,10 @@ def train_classifier(
     batch_size = min(batch_size, len(images))
     steps = len(images) // batch_size
     device = torch.device(device)
-    net = _initialised(Classifier(images.shape[1], num_classes), seed).to(device, memory_format=torch.channels_last)
+    net = _initialised(Classifier(images.shape[1], num_classes), seed).to(device).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(net.parameters(), lr=lr, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=lr, total_steps=epochs * steps + 1)
-    targets = torch.from_numpy(np.asarray(labels, np.int64))
+    targets = torch.from_numpy(np.array(labels, np.int64))  # a copy, mapped labels are read only
 
     for epoch in range(1, epochs + 1):
         net.train()
@@ -167,6 +167,30 @@ def load_classifier(path: Path) -> tuple[Classifier, dict[str, Any]]:
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise DataError(f"{path}: does not fit its description ({' '.join(str(error).split())}): run reference") from error
     return classifier.eval(), description
+
+
+def save_features(path: Path, features: npt.NDArray[np.float32], description: dict[str, Any]) -> None:
+    """Write features N x 128 as .npy and, last, `description` with their sha256 as JSON beside them."""
+    with files.replacing(path) as temporary:
+        np.save(temporary, features)
+    files.write_json(path.with_suffix(".json"), {**description, "shape": features.shape, "sha256": files.sha256(path)})
+
+
+def load_features(path: Path) -> npt.NDArray[np.float32]:
+    """Read what `save_features` wrote: float32 N x 128.
+
+    Raises:
+        DataError: a file is missing or damaged.
+    """
+    description = files.read_json(path.with_suffix(".json"))
+    if not isinstance(description, dict) or not isinstance(description.get("sha256"), str):
+        raise DataError(f"{path.with_suffix('.json')}: has no sha256: run reference")
+    files.verify(path, description["sha256"])
+    try:
+        features: npt.NDArray[np.float32] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: is no array ({error}): run reference") from error
+    return features
 
 
 def _convolution(inputs: int, outputs: int, *, kernel: int, stride: int = 1) -> list[nn.Module]:

@@ -120,6 +120,12 @@ def kid(features_a: Features, features_b: Features, seed: int) -> tuple[float, f
     return _finite("KID", found[KEY_METRIC_KID_MEAN]), _finite("KID", found[KEY_METRIC_KID_STD])
 
 
+def compare(real: Features, fake: Features, seed: int) -> dict[str, float]:
+    """`fid`, `kid` and `kid_std` of generated images against real ones; errors as theirs."""
+    mean, deviation = kid(real, fake, seed)
+    return {"fid": fid(statistics(real), statistics(fake)), "kid": mean, "kid_std": deviation}
+
+
 def precision_recall(real: Features, fake: Features) -> tuple[float, float]:
     """Share of fakes inside the real manifold, and of real images inside the fake one, 0 to 1.
 
@@ -170,7 +176,7 @@ def _check(name: str, features: Features, at_least: int) -> None:
         raise DataError(f"{name}: {len(features)} images: must be at least {at_least}; raise evaluate.num_samples")
     if bad := int((~np.isfinite(features)).any(axis=1).sum()):
         raise DataError(
-            f"{name}: features of {bad} of {len(features)} images are not finite: must all be; run the stage that made the images again"
+            f"{name}: features of {bad} of {len(features)} images are not finite: must all be; run the stage that made the images"
         )
 
 
