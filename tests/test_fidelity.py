@@ -78,12 +78,12 @@ def test_kid_is_the_unbiased_estimate_of_its_formula():
     kernels = [(x @ y.T / 8 + 1) ** 3 for x, y in ((a, a), (b, b), (a, b))]
     within = sum((kernel.sum() - np.trace(kernel)) / (60 * 59) for kernel in kernels[:2])
     mean, deviation = fidelity.kid(a, b, seed=0)
-    assert mean == pytest.approx(within - 2 * kernels[2].mean(), rel=1e-6)
-    assert deviation == pytest.approx(0, abs=1e-6 * mean)  # every subset is the whole set
+    assert mean == pytest.approx(within - 2 * kernels[2].mean(), rel=1e-4)
+    assert deviation == pytest.approx(0, abs=1e-4 * mean)  # every subset is the whole set
 
 
 def test_kid_depends_on_its_seed_alone():
-    a, b = normal(1500, seed=1), normal(1200, seed=2)
+    a, b = normal(1100, seed=1), normal(1050, seed=2)
     np.random.seed(1)
     first = fidelity.kid(a, b, seed=5)
     np.random.seed(2)
@@ -119,13 +119,13 @@ def test_figures_do_not_suffer_from_a_far_origin():
 
 def test_distance_grows_with_blur_and_is_largest_for_noise():
     rng = np.random.default_rng(0)
-    edges = np.where(np.arange(64)[None] < rng.uniform(16, 48, size=(2000, 1)), 1.0, -1.0)
-    real, other = edges[:1000], edges[1000:]
+    edges = np.where(np.arange(64)[None] < rng.uniform(16, 48, size=(1000, 1)), 1.0, -1.0)
+    real, other = edges[:500], edges[500:]
 
     def blurred(images, width):
         return np.apply_along_axis(lambda row: np.convolve(row, np.ones(width) / width, mode="same"), 1, images)
 
-    noise = rng.uniform(-1, 1, size=(1000, 64))
+    noise = rng.uniform(-1, 1, size=(500, 64))
     distances = [fidelity.compare(real, fake, seed=0) for fake in (other, blurred(other, 5), blurred(other, 21), noise)]
     assert [d["fid"] for d in distances] == sorted(d["fid"] for d in distances)
     assert [d["kid"] for d in distances] == sorted(d["kid"] for d in distances)
@@ -150,13 +150,12 @@ BAD = {
     "other features": (normal(dims=9), "9|8"),
     "one row": (normal()[0], "N x D"),
     "no features": (normal()[:, :0], "N x D"),
-    "an overflow": (normal() * 1e30 * np.float64(1e200), "too large|not finite"),
+    "too large": (normal() * 1e6, "above 100000"),
 }
 
 
 @pytest.mark.parametrize("name", BAD)
 @pytest.mark.parametrize("figure", [fid, lambda a, b: fidelity.kid(a, b, seed=0), fidelity.precision_recall])
-@pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
 def test_bad_features_are_refused_in_one_line(name, figure):
     features, message = BAD[name]
     for pair in ((normal(), features), (features, normal())):

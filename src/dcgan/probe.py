@@ -93,6 +93,9 @@ def choose_and_report(
     """
     for split in SPLITS:
         _check(split, features[split], labels[split], num_classes)
+        found, expected = features[split].shape[1], features["train"].shape[1]
+        if found != expected:
+            raise DataError(f"{split}: {found} features, train has {expected}: must be the same network's; run probe again")
     path = svm_path(features["train"], labels["train"], c_values, num_classes)
     validation = [accuracy(svm, features["validation"], labels["validation"]) for svm in path]
     best = int(np.argmax(validation))
@@ -240,5 +243,5 @@ def _check_separable(features: Features, labels: Labels, num_classes: int) -> No
         raise DataError(f"train: one class only, images a class {counts}: must be two or more; raise probe.num_train")
     if len(features) < num_classes:
         raise DataError(f"train: {len(features)} images, by class {counts}: must be {num_classes} or more; raise probe.num_train")
-    if (features == features[0]).all():
+    if (features.min(axis=0) == features.max(axis=0)).all():
         raise DataError(f"train: features are the same for all images, by class {counts}: must differ; run train again")
