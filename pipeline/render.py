@@ -26,10 +26,10 @@ def main() -> None:
     frames = [render.labelled(render.read(path, SCALE), f"epoch {i}") for i, path in enumerate(grids)]
     render.gif(frames, RESULTS / "training.gif", frame_ms=params.render.frame_ms, hold_ms=params.render.hold_ms)
 
-    # A walk: 32 of them side by side, each through its own points and back.
+    # A walk: 16 of them side by side, each through its own points and back.
     latent, count, between = generator.params, params.render.walk_points, params.render.walk_frames
     walks = []
-    for stream in (f"walk {i}" for i in range(32)):
+    for stream in (f"walk {i}" for i in range(16)):
         points = sampling.latents(
             range(count), seed=params.seed, z_dim=latent.z_dim, distribution=latent.z_distribution, stream=stream
         )

@@ -50,9 +50,9 @@ class Bar:
         note = f"{self.rate:.0f} {self.unit}/s" if self.rate else ""
         if self._bar:
             self._bar.update(self._task, completed=done, total=total, note=note)
-        elif now - self._printed >= SECONDS_BETWEEN_LINES:
+        elif self.rate and now - self._printed >= SECONDS_BETWEEN_LINES:
             self._printed = now
-            left = (total - done) * self.per_step / self.rate if self.rate else 0.0
+            left = (total - done) * self.per_step / self.rate
             print(f"{self.title}: {done}/{total}, {note}, {left:.0f} s left", flush=True)
 
     def say(self, line: str) -> None:
