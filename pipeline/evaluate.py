@@ -31,7 +31,8 @@ def main() -> None:
     with tracking.run(about["fingerprint"], dataset=about["dataset"], tags=tags) as run, Bar("evaluate", unit="checkpoints") as bar:
         for folder in folders:
             rows.append(row := judge.judge(folder, real["validation"]))
-            run.log_rows([{"step": row["epoch"], **{f"validation_{key}": value for key, value in row.items() if key != "epoch"}}])
+            shown = {f"validation/{key}": value for key, value in row.items() if key.startswith(("fid", "kid"))}
+            run.log_rows([{"step": row["epoch"], **shown}])
             bar.say(f"epoch {row['epoch']}: FID {row['fid_raw']:.2f} raw, {row['fid_ema']:.2f} EMA, on validation")
             bar.update(len(rows), len(folders))
         index, weights = evaluation.choose(rows)
