@@ -21,7 +21,7 @@ from dcgan import checkpoint, config, data, features, fidelity, sampling, traini
 # The reference systems as changes of params.yaml; what is not named here stays as the file has it.
 KERAS_D = {
     "discriminator.channels": [64, 128], "discriminator.strides": [2, 2], "discriminator.dropout": [0.3, 0.3],
-    "discriminator.spectral_norm": False, "training.loss": "bce", "training.lr_discriminator": None,
+    "discriminator.spectral_norm": False, "training.loss": "bce", "training.generator_lr_scale": 1.0,
     "training.optimizer": "adam", "training.beta2": 0.999, "beta1": 0.9,
 }  # fmt: skip
 SETTINGS: dict[str, dict[str, Any]] = {

@@ -55,7 +55,7 @@ def message(values: object) -> str:
         ("seed", 2**32, "seed = 4294967296: must be at least 0 and at most 4294967295"),
         ("epochs", 0, "epochs = 0: must be at least 1 and at most 100000"),
         ("training.loss", "wgan", "training.loss = 'wgan': must be one of: bce, hinge"),
-        ("training.lr_discriminator", 5, "training.lr_discriminator = 5: must be > 0 and at most 1 or null"),
+        ("training.generator_lr_scale", 0, "training.generator_lr_scale = 0: must be > 0 and at most 100"),
         ("generator.channels", [1, 0, 2], "generator.channels[1] = 0: must be at least 1 and at most 4096"),
         ("generator.channels", [64], "generator: channels has 1 values, strides has 3: must have one a layer each"),
         ("generator.z_dim", 0, "generator.z_dim = 0: must be at least 1 and at most 4096"),
@@ -82,7 +82,7 @@ def write(folder: Path, text: str) -> Path:
 
 
 def test_a_hand_written_exponent_is_a_float_as_dvc_reads_it(tmp_path):
-    text = Path("params.yaml").read_text().replace("lr: 0.0002  ", "lr: 2e-4  ", 1)
+    text = Path("params.yaml").read_text().replace("lr: 0.0004  ", "lr: 2e-4  ", 1)
     assert config.load("lr", path=write(tmp_path, text)).lr == 2e-4
     assert config.read_yaml(write(tmp_path, "a: 010\nb: yes\nc: 1_000\n")) == {"a": 10, "b": "yes", "c": 1000}
 

@@ -197,10 +197,10 @@ def test_an_edit_of_the_renderer_reruns_only_render(repo):
 @pytest.mark.usefixtures("undo")
 def test_a_hand_written_learning_rate_reruns_train_and_what_follows(repo):
     path = repo.folder / "params.yaml"
-    path.write_text(path.read_text().replace("lr: 0.0002", "lr: 3e-4", 1))
+    path.write_text(path.read_text().replace("lr: 0.0004", "lr: 3e-4", 1))
     assert would_run(repo) == ["train"]  # what follows depends on its outputs, which are not made yet
     # The same number, written otherwise, is no change.
-    path.write_text(path.read_text().replace("lr: 3e-4", "lr: 2e-4", 1))
+    path.write_text(path.read_text().replace("lr: 3e-4", "lr: 4e-4", 1))
     assert would_run(repo) == []
 
 

@@ -19,7 +19,7 @@ SMALL = {
     "epochs": 2,
     "generator.start_size": 4, "generator.channels": [8, 8], "generator.strides": [2, 2], "generator.z_dim": 4,
     "discriminator.channels": [8, 8], "discriminator.dropout": [0.3, 0.3], "discriminator.spectral_norm": False,
-    "training.update": "simultaneous", "training.loss": "bce", "training.lr_discriminator": None,
+    "training.update": "simultaneous", "training.loss": "bce", "training.generator_lr_scale": 1.0,
     "beta1": 0.5, "training.beta2": 0.999,
     "training.num_samples": 4, "training.log_every": 1, "training.save_every": 3,
     "dataset.image_size": 16,
@@ -329,6 +329,7 @@ def test_optimizers_have_keras_settings():
     state = training.build(params, 1, CPU)
     group = state.opt_g.param_groups[0]
     assert (group["lr"], group["alpha"], group["momentum"], group["centered"]) == (1e-3, 0.9, 0, False)
+    assert training.build(small(lr=4e-4, training__generator_lr_scale=0.5), 1, CPU).opt_g.param_groups[0]["lr"] == 2e-4
     adam = training.build(small(beta1=0.9), 1, CPU).opt_g.param_groups[0]
     assert (adam["betas"], adam["eps"]) == ((0.9, params.training.beta2), params.training.eps)
 

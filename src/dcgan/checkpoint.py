@@ -97,6 +97,11 @@ class Scratch:
             raise NoCheckpoint(f"{self.folder}: none of its {len(states)} checkpoints is intact: delete the folder to start anew")
         return None
 
+    def last_step(self) -> int:
+        """The step of the newest state, intact or not; 0 without one."""
+        states = self._states()
+        return int(states[-1].stem.removeprefix("state-")) if states else 0
+
     def _states(self) -> list[Path]:
         return sorted(path.with_suffix(".safetensors") for path in self.folder.glob("state-*.json"))
 

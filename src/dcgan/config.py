@@ -121,7 +121,7 @@ class Training(Section):
     update: Literal["simultaneous", "alternating", "concatenated"]
     loss: Literal["bce", "hinge"]
     optimizer: Literal["adam", "rmsprop"]
-    lr_discriminator: Rate | None
+    generator_lr_scale: float = Field(gt=0, le=100)
     beta2: Fraction
     eps: Rate
     ema_decay: Fraction

@@ -58,8 +58,8 @@ def build(params: Params, image_channels: int, device: torch.device) -> State:
     generator.to(device).to(memory_format=torch.channels_last)
     discriminator.to(device).to(memory_format=torch.channels_last)
     ema = copy.deepcopy(generator).eval().requires_grad_(False)
-    opt_g = _optimizer(generator, params, params.lr)
-    opt_d = _optimizer(discriminator, params, params.training.lr_discriminator or params.lr)
+    opt_g = _optimizer(generator, params, params.lr * params.training.generator_lr_scale)
+    opt_d = _optimizer(discriminator, params, params.lr)
     return State(generator, discriminator, ema, opt_g, opt_d)
 
 
