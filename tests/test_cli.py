@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -73,10 +74,10 @@ def test_an_unknown_command_is_refused_in_one_line_with_a_suggestion() -> None:
     assert line.startswith("error: No such command 'evalaute'. Did you mean 'evaluate'")
 
 
-def run(function: object, *args: str) -> int:
+def run(function: Callable[..., object], *args: str) -> int:
     """Exit code of a command."""
     with pytest.raises(SystemExit) as ended:
-        cli.run(function, args=list(args), prog="python -m pipeline test")  # type: ignore[arg-type]
+        cli.run(function, args=list(args), prog="python -m pipeline test")
     return int(ended.value.code or 0)
 
 
