@@ -15,8 +15,8 @@ PREPARED, RESULTS, CHECKPOINTS = Path("data/prepared"), Path("results/train"), P
 
 # The modules whose code decides the weights: a change to one of them starts a new trajectory, a change to a plot does not.
 TRAJECTORY = (
-    "checkpoint", "config", "data", "errors", "explain", "files", "idx", "losses", "models", "rng", "sampling", "training",
-    "updates",
+    "augment", "checkpoint", "config", "data", "errors", "explain", "files", "idx", "losses", "models", "optimizers", "rng",
+    "sampling", "step", "training", "updates",
 )  # fmt: skip
 
 
@@ -25,7 +25,7 @@ def main() -> None:
     from dcgan import config
 
     params = config.load(*PARAMS)
-    from dcgan import checkpoint, data, files, plots, provenance, tracking, training, updates
+    from dcgan import checkpoint, data, files, plots, provenance, step, tracking, training
     from dcgan.progress import Bar
 
     report = files.read_json(Path("results/validate/report.json"))
@@ -47,7 +47,7 @@ def main() -> None:
         run.log_folder(root / "data_docs" / about["data_sha256"][:16], "validate/data_docs")
         rows: list[dict[str, float]] = []
 
-        def on_epoch(epoch: int, state: updates.State) -> None:
+        def on_epoch(epoch: int, state: step.State) -> None:
             training.write_epoch(epoch, state, params, scratch.folder)
             run.log_rows(rows)
             run.log_image(sample_grid(scratch.folder, epoch), "samples", epoch)
@@ -83,6 +83,8 @@ def identity(params: "Params", manifest: dict[str, Any], device: str, precision:
 
     # `save_every` changes no result; device and precision count as what `auto` became.
     chosen = params.model_dump(exclude={"epochs": True, "training": {"save_every", "device", "precision"}})
+    if params.training.linear_decay_from < 1:
+        chosen["epochs"] = params.epochs  # every learning rate depends on it
     data_sha256 = data.data_sha256(manifest)
     where = {"data": data_sha256, "lock": files.sha256(Path("requirements.lock")), "device": device, "precision": precision}
     folder = Path(dcgan.__file__).parent

@@ -12,6 +12,7 @@ import torch
 from dcgan import checkpoint, config, data, rng, training, updates
 from dcgan.checkpoint import Scratch
 from dcgan.errors import DataError, Diverged, EnvironmentProblem, NoCheckpoint, Stopped
+from dcgan.step import Step
 
 CPU = torch.device("cpu")
 SMALL = {
@@ -19,7 +20,7 @@ SMALL = {
     "epochs": 2,
     "generator.start_size": 4, "generator.channels": [8, 8], "generator.strides": [2, 2], "generator.z_dim": 4,
     "discriminator.channels": [8, 8], "discriminator.dropout": [0.3, 0.3], "discriminator.spectral_norm": False,
-    "training.update": "simultaneous", "training.loss": "bce", "training.generator_lr_scale": 1.0,
+    "training.update": "simultaneous", "training.loss": "non_saturating", "training.generator_lr_scale": 1.0,
     "beta1": 0.5, "training.beta2": 0.999,
     "training.num_samples": 4, "training.log_every": 1, "training.save_every": 3,
     "dataset.image_size": 16,
@@ -62,12 +63,15 @@ def same(one, two) -> bool:
     return one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
 
 
-UPDATES = ["simultaneous", "alternating", "concatenated"]
+UPDATES = ["simultaneous", "alternating", "concatenated", "one_network"]
 VARIANTS = [
     {"training__update": "simultaneous"},
     {"training__update": "alternating", "training__loss": "hinge", "discriminator__spectral_norm": True},
-    {"training__update": "concatenated", "training__optimizer": "rmsprop"},
+    {"training__update": "concatenated", "training__optimizer": "rmsprop_keras"},
     {"training__update": "alternating", "discriminator__norm": "batch", "training__drop_last": False},
+    {"training__update": "one_network", "training__optimizer": "adam_keras", "training__linear_decay_from": 0.3},
+    {"training__discriminator_steps": 2, "training__update": "concatenated", "training__loss": "least_squares"},
+    {"training__diff_augment": ["color", "translation", "cutout"], "training__r1_gamma": 1.0, "training__r1_every": 3},
 ]
 
 
@@ -239,6 +243,7 @@ def test_a_hopeless_learning_rate_ends_before_a_broken_checkpoint_is_written(upd
 def test_nothing_that_is_not_finite_passes_into_an_update(what, measure, update, images):
     params = small(training__update=update)
     state = training.build(params, 1, CPU)
+    state.step = int(update == "one_network" and what != "buffer")  # D's turn comes second
     real = data.to_float(images[:8])
     if what == "loss":
         real[0] = math.nan
@@ -247,7 +252,7 @@ def test_nothing_that_is_not_finite_passes_into_an_update(what, measure, update,
     else:
         next(buffer for buffer in state.generator.buffers() if buffer.dim()).fill_(math.inf)
     before = [p.clone() for p in state.generator.parameters()]
-    with pytest.raises(Diverged, match=r"step 1: [DG] is not finite"):
+    with pytest.raises(Diverged, match=r"step [12]: [DG] is not finite"):
         updates.train_step(state, params, real, "float32", measure=measure)
     assert all(torch.equal(a, b) for a, b in zip(before, state.generator.parameters(), strict=True))
 
@@ -264,25 +269,13 @@ def test_looking_at_the_figures_changes_nothing(update, images):
     assert same(*states)
 
 
-def test_losses_are_binary_cross_entropy_on_logits():
-    from dcgan.losses import LOSSES
-
-    real, fake = torch.tensor([0.5, -2.0, 30.0]), torch.tensor([1.0, -1.0, 50.0])
-    bce = torch.nn.functional.binary_cross_entropy_with_logits
-    expected = bce(real, torch.ones(3)) + bce(fake, torch.zeros(3))
-    torch.testing.assert_close(LOSSES["bce"].discriminator(real, fake), expected)
-    torch.testing.assert_close(LOSSES["bce"].generator(fake), bce(fake, torch.ones(3)))
-    assert LOSSES["hinge"].discriminator(torch.tensor([2.0, 0.0]), torch.tensor([-3.0, 0.0])).item() == pytest.approx(1.0)
-    assert LOSSES["hinge"].generator(torch.tensor([2.0, 4.0])).item() == -3
-
-
 def plain_step(params, images, kind):
     """The update as a textbook writes it, with zero_grad, backward and step, dropout off."""
     from dcgan import sampling
-    from dcgan.losses import LOSSES
 
     state = training.build(params, 1, CPU)
-    g, d, loss = state.generator, state.discriminator, LOSSES["bce"]
+    g, d = state.generator, state.discriminator
+    cross_entropy = torch.nn.functional.binary_cross_entropy_with_logits
     latent = rng.generator(params.seed, "z", 0)
     real = data.to_float(images[:8])
 
@@ -291,7 +284,8 @@ def plain_step(params, images, kind):
 
     if kind == "simultaneous":
         fake = g(z())
-        loss_d, loss_g = loss.discriminator(d(real), d(fake)), loss.generator(d(fake))
+        loss_d = cross_entropy(d(real), torch.ones(8)) + cross_entropy(d(fake), torch.zeros(8))
+        loss_g = cross_entropy(d(fake), torch.ones(8))
         gradients_d = torch.autograd.grad(loss_d, list(d.parameters()), retain_graph=True)
         loss_g.backward()
         for parameter, gradient in zip(d.parameters(), gradients_d, strict=True):
@@ -302,13 +296,18 @@ def plain_step(params, images, kind):
     if kind == "alternating":
         fake = g(z())
         fake_d, fake_g, scale = fake.detach(), lambda: fake, 1
-    else:
+    elif kind == "concatenated":
         fake_d = g.eval()(z()).detach()
         g.train()
         fake_g, scale = lambda: g(z()), 0.5
-    (scale * loss.discriminator(d(real), d(fake_d))).backward()
+    else:  # one_network, whose first batch is G's
+        z()
+        cross_entropy(d(g(z())), torch.ones(8)).backward()
+        state.opt_g.step()
+        return state
+    (scale * (cross_entropy(d(real), torch.ones(8)) + cross_entropy(d(fake_d), torch.zeros(8)))).backward()
     state.opt_d.step()
-    loss.generator(d(fake_g())).backward()
+    cross_entropy(d(fake_g()), torch.ones(8)).backward()
     state.opt_g.step()
     return state
 
@@ -324,18 +323,77 @@ def test_an_update_is_the_textbooks(update, images):
             torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-7, msg=name)
 
 
-def test_optimizers_have_keras_settings():
-    params = small(training__optimizer="rmsprop", lr=1e-3)
+def changed(network, before) -> bool:
+    return any(not torch.equal(one, two) for one, two in zip(network.parameters(), before, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("changes", "turns"),
+    [
+        ({"training__update": "alternating", "training__discriminator_steps": 3}, ["d", "d", "dg", "d", "d", "dg"]),
+        ({"training__update": "concatenated", "training__discriminator_steps": 2}, ["d", "dg", "d", "dg"]),
+        ({"training__update": "one_network"}, ["g", "d", "g", "d"]),
+        ({"training__update": "one_network", "training__discriminator_steps": 2}, ["g", "d", "d", "g"]),
+        ({"training__update": "simultaneous"}, ["dg", "dg"]),
+    ],
+)
+def test_each_network_is_updated_on_its_turn_alone_and_every_row_is_full(changes, turns, images):
+    params = small(**changes)
     state = training.build(params, 1, CPU)
-    group = state.opt_g.param_groups[0]
-    assert (group["lr"], group["alpha"], group["momentum"], group["centered"]) == (1e-3, 0.9, 0, False)
+    for turn in turns:
+        before = {
+            "d": [p.clone() for p in state.discriminator.parameters()],
+            "g": [p.clone() for p in state.generator.parameters()],
+        }
+        row = updates.train_step(state, params, data.to_float(images[:8]), "float32", measure=True)
+        found = {name for name, network in (("d", state.discriminator), ("g", state.generator)) if changed(network, before[name])}
+        assert found == set(turn)
+        assert min(row["grad_norm_d"], row["grad_norm_g"]) > 0
+
+
+def test_r1_is_half_gamma_times_the_mean_squared_slope_at_real_images_and_counts_for_the_steps_between(images):
+    params = small(training__r1_gamma=2.0, training__r1_every=4, discriminator__dropout=[0.0, 0.0])
+    state = training.build(params, 1, CPU)
+    real = data.to_float(images[:8])
+    step = Step(state, params, real, "float32", False)
+    epsilon, slopes = 1e-2, []
+    d = copy.deepcopy(state.discriminator).double().eval()
+    for image in real.double():
+        # Finite differences of D, a pixel at a time.
+        moves = epsilon * torch.eye(256, dtype=torch.float64).view(256, 1, 16, 16)
+        with torch.no_grad():
+            slope = (logits(d, image + moves) - logits(d, image - moves)) / (2 * epsilon)
+        slopes.append(slope.square().sum())
+    assert float(step.r1().detach()) == pytest.approx(2.0 / 2 * 4 * float(torch.stack(slopes).mean()), rel=0.05)
+    state.step = 1
+    assert Step(state, params, real, "float32", False).r1() == 0.0
+
+
+def logits(d, images):
+    """D without its cast to float32."""
+    for block in d.blocks:
+        images = block(images)
+    return d.head(images).squeeze(1)
+
+
+def test_learning_rates_fall_in_a_line_from_the_named_share_on():
+    params = small(lr=1e-3, training__generator_lr_scale=0.5, training__linear_decay_from=0.5)
+    state = training.build(params, 1, CPU)
+    found = []
+    for state.step in (0, 50, 75, 99):
+        training.set_learning_rates(state, params, 100)
+        found.append((state.opt_d.param_groups[0]["lr"], state.opt_g.param_groups[0]["lr"]))
+    assert found == [pytest.approx(pair) for pair in ((1e-3, 5e-4), (1e-3, 5e-4), (5e-4, 2.5e-4), (2e-5, 1e-5))]
+    training.set_learning_rates(state, small(lr=1e-3), 100)
+    assert state.opt_d.param_groups[0]["lr"] == 1e-3
+
+
+def test_the_generator_has_its_own_learning_rate():
     assert training.build(small(lr=4e-4, training__generator_lr_scale=0.5), 1, CPU).opt_g.param_groups[0]["lr"] == 2e-4
-    adam = training.build(small(beta1=0.9), 1, CPU).opt_g.param_groups[0]
-    assert (adam["betas"], adam["eps"]) == ((0.9, params.training.beta2), params.training.eps)
 
 
 def test_the_average_follows_the_weights(images):
-    params = small(training__ema_decay=0.5)
+    params = small(training__ema_half_life=8)
     state = training.build(params, 1, CPU)
     old = [p.clone() for p in state.ema.parameters()]
     updates.train_step(state, params, data.to_float(images[:8]), "float32", measure=False)

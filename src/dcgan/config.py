@@ -3,20 +3,25 @@
 One YAML 1.2 reader, the one DVC uses, so `2e-4` is a float and `010` is ten here, there and in `dvc params diff`.
 """
 
+import io
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedSeq
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.representer import RoundTripRepresenter
 
 from dcgan.errors import ConfigError
 from dcgan.explain import explain
 
 PARAMS_FILE = Path("params.yaml")
 MAX_BYTES = 1_000_000
+WITHOUT_TEST_SPLIT = ("folder", "lsun", "fake")
 
 Rate = Annotated[float, Field(gt=0, le=1)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -32,17 +37,36 @@ class Section(BaseModel):
 
 
 class Dataset(Section):
-    """What is downloaded and how it is split."""
+    """What is downloaded and how it becomes arrays of one size."""
 
-    name: Literal["fashion_mnist"]
+    name: Literal["mnist", "fashion_mnist", "cifar10", "svhn", "celeba", "lsun", "folder", "fake"]
     source: str | None
     image_size: int = Field(ge=8, le=1024)
+    channels: Literal[1, 3]
+    crop: Annotated[int, Field(ge=1, le=65536)] | None
+    class_folders: bool
     validation_size: int = Field(ge=1, le=1_000_000)
+    test_size: int = Field(ge=0, le=1_000_000)
+    max_images: Annotated[int, Field(ge=1, le=1_000_000_000)] | None
+    on_bad_image: Literal["refuse", "skip"]
+    duplicates: Literal["keep", "exact", "near"]
+    near_bits: int = Field(ge=0, le=16)
+
+    @model_validator(mode="after")
+    def _has_a_test_split(self) -> Self:
+        if (self.name in WITHOUT_TEST_SPLIT) != (self.test_size > 0):
+            rule = "at least 1" if self.name in WITHOUT_TEST_SPLIT else "0"
+            has = "has no" if self.name in WITHOUT_TEST_SPLIT else "has a"
+            raise _mismatch(f"test_size = {self.test_size}: must be {rule}, because {self.name} {has} test split of its own")
+        if self.name == "folder" and self.source is None:
+            raise _mismatch("source = None: must be the folder with the images")
+        return self
 
 
 class Reference(Section):
-    """The frozen feature classifier's training."""
+    """The frozen feature extractor's training."""
 
+    extractor: Literal["auto", "classifier", "rotation"]
     epochs: int = Field(ge=1, le=1000)
     lr: Rate
     batch_size: int = Field(ge=1, le=65536)
@@ -118,13 +142,19 @@ class DiscriminatorParams(Section):
 class Training(Section):
     """How the two networks are trained."""
 
-    update: Literal["simultaneous", "alternating", "concatenated"]
-    loss: Literal["bce", "hinge"]
-    optimizer: Literal["adam", "rmsprop"]
+    update: Literal["simultaneous", "alternating", "concatenated", "one_network"]
+    discriminator_steps: int = Field(ge=1, le=100)
+    loss: Literal["non_saturating", "minimax", "least_squares", "hinge"]
+    label_smoothing: float = Field(ge=0, lt=0.5)
+    r1_gamma: float = Field(ge=0, le=1000)
+    r1_every: int = Field(ge=1, le=1000)
+    diff_augment: list[Literal["color", "translation", "cutout"]] = Field(max_length=3)
+    optimizer: Literal["adam", "adam_keras", "rmsprop_keras"]
     generator_lr_scale: float = Field(gt=0, le=100)
     beta2: Fraction
     eps: Rate
-    ema_decay: Fraction
+    linear_decay_from: float = Field(ge=0, le=1)
+    ema_half_life: float = Field(ge=0, le=1e9)
     drop_last: bool
     precision: Literal["auto", "float32", "bfloat16"]
     device: Literal["auto", "cpu", "cuda"]
@@ -132,6 +162,16 @@ class Training(Section):
     num_samples: int = Field(ge=1, le=1024)
     log_every: int = Field(ge=1, le=1_000_000)
     save_every: int = Field(ge=1, le=1_000_000)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.update == "simultaneous" and self.discriminator_steps != 1:
+            raise _mismatch(
+                f"discriminator_steps = {self.discriminator_steps}: must be 1 with update: simultaneous, whose steps are one"
+            )
+        if self.label_smoothing and self.loss == "hinge":
+            raise _mismatch(f"label_smoothing = {self.label_smoothing}: must be 0 with loss: hinge, which knows no labels")
+        return self
 
 
 class Evaluate(Section):
@@ -231,3 +271,61 @@ def _mismatch(message: str) -> PydanticCustomError:
 def _same_length(first: str, first_values: list[Any], second: str, second_values: list[Any]) -> None:
     if len(first_values) != len(second_values):
         raise _mismatch(f"{first} has {len(first_values)} values, {second} has {len(second_values)}: must have one a layer each")
+
+
+def merge(values: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with the overlay's in their place, section by section; lists are replaced as a whole."""
+    merged = dict(values)
+    for key, new in overlay.items():
+        old = merged.get(key)
+        merged[key] = merge(old, new) if isinstance(old, Mapping) and isinstance(new, Mapping) else new
+    return merged
+
+
+def edit(path: Path, overlay: Mapping[str, Any]) -> str:
+    """The text of a YAML file with the overlay's values; comments, order and style stay, equal values are not touched.
+
+    Raises:
+        ConfigError: the file cannot be read, is no YAML, or cannot be changed without changing something else too.
+    """
+    expected = merge(read_yaml(path), overlay)
+    yaml = YAML()
+    yaml.Representer = _Representer
+    yaml.preserve_quotes = True
+    yaml.width = MAX_BYTES  # No line is folded.
+    document = yaml.load(path.read_text(encoding="utf-8-sig"))
+    _update(document, overlay)
+    changed = io.StringIO()
+    yaml.dump(document, changed)
+    if YAML(typ="safe").load(changed.getvalue()) != expected:
+        raise ConfigError(f"{path}: cannot be edited, because some of its values share one place: write aliases out, then try again")
+    return changed.getvalue()
+
+
+class _Representer(RoundTripRepresenter):
+    """Writes null as a word, where ruamel writes nothing at all."""
+
+
+_Representer.add_representer(type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null"))
+
+
+def _update(section: Any, values: Mapping[str, Any]) -> None:
+    for key, new in values.items():
+        old = section[key]
+        if isinstance(new, Mapping):
+            _update(old, new)
+        elif old != new:
+            section[key] = _list_like(old, new, section.ca.items.get(key)) if isinstance(new, list) else new
+
+
+def _list_like(old: Any, new: list[Any], key_comment: list[Any] | None) -> CommentedSeq:
+    listed = CommentedSeq(new)
+    if not new:
+        # The emitter writes an empty block list at the margin, and stumbles over the comments before a block list's first value.
+        listed.fa.set_flow_style()
+        if key_comment:
+            key_comment[3] = None
+    elif isinstance(old, CommentedSeq) and len(old) - 1 in old.ca.items:
+        # What follows a list, blank lines too, belongs to its last value.
+        listed.ca.items[len(new) - 1] = old.ca.items[len(old) - 1]
+    return listed

@@ -5,7 +5,7 @@ Images are float32 N x C x H x W in [-1, 1]; latent vectors are N x z_dim; what 
 
 import math
 from collections.abc import Iterable
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -206,6 +206,31 @@ def count_parameters(network: nn.Module) -> tuple[int, int]:
     """Trainable parameters, and BatchNorm's running statistics (which Keras counts as well)."""
     running = sum(b.numel() for name, b in network.named_buffers() if name.endswith(("running_mean", "running_var")))
     return sum(p.numel() for p in network.parameters() if p.requires_grad), running
+
+
+@torch.no_grad()
+def summary(network: "Generator | Discriminator") -> list[tuple[str, str, int]]:
+    """Its layers in the order they run: kind, output shape C x H x W, parameters (running statistics not counted)."""
+    rows: list[tuple[str, str, int]] = []
+
+    def note(layer: nn.Module, _inputs: Any, output: Tensor) -> None:
+        kind = type(layer).__bases__[0].__name__ if parametrize.is_parametrized(layer) else type(layer).__name__
+        shape = " x ".join(map(str, output.shape[1:]))
+        rows.append((kind, shape, sum(parameter.numel() for parameter in layer.parameters())))
+
+    layers = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d, nn.Tanh, nn.Flatten, nn.Unflatten)
+    shown = [layer for layer in network.modules() if isinstance(layer, (*layers, nn.ReLU, nn.LeakyReLU, nn.SELU, Dropout))]
+    hooks = [layer.register_forward_hook(note) for layer in shown]
+    was_training = network.training
+    network.eval()  # batch norm takes no statistics of one image
+    if isinstance(network, Generator):
+        network(torch.zeros(1, network.params.z_dim))
+    else:
+        network(torch.zeros(1, network.image_channels, network.image_size, network.image_size))
+    network.train(was_training)
+    for hook in hooks:
+        hook.remove()
+    return rows
 
 
 def plain_weights(network: nn.Module) -> dict[str, Tensor]:

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
-from dcgan import data, rng, sampling
+from dcgan import data, optimizers, rng, sampling
 from dcgan.checkpoint import Scratch, export, load_optimizer, optimizer_tensors
 from dcgan.config import Params
 from dcgan.errors import DataError, EnvironmentProblem, Stopped
 from dcgan.models import Discriminator, Generator
-from dcgan.updates import COLUMNS, Row, State, train_step
+from dcgan.step import Row, State
+from dcgan.updates import COLUMNS, train_step
 
 
 def choose_device(name: str, deterministic: bool) -> torch.device:
@@ -58,17 +58,17 @@ def build(params: Params, image_channels: int, device: torch.device) -> State:
     generator.to(device).to(memory_format=torch.channels_last)
     discriminator.to(device).to(memory_format=torch.channels_last)
     ema = copy.deepcopy(generator).eval().requires_grad_(False)
-    opt_g = _optimizer(generator, params, params.lr * params.training.generator_lr_scale)
-    opt_d = _optimizer(discriminator, params, params.lr)
+    opt_g = optimizers.build(generator, params, params.lr * params.training.generator_lr_scale)
+    opt_d = optimizers.build(discriminator, params, params.lr)
     return State(generator, discriminator, ema, opt_g, opt_d)
 
 
-def _optimizer(network: nn.Module, params: Params, lr: float) -> torch.optim.Optimizer:
-    t = params.training
-    if t.optimizer == "adam":
-        return torch.optim.Adam(network.parameters(), lr=lr, betas=(params.beta1, t.beta2), eps=t.eps, fused=True)
-    # Keras's decay; its eps stands inside the root and torch's outside, which matters for gradients near 1e-7 only.
-    return torch.optim.RMSprop(network.parameters(), lr=lr, alpha=0.9, eps=t.eps)
+def set_learning_rates(state: State, params: Params, total: int) -> None:
+    """Constant, and from `training.linear_decay_from` of all `total` steps on falling in a line, to 0 after the last."""
+    start = params.training.linear_decay_from
+    scale = 1.0 if start == 1 else min(1.0, (1 - state.step / total) / (1 - start))
+    optimizers.set_lr(state.opt_d, params.lr * scale)
+    optimizers.set_lr(state.opt_g, params.lr * params.training.generator_lr_scale * scale)
 
 
 def train(
@@ -113,6 +113,7 @@ def train(
         real = data.to_float(images[batch]).to(device)
         # Update both networks.
         last_of_epoch = index + 1 == steps_per_epoch
+        set_learning_rates(state, params, total)
         row = train_step(state, params, real, precision, measure=last_of_epoch or (state.step + 1) % params.training.log_every == 0)
         if row:
             row = {"epoch": epoch + 1, "step": state.step, **row}
