@@ -1,94 +1,154 @@
-"""Compare settings at equal minutes of training: FID by epoch on the validation images, with the reference stage's extractor.
+"""Compare recipes at equal minutes of training on Fashion-MNIST, and write the table of docs/recipes.md.
 
-    python bench/recipes.py --seconds 360                  # all of them; after `dvc repro -s reference`
-    python bench/recipes.py --only default fashion-adam
+    make recipes-table                                    # hours; after `dvc repro -s reference`
+    python bench/recipes.py --minutes 1 --seeds 1         # a look
 
-Only the seconds inside the training loop count; an epoch that began in time is finished. Prints a Markdown table.
+1. Speed: each recipe's training steps are timed in turns, several rounds, so that all see the same machine.
+2. A recipe gets the whole epochs that fit into the minutes at its speed. Equal minutes are thus equal work, and a machine that is
+   busy with something else slows the benchmark and changes no figure.
+3. Each seed is trained, every epoch judged on validation, the best one reported on test: the protocol of the evaluate stage.
+
+What is done is kept in .scratch/recipes-table, and a second run goes on from there; delete the folder to start anew.
 """
 
 import argparse
-import copy
+import os
+import statistics
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
-from dcgan import checkpoint, config, data, features, fidelity, sampling, training, updates
+import torch
 
-# The reference systems as changes of params.yaml; what is not named here stays as the file has it.
-KERAS_D = {
-    "discriminator.channels": [64, 128], "discriminator.strides": [2, 2], "discriminator.dropout": [0.3, 0.3],
-    "discriminator.spectral_norm": False, "training.loss": "bce", "training.generator_lr_scale": 1.0,
-    "training.optimizer": "adam", "training.beta2": 0.999, "beta1": 0.9,
-}  # fmt: skip
-SETTINGS: dict[str, dict[str, Any]] = {
-    "default": {},
-    "fashion-adam": {
-        **KERAS_D, "discriminator.slope": 0.2, "training.update": "concatenated", "lr": 1e-3, "batch_size": 32,
-        "generator.start_norm": "map", "generator.start_activation": False, "generator.channels": [128, 64],
-        "generator.strides": [2, 2], "generator.norm_order": "after", "generator.activation": "selu", "generator.bias": True,
-    },
-    "mnist-tf": {
-        **KERAS_D, "discriminator.slope": 0.3, "training.update": "simultaneous", "lr": 1e-4, "batch_size": 256,
-        "training.drop_last": False,
-    },
-}  # fmt: skip
+from dcgan import checkpoint, config, data, evaluation, features, files, recipes, training, updates
+from dcgan.progress import Bar
 
-
-def overlaid(changes: dict[str, Any]) -> config.Params:
-    """params.yaml with some values changed."""
-    values = copy.deepcopy(config.read_yaml(config.PARAMS_FILE))
-    for key, value in {**changes, "epochs": 1000}.items():
-        *sections, name = key.split(".")
-        section = values
-        for part in sections:
-            section = section[part]
-        section[name] = value
-    return config.parse(values)
+SCRATCH = Path(".scratch/recipes-table")
+REFERENCE = Path("results/reference")
+DOCUMENT = Path("docs/recipes.md")
+MARKS = ("<!-- the table below is written by make recipes-table -->", "<!-- end of the table -->")
+ROUNDS, STEPS = 5, 40
 
 
 def main() -> None:
-    """Train each and print a row an epoch."""
+    """Measure, train, judge, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=360.0, help="of training for each")
-    parser.add_argument("--only", nargs="+", choices=SETTINGS, default=list(SETTINGS))
-    parser.add_argument("--samples", type=int, default=10_000, help="generated images a judgement")
+    parser.add_argument("--minutes", type=float, default=10.0, help="of training for each seed")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--only", nargs="+", default=["best28", "fashion-adam"], help="names of recipes for 28 x 28 images")
+    parser.add_argument("--epochs", type=int, help="train so many epochs, whatever the speed, and write no table")
     args = parser.parse_args()
     images = data.open_split(Path("data/prepared"), "train").images
-    classifier, _ = features.load_classifier(Path("results/reference/classifier.safetensors"))
-    real = fidelity.statistics(features.load_features(Path("results/reference/validation.features.npy")))
     device = training.choose_device("auto", False)
-    print("| settings | epoch | seconds | images/s | FID raw | FID EMA | smallest class, % |\n|---|---|---|---|---|---|---|")
+    if args.epochs:
+        for name in args.only:
+            for seed in args.seeds:
+                judged(name, seed, args.epochs, images, device)
+        return
+    rates = speeds(args.only, images, device)
+    rows = []
     for name in args.only:
-        params = overlaid(SETTINGS[name])
-        precision = training.choose_precision(params.training.precision, device)
-        spent, began = 0.0, time.perf_counter()
+        epochs = max(1, int(args.minutes * 60 * rates[name] / len(images)))
+        found = [judged(name, seed, epochs, images, device) for seed in args.seeds]
+        rows.append(line(name, rates[name], epochs, found))
+        print(rows[-1], flush=True)
+    write(rows, args.minutes, args.seeds, rates)
 
-        def on_epoch(epoch: int, state: updates.State, name: str = name, seed: int = params.seed) -> None:
-            nonlocal spent, began
-            spent += time.perf_counter() - began
-            if epoch:
-                fids, smallest = [], 0.0
-                for network in (state.generator, state.ema):
-                    fake, verdicts = features.extract(classifier, sampling.sample(network, args.samples, seed=seed))
-                    fids.append(fidelity.fid(real, fidelity.statistics(fake)))
-                    smallest = 100 * min(fidelity.class_histogram(verdicts, classifier.head.out_features)) / len(verdicts)
-                rate = epoch * len(images) / spent
-                print(
-                    f"| {name} | {epoch} | {spent:.0f} | {rate:.0f} | {fids[0]:.2f} | {fids[1]:.2f} | {smallest:.1f} |", flush=True
-                )
+
+def parameters(name: str, seed: int, epochs: int) -> config.Params:
+    """A recipe on Fashion-MNIST, in the precision that this machine would use by itself."""
+    return recipes.load(Path("recipes") / f"{name}.yaml").params.model_copy(update={"seed": seed, "epochs": epochs})
+
+
+def speeds(names: list[str], images: Any, device: torch.device) -> dict[str, float]:
+    """Images a second of each recipe's training steps; the median of some rounds taken in turns."""
+    path = SCRATCH / "speeds.json"
+    known: dict[str, float] = files.read_json(path) if path.is_file() else {}
+    if set(names) <= set(known):
+        return known
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    made = {}
+    for name in names:
+        params = parameters(name, 1, 1)
+        made[name] = (params, training.build(params, images.shape[1], device))
+    for _ in range(ROUNDS):
+        for name, (params, state) in made.items():
+            precision = training.choose_precision(params.training.precision, device)
             began = time.perf_counter()
-            if spent > args.seconds:
-                raise StopIteration
+            for i in range(STEPS):
+                batch = images[i * params.batch_size : (i + 1) * params.batch_size]
+                updates.train_step(state, params, data.to_float(batch).to(device), precision, measure=False)
+            seconds[name].append((time.perf_counter() - began) / STEPS / params.batch_size)
+    rates = {name: 1 / statistics.median(found) for name, found in seconds.items()}
+    files.write_json(path, rates)
+    return rates
 
-        with tempfile.TemporaryDirectory() as folder, checkpoint.Scratch(Path(folder), "bench") as scratch:
-            try:
-                training.train(params, images, scratch, device=device, precision=precision, on_epoch=on_epoch)
-            except StopIteration:
-                continue
+
+def judged(name: str, seed: int, epochs: int, images: Any, device: torch.device) -> dict[str, Any]:
+    """Train one seed and judge it; what was done before is not done again."""
+    params = parameters(name, seed, epochs)
+    precision = training.choose_precision(params.training.precision, device)
+    decays = params.training.linear_decay_from < 1
+    folder = f"{name}-seed{seed}" + (f"-{epochs}" if decays else "")
+    judge_of, real = judge(seed)
+    with checkpoint.Scratch(SCRATCH, folder) as scratch, Bar(folder, unit="images", per_step=params.batch_size) as bar:
+
+        def on_epoch(epoch: int, state: Any) -> None:
+            training.write_epoch(epoch, state, params, scratch.folder)
+
+        training.train(params, images, scratch, device=device, precision=precision, on_epoch=on_epoch, on_step=bar.update)
+        rows = []
+        for exports in evaluation.epochs(scratch.folder / "exports")[:epochs]:
+            path = exports / "judged.json"
+            if not path.is_file():
+                files.write_json(path, judge_of.judge(exports, real["validation"]))
+            rows.append(files.read_json(path))
+            best = min(rows[-1]["fid_raw"], rows[-1]["fid_ema"])
+            bar.say(f"{folder}: epoch {rows[-1]['epoch']}: FID {best:.2f} on validation")
+        index, weights = evaluation.choose(rows)
+        chosen = scratch.folder / "exports" / f"epoch-{index + 1:04d}" / evaluation.WEIGHTS[weights]
+        path = chosen.with_suffix(".reported.json")
+        if not path.is_file():
+            files.write_json(path, judge_of.report(chosen, real["test"]))
+        return {**files.read_json(path), "epoch": index + 1, "weights": weights, "last": rows[-1]["fid_raw"]}
+
+
+def judge(seed: int) -> tuple[evaluation.Judge, dict[str, Any]]:
+    """What the evaluate stage judges with, and the features of the real images."""
+    classifier, _ = features.load_classifier(REFERENCE / "classifier.safetensors")
+    real = {split: features.load_features(REFERENCE / f"{split}.features.npy") for split in ("validation", "test")}
+    return evaluation.Judge(classifier, classifier.head.out_features, 10_000, seed), real
+
+
+def line(name: str, rate: float, epochs: int, found: list[dict[str, Any]]) -> str:
+    """One row of the table."""
+
+    def spread(key: str, digits: int, scale: float = 1.0) -> str:
+        values = [scale * row[key] for row in found]
+        deviation = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+        return f"{statistics.mean(values):.{digits}f}{deviation}"
+
+    chosen = ", ".join(f"{row['epoch']} {row['weights']}" for row in found)
+    smallest = min(100 * row["smallest_class_share"] for row in found)
+    cells = [name, f"{rate:.0f}", str(epochs), spread("fid_10k", 2), spread("kid_10k", 3), spread("precision", 3)]
+    return f"| {' | '.join([*cells, spread('recall', 3), f'{smallest:.1f}', chosen])} |"
+
+
+def write(rows: list[str], minutes: float, seeds: list[int], rates: dict[str, float]) -> None:
+    """Put the table between its marks in docs/recipes.md."""
+    head = ["recipe", "images/s", "epochs", "FID_10k", "KID", "precision", "recall", "smallest class, %", "chosen epochs"]
+    table = [f"| {' | '.join(head)} |", "|" + "---|" * len(head), *rows]
+    about = (
+        f"{minutes:g} minutes of training at the images/s shown ({torch.get_num_threads()} threads, {os.uname().machine},"
+        f" torch {torch.__version__}), seeds {', '.join(map(str, seeds))}, mean ± standard deviation."
+    )
+    text = DOCUMENT.read_text()
+    before, _, rest = text.partition(MARKS[0])
+    _, _, after = rest.partition(MARKS[1])
+    files.write_text(DOCUMENT, "\n".join([before + MARKS[0], "", *table, "", about, "", MARKS[1] + after]))
 
 
 if __name__ == "__main__":

@@ -9,13 +9,14 @@ from pipeline import cli
 # What each command's docstring begins with, here too so that the list needs no import; a test compares them.
 COMMANDS = {
     "download": "Fetch the data set, verified, into data/raw.",
-    "prepare": "Split, resize and store the images of data/raw in data/prepared.",
+    "prepare": "Decode, split and store the images of data/raw in data/prepared.",
     "validate": "Check data/prepared against all expectations; exit 3 where one fails.",
     "reference": "Train the feature extractor and measure the real images.",
     "train": "Train the networks, or go on where a killed training stopped.",
     "evaluate": "Judge every checkpoint and export the best one.",
     "probe": "Fit the L2-SVM on D's features, on an untrained D's and on raw pixels.",
     "render": "Make the GIFs and the comparison.",
+    "recipe": "List, show and apply the recipes, each a known system as an overlay of params.yaml.",
     "ui": "Browse the runs in MLflow.",
     "doctor": "Show what this machine has and what is missing.",
 }
@@ -25,7 +26,9 @@ def main() -> None:
     """Run the command that the first argument names, or list them all."""
     name, *rest = sys.argv[1:] or ["--help"]
     if name in COMMANDS:
-        cli.run(importlib.import_module(f"pipeline.{name}").main, args=rest, prog=f"python -m pipeline {name}")
+        module = importlib.import_module(f"pipeline.{name}")
+        commands = module.SUBCOMMANDS if hasattr(module, "SUBCOMMANDS") else (module.main,)
+        cli.run(*commands, args=rest, prog=f"python -m pipeline {name}")
     else:
         cli.run(*(_listed(*item) for item in COMMANDS.items()), args=[name, *rest], prog="python -m pipeline")
 

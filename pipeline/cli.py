@@ -21,7 +21,9 @@ def run(*commands: Callable[..., Any], args: list[str] | None = None, prog: str 
     debug = "--debug" in args
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     for command in commands:
-        app.command(epilog=f"--debug shows tracebacks. {EXIT_CODES}")(command if debug else _one_line(command))
+        # A function whose name would hide one of Python's ends in an underscore; its command does not.
+        name = command.__name__.rstrip("_")
+        app.command(name, epilog=f"--debug shows tracebacks. {EXIT_CODES}")(command if debug else _one_line(command))
     try:
         code = app([arg for arg in args if arg != "--debug"], prog_name=prog, standalone_mode=False)
     except TyperException as error:

@@ -23,7 +23,8 @@ def main() -> None:
     classes = data.read_manifest(Path("data/prepared"))["classes"]
     classifier, extractor = features.load_classifier(REFERENCE / "classifier.safetensors")
     reference = files.read_json(REFERENCE / "metrics.json")
-    judge = evaluation.Judge(classifier, len(classes), params.evaluate.num_samples, params.seed)
+    counted = len(classes) if extractor["extractor"] == "classifier" else 0
+    judge = evaluation.Judge(classifier, counted, params.evaluate.num_samples, params.seed)
     folders = evaluation.epochs(CHECKPOINTS)
     real = {split: features.load_features(REFERENCE / f"{split}.features.npy") for split in ("validation", "test")}
     rows: list[dict[str, float]] = []
@@ -48,7 +49,7 @@ def main() -> None:
             "floor": reference["floor"],
             "ceiling": reference["ceiling"],
             "protocol": {
-                "extractor": "classifier", "extractor_sha256": extractor["sha256"], "resize": "none",
+                "extractor": extractor["extractor"], "extractor_sha256": extractor["sha256"], "resize": "none",
                 "real_images": len(real["test"]), "generated_images": judge.num_samples,
                 "chosen_on": "validation", "reported_on": "test", "rule": "lowest validation FID of all epochs, raw and EMA",
                 "seed": params.seed,
@@ -69,6 +70,7 @@ def main() -> None:
 def description(about: dict[str, Any], metrics: dict[str, Any], name: str) -> str:
     """What stands at the head of the run's page: what was trained, how good it is, by which protocol."""
     protocol = metrics["protocol"]
+    smallest = f", smallest class {100 * metrics['smallest_class_share']:.1f} %" if "smallest_class_share" in metrics else ""
     return f"""A DCGAN on **{about["dataset"]}**, {about["epochs"]} epochs, seed {about["seed"]}; epoch {metrics["epoch"]}, \
 {metrics["weights"]} weights, was chosen by the lowest FID on validation images and measured once on test images.
 
@@ -78,7 +80,7 @@ def description(about: dict[str, Any], metrics: dict[str, Any], name: str) -> st
 | floor: real train images | {metrics["floor"]["fid"]:.3f} | {metrics["floor"]["kid"]:.5f} |
 | ceiling: noise | {metrics["ceiling"]["fid"]:.1f} | {metrics["ceiling"]["kid"]:.3f} |
 
-Precision {metrics["precision"]:.3f}, recall {metrics["recall"]:.3f}, smallest class {100 * metrics["smallest_class_share"]:.1f} %.
+Precision {metrics["precision"]:.3f}, recall {metrics["recall"]:.3f}{smallest}.
 
 {protocol["generated_images"]} generated against {protocol["real_images"]} real images, extractor `{protocol["extractor"]}` \
 `{protocol["extractor_sha256"][:16]}`. Pictures are in the Artifacts, under `render`, and by epoch under Model metrics.

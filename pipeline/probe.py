@@ -18,6 +18,12 @@ def main() -> None:
 
     about = files.read_json(Path("results/train/run.json"))
     classes = data.read_manifest(PREPARED)["classes"]
+    if not classes:
+        reason = f"{about['dataset']} has no labels: nothing to probe"
+        files.write_json(RESULTS / "metrics.json", {"skipped": reason})
+        plots.note(reason, RESULTS / "confusion.png")
+        print(f"probe: {reason}")
+        return
     splits = {name: data.open_split(PREPARED, name, verify=True) for name in data.SPLITS}
     labels = {name: split.labels for name, split in splits.items()}
     labels["train"] = labels["train"][: params.probe.num_train]

@@ -23,16 +23,21 @@ def main() -> None:
     splits = {name: data.open_split(PREPARED, name, verify=True) for name in data.SPLITS}
     train, test = splits["train"], splits["test"]
 
+    kind = features.choose(params.reference.extractor, manifest["classes"])
+    labels = {name: split.labels if kind == "classifier" else None for name, split in splits.items()}
+
     def report(epoch: int, loss: float, classifier: features.Classifier) -> None:
-        accuracy = features.accuracy(classifier, splits["validation"].images, splits["validation"].labels)
+        accuracy = features.accuracy(classifier, splits["validation"].images, labels["validation"])
         print(f"reference: epoch {epoch}: loss {loss:.3f}, {100 * accuracy:.2f} % on validation", flush=True)
 
     classifier = features.train_classifier(
-        train.images, train.labels, num_classes=len(manifest["classes"]), seed=params.seed, on_epoch=report,
-        epochs=params.reference.epochs, lr=params.reference.lr, batch_size=params.reference.batch_size,
+        train.images, labels["train"], num_classes=features.num_answers(kind, manifest["classes"]), seed=params.seed,
+        on_epoch=report, epochs=params.reference.epochs, lr=params.reference.lr, batch_size=params.reference.batch_size,
     )  # fmt: skip
-    accuracy = features.accuracy(classifier, test.images, test.labels)
-    description = {"dataset": manifest["dataset"], "image_size": manifest["image_size"], "test_accuracy": accuracy}
+    accuracy = features.accuracy(classifier, test.images, labels["test"])
+    description = {
+        "dataset": manifest["dataset"], "image_size": manifest["image_size"], "extractor": kind, "test_accuracy": accuracy,
+    }  # fmt: skip
     sha256 = features.save_classifier(RESULTS / "classifier.safetensors", classifier, description)
 
     # Measure the real images.
@@ -50,14 +55,13 @@ def main() -> None:
     floor, _ = features.extract(classifier, train.images[some])
     validation = fidelity.compare(real["validation"], floor, params.seed)
     metrics: dict[str, Any] = {
-        "test_accuracy": accuracy, "extractor_sha256": sha256, "num_images": len(test.images),
+        "test_accuracy": accuracy, "extractor": kind, "extractor_sha256": sha256, "num_images": len(test.images),
         "floor": {**fidelity.compare(real["test"], floor, params.seed), "fid_validation": validation["fid"]},
         "ceiling": fidelity.compare(real["test"], ceiling, params.seed),
     }  # fmt: skip
     files.write_json(RESULTS / "metrics.json", metrics)
-    print(
-        f"reference: {100 * accuracy:.2f} % on test; FID {metrics['floor']['fid']:.4f} real, {metrics['ceiling']['fid']:.1f} noise"
-    )
+    fids = f"FID {metrics['floor']['fid']:.4f} real, {metrics['ceiling']['fid']:.1f} noise"
+    print(f"reference: {kind} {100 * accuracy:.2f} % on test; {fids}")
 
 
 if __name__ == "__main__":

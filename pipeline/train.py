@@ -51,6 +51,9 @@ def main() -> None:
             training.write_epoch(epoch, state, params, scratch.folder)
             run.log_rows(rows)
             run.log_image(sample_grid(scratch.folder, epoch), "samples", epoch)
+            if epoch == 0:
+                files.write_text(scratch.folder / "networks.txt", training.describe(state))
+                run.log_file(scratch.folder / "networks.txt", "train")
             if rows:
                 last = rows[-1]
                 bar.say(f"epoch {epoch}/{params.epochs}: " + ", ".join(f"{key} {last[key]:.3g}" for key in list(last)[2:]))

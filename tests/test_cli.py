@@ -55,15 +55,28 @@ def test_a_command_shows_its_help_without_heavy_imports(name: str) -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_list_says_what_the_commands_say(name: str) -> None:
     tree = ast.parse((ROOT / "pipeline" / f"{name}.py").read_text())
-    (main,) = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "main")
+    # A module of several commands says itself what they are for.
+    main = next((node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "main"), tree)
     first_line = (ast.get_docstring(main) or "").splitlines()[0]
     # The example command follows after a colon or a full stop.
     assert re.split(r": python -m|\. |\.$", first_line)[0] + "." == COMMANDS[name]
 
 
 def test_every_command_is_in_the_list() -> None:
-    modules = {path.stem for path in (ROOT / "pipeline").glob("*.py") if "\ndef main(" in path.read_text()}
+    modules = {
+        path.stem for path in (ROOT / "pipeline").glob("*.py") if re.search(r"^(def main\(|SUBCOMMANDS =)", path.read_text(), re.M)
+    }
     assert modules - {"__main__"} == set(COMMANDS)
+
+
+def test_a_command_of_several_lists_them_and_refuses_others_without_heavy_imports() -> None:
+    process = pipeline("recipe", "--help", python=("-X", "importtime"))
+    assert process.returncode == 0 and not imported(process) & (HEAVY | {"pydantic", "numpy"})
+    for name in ("list", "show", "apply", "flags"):
+        assert re.search(rf"\b{name}\b  +[A-Z]", process.stdout)
+        assert pipeline("recipe", name, "--help").returncode == 0
+    unknown = pipeline("recipe", "aply")
+    assert unknown.returncode == 2 and "Did you mean 'apply'" in unknown.stderr
 
 
 def test_an_unknown_command_is_refused_in_one_line_with_a_suggestion() -> None:

@@ -54,20 +54,37 @@ def message(values: object) -> str:
         ("seed", -1, "seed = -1: must be at least 0 and at most 4294967295"),
         ("seed", 2**32, "seed = 4294967296: must be at least 0 and at most 4294967295"),
         ("epochs", 0, "epochs = 0: must be at least 1 and at most 100000"),
-        ("training.loss", "wgan", "training.loss = 'wgan': must be one of: bce, hinge"),
+        ("training.loss", "wgan", "training.loss = 'wgan': must be one of: non_saturating, minimax, least_squares, hinge"),
         ("training.generator_lr_scale", 0, "training.generator_lr_scale = 0: must be > 0 and at most 100"),
         ("generator.channels", [1, 0, 2], "generator.channels[1] = 0: must be at least 1 and at most 4096"),
         ("generator.channels", [64], "generator: channels has 1 values, strides has 3: must have one a layer each"),
         ("generator.z_dim", 0, "generator.z_dim = 0: must be at least 1 and at most 4096"),
         ("generator.kernel", 1, "must be at least the stride"),
         ("dataset", 3, "dataset = 3: must be a section of keys"),
-        ("dataset.name", "mnits", "dataset.name = 'mnits': must be one of: fashion_mnist"),
+        ("dataset.name", "mnits", "dataset.name = 'mnits': must be one of: mnist, fashion_mnist, cifar10"),
+        ("dataset.name", "folder", "test_size = 0: must be at least 1, because folder has no test split of its own"),
+        ("dataset.test_size", 5, "test_size = 5: must be 0, because fashion_mnist has a test split of its own"),
+        ("dataset.channels", 2, "dataset.channels = 2: must be one of: 1, 3"),
+        ("dataset.crop", 0, "dataset.crop = 0: must be"),
+        ("training.update", "alternate", "must be one of: simultaneous, alternating, concatenated, one_network"),
+        ("training.label_smoothing", 0.1, "label_smoothing = 0.1: must be 0 with loss: hinge"),
+        ("training.diff_augment", ["colour"], "training.diff_augment[0] = 'colour': must be one of: color, translation, cutout"),
+        ("training.linear_decay_from", 1.5, "training.linear_decay_from = 1.5: must be at least 0 and at most 1"),
         ("dataset.image_size", 32, "gives 28 x 28 images: must be dataset.image_size = 32"),
     ],
 )
 def test_a_bad_value_is_refused_in_one_line_that_names_key_value_and_range(key, value, said):
     assert said in message(changed(key, value))
     assert message(changed(key, value)).startswith("params.yaml: ")
+
+
+def test_what_does_not_fit_together_is_refused():
+    values = changed("training.update", "simultaneous")
+    values["training"]["discriminator_steps"] = 2
+    assert "discriminator_steps = 2: must be 1 with update: simultaneous" in message(values)
+    values = changed("dataset.name", "folder")
+    values["dataset"]["test_size"] = 10
+    assert "source = None: must be the folder with the images" in message(values)
 
 
 @pytest.mark.parametrize("whole", [None, [], "text", 3])

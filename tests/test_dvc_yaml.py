@@ -64,8 +64,8 @@ def test_the_trajectory_of_a_training_is_named_by_all_the_code_that_decides_it()
 def test_exempt_files_exist_and_only_the_tracker_knows_mlflow():
     assert all((ROOT / path).is_file() for path in EXEMPT)
     homes = {
-        "mlflow": "tracking", "great_expectations": "validation", "torch_fidelity": "fidelity", "ruamel": "config",
-        "torchvision": "data", "typer": None, "dvc": None,
+        "mlflow": {"tracking"}, "great_expectations": {"validation"}, "torch_fidelity": {"fidelity"},
+        "ruamel": {"config", "edits"}, "torchvision": {"data"}, "typer": set(), "dvc": set(),
     }  # fmt: skip
     for path in (ROOT / "src").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -73,7 +73,7 @@ def test_exempt_files_exist_and_only_the_tracker_knows_mlflow():
             names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
             for name in names:
                 library = name.split(".")[0]
-                assert homes.get(library, path.stem) == path.stem, f"{path} imports {library}"
+                assert path.stem in homes.get(library, {path.stem}), f"{path} imports {library}"
 
 
 def test_stages_do_not_import_each_other_and_the_library_not_the_pipeline():

@@ -4,7 +4,7 @@ import torch
 from shapes import shape
 
 from dcgan import features, fidelity, files
-from dcgan.errors import DataError, Diverged
+from dcgan.errors import ConfigError, DataError, Diverged
 
 
 def dataset(count, seed):
@@ -148,3 +148,32 @@ def test_bad_images_and_labels_are_refused(name):
 def test_a_loss_that_is_not_finite_stops_the_training(shapes):
     with pytest.raises(Diverged, match=r"reference\.lr = 1e\+30"):
         train(*shapes, lr=1e30)
+
+
+def leaning(count: int) -> np.ndarray:
+    """Images that are bright above and dark below, so that it shows which way up they are."""
+    noise = np.random.default_rng(0).integers(0, 60, (count, 3, 16, 16))
+    return (noise + np.linspace(190, 0, 16).astype(int)[None, None, :, None]).astype(np.uint8)
+
+
+def test_without_labels_the_extractor_learns_which_way_up_images_are():
+    images = leaning(400)
+    net = features.train_classifier(images[:300], None, seed=1, epochs=3, lr=6e-3, batch_size=50)
+    assert features.accuracy(net, images[300:], None) > 0.9
+    assert features.extract(net, images[:2])[0].shape == (2, features.NUM_FEATURES)
+
+
+def test_rotations_are_quarter_turns_of_each_image_on_its_own():
+    images = torch.arange(2 * 9).view(2, 1, 3, 3)
+    found = features.rotated(images, torch.tensor([0, 1]))
+    assert torch.equal(found[0], images[0])
+    assert found[1, 0].tolist() == [[11, 14, 17], [10, 13, 16], [9, 12, 15]]
+
+
+def test_auto_takes_labels_where_there_are_some():
+    assert features.choose("auto", ["a", "b"]) == "classifier"
+    assert features.choose("auto", []) == "rotation"
+    assert features.choose("rotation", ["a", "b"]) == "rotation"
+    assert features.num_answers("rotation", ["a"] * 10) == 4
+    with pytest.raises(ConfigError, match=r"reference\.extractor = 'classifier': the data set has no labels"):
+        features.choose("classifier", [])

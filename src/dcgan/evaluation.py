@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dcgan import checkpoint, features, fidelity, sampling
+from dcgan import checkpoint, features, fidelity, files, sampling
 from dcgan.errors import NoCheckpoint
 
 WEIGHTS = {"raw": "generator.safetensors", "ema": "generator_ema.safetensors"}
@@ -25,7 +25,7 @@ class Judge:
     """What all checkpoints of a training are measured with."""
 
     classifier: features.Classifier
-    num_classes: int
+    num_classes: int  # whose shares are counted; 0 where the extractor knows no classes
     num_samples: int  # generated images
     seed: int
 
@@ -44,15 +44,19 @@ class Judge:
         network, _ = checkpoint.load_generator(generator)
         images = sampling.sample(network, self.num_samples, seed=self.seed, stream=stream)
         fake, verdicts = features.extract(self.classifier, images)
-        counts = fidelity.class_histogram(verdicts, self.num_classes)
+        counts = fidelity.class_histogram(verdicts, self.num_classes) if self.num_classes else []
         shares = {f"class_{i}": count / len(verdicts) for i, count in enumerate(counts)}
         return {**fidelity.compare(real, fake, self.seed), **shares}, fake
 
     def judge(self, folder: Path, real: npt.NDArray[np.float32]) -> Row:
         """The row of by_epoch.csv for one epoch's exports: the figures of the raw and of the EMA weights."""
         row: Row = {"epoch": int(folder.name.removeprefix("epoch-"))}
+        known: dict[str, Row] = {}  # by sha256: without an average both are the same weights
         for weights, name in WEIGHTS.items():
-            found, _ = self.figures(folder / name, real, stream="choose")
+            sha256 = files.read_json((folder / name).with_suffix(".json"))["sha256"]
+            if sha256 not in known:
+                known[sha256], _ = self.figures(folder / name, real, stream="choose")
+            found = known[sha256]
             row |= {f"{key}_{weights}": value for key, value in found.items()}
         return row
 
@@ -62,7 +66,8 @@ class Judge:
         precision, recall = fidelity.precision_recall(real, fake)
         shares = [found.pop(f"class_{i}") for i in range(self.num_classes)]
         named = {f"{key}_{count_name(self.num_samples)}": value for key, value in found.items()}
-        return {**named, "precision": precision, "recall": recall, "class_shares": shares, "smallest_class_share": min(shares)}
+        coverage = {"class_shares": shares, "smallest_class_share": min(shares)} if shares else {}
+        return {**named, "precision": precision, "recall": recall, **coverage}
 
 
 def epochs(checkpoints: Path) -> list[Path]:

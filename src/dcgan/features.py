@@ -1,10 +1,14 @@
-"""The frozen feature extractor: a small classifier trained once on the dataset's own labels.
+"""The frozen feature extractor: a small network trained once on the data set's own images.
 
-Its 128 features are what FID and its relatives compare, its verdicts are what the class histogram counts. It is trained in float32
-or bfloat16, and always used in float32.
+Where there are labels it learns the classes. Where there are none it learns by how many quarter turns an image was rotated (Gidaris
+et al., "Unsupervised Representation Learning by Predicting Image Rotations", 2018): that needs neither labels nor a download, and
+asks for shapes and their places, as the classes do.
+
+Its 128 features are what FID and its relatives compare; a classifier's verdicts are what the class histogram counts. It is trained
+in float32 or bfloat16, and always used in float32.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +20,10 @@ from torch import nn
 
 from dcgan import files, rng
 from dcgan.data import to_float
-from dcgan.errors import DataError, Diverged
+from dcgan.errors import ConfigError, DataError, Diverged
 
 NUM_FEATURES = 128
+NUM_TURNS = 4
 MAP_SIZE = 7  # what is left of 28 x 28; images of other sizes are averaged to it
 ARCHITECTURE = "conv5s2-32, conv3-64, pool2, conv3-128, average 7x7, linear 128, linear classes; batch norm, relu"
 
@@ -50,11 +55,27 @@ class Classifier(nn.Module):
         return features, self.head(features)
 
 
+def choose(extractor: str, classes: Sequence[str]) -> str:
+    """`classifier` or `rotation`: what `auto` stands for, or what was asked for.
+
+    Raises:
+        ConfigError: a classifier of images that have no labels.
+    """
+    if extractor == "classifier" and not classes:
+        raise ConfigError("params.yaml: reference.extractor = 'classifier': the data set has no labels: use auto or rotation")
+    return extractor if extractor != "auto" else "classifier" if classes else "rotation"
+
+
+def num_answers(extractor: str, classes: Sequence[str]) -> int:
+    """Logits of the extractor's head: one a class, or one a quarter turn."""
+    return len(classes) if extractor == "classifier" else NUM_TURNS
+
+
 def train_classifier(
     images: npt.NDArray[np.uint8],  # N x C x H x W
-    labels: npt.NDArray[np.integer[Any]],  # N, 0 .. num_classes - 1
+    labels: npt.NDArray[np.integer[Any]] | None,  # N, 0 .. num_classes - 1; None: learn rotations
     *,
-    num_classes: int,
+    num_classes: int = NUM_TURNS,
     seed: int,
     epochs: int,
     lr: float,  # peak of the one-cycle schedule
@@ -78,22 +99,26 @@ def train_classifier(
     net = _initialised(Classifier(images.shape[1], num_classes), seed).to(device).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(net.parameters(), lr=lr, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=lr, total_steps=epochs * steps + 1)
-    targets = torch.from_numpy(np.array(labels, np.int64))  # a copy, mapped labels are read only
+    # A copy, because mapped labels are read only.
+    targets = None if labels is None else torch.from_numpy(np.array(labels, np.int64))
 
     for epoch in range(1, epochs + 1):
         net.train()
         generator = rng.generator(seed, "reference", epoch)
         order = torch.randperm(len(images), generator=generator)
         flips = torch.rand(len(images), generator=generator) < 0.5
+        answers = targets if targets is not None else torch.randint(NUM_TURNS, (len(images),), generator=generator)
         total = torch.zeros((), device=device)
         for step in range(steps):
             chosen = order[step * batch_size : (step + 1) * batch_size]
             batch = to_float(torch.from_numpy(images[chosen.numpy()]))
             batch = torch.where(flips[chosen, None, None, None], batch.flip(3), batch)
+            if targets is None:
+                batch = rotated(batch, answers[chosen])
             batch = batch.to(device, memory_format=torch.channels_last)
             with torch.autocast(device.type, torch.bfloat16, enabled=_has_bfloat16(device)):
                 _, logits = net(batch)
-            loss = F.cross_entropy(logits.float(), targets[chosen].to(device))
+            loss = F.cross_entropy(logits.float(), answers[chosen].to(device))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -135,8 +160,17 @@ def extract(
     return torch.cat(features).numpy(), torch.cat(verdicts).numpy()
 
 
-def accuracy(classifier: Classifier, images: npt.NDArray[np.uint8], labels: npt.NDArray[np.integer[Any]]) -> float:
-    """Share of uint8 images N x C x H x W that the classifier gets right, 0 to 1."""
+def rotated(images: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
+    """Images N x C x H x H, each turned by its number of quarter turns."""
+    choices = torch.stack([torch.rot90(images, turn, (2, 3)) for turn in range(NUM_TURNS)])
+    return choices[turns, torch.arange(len(images))]
+
+
+def accuracy(classifier: Classifier, images: npt.NDArray[np.uint8], labels: npt.NDArray[np.integer[Any]] | None) -> float:
+    """Share of uint8 images N x C x H x W that the classifier gets right, 0 to 1; without labels, of rotations by turns."""
+    if labels is None:
+        turns = torch.arange(len(images)) % NUM_TURNS
+        images, labels = rotated(torch.from_numpy(np.array(images)), turns).numpy(), turns.numpy()
     return float((extract(classifier, images)[1] == labels).mean())
 
 

@@ -223,10 +223,8 @@ def summary(network: "Generator | Discriminator") -> list[tuple[str, str, int]]:
     hooks = [layer.register_forward_hook(note) for layer in shown]
     was_training = network.training
     network.eval()  # batch norm takes no statistics of one image
-    if isinstance(network, Generator):
-        network(torch.zeros(1, network.params.z_dim))
-    else:
-        network(torch.zeros(1, network.image_channels, network.image_size, network.image_size))
+    shape = (network.params.z_dim,) if isinstance(network, Generator) else (network.image_channels, *[network.image_size] * 2)
+    network(torch.zeros(1, *shape, device=next(network.parameters()).device))
     network.train(was_training)
     for hook in hooks:
         hook.remove()

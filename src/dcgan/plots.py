@@ -78,3 +78,10 @@ def confusion(matrix: np.ndarray, names: Sequence[str], title: str, path: Path) 
     axis.set_ylabel("true, % of a row")
     axis.set_title(title)
     _save(figure, path)
+
+
+def note(text: str, path: Path) -> None:
+    """A line of text where a plot would stand, for a figure that does not exist."""
+    figure = Figure(figsize=(7, 1.5), layout="constrained")
+    figure.text(0.5, 0.5, text, ha="center", va="center")
+    _save(figure, path)

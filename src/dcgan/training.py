@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dcgan import data, optimizers, rng, sampling
+from dcgan import data, models, optimizers, rng, sampling
 from dcgan.checkpoint import Scratch, export, load_optimizer, optimizer_tensors
 from dcgan.config import Params
 from dcgan.errors import DataError, EnvironmentProblem, Stopped
@@ -144,6 +144,16 @@ def write_epoch(epoch: int, state: State, params: Params, folder: Path) -> None:
         export(exports / "generator.safetensors", state.generator, {**when, "weights": "raw"})
         export(exports / "generator_ema.safetensors", state.ema, {**when, "weights": "ema"})
         export(exports / "discriminator.safetensors", state.discriminator, when)
+
+
+def describe(state: State) -> str:
+    """Both networks as tables: layer, output shape, parameters."""
+    lines = []
+    for name, network in (("generator", state.generator), ("discriminator", state.discriminator)):
+        trainable, running = models.count_parameters(network)
+        lines.append(f"{name}: {trainable:,} trainable parameters, {running:,} running statistics")
+        lines += [f"  {kind:<16} {shape:>16} {count:>12,}" for kind, shape, count in models.summary(network)]
+    return "\n".join(lines) + "\n"
 
 
 def save(state: State, scratch: Scratch) -> None:

@@ -1,0 +1,73 @@
+"""Edit a YAML file as a person would: the comments, the order and the style of what is not changed stay."""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedSeq
+from ruamel.yaml.representer import RoundTripRepresenter
+
+from dcgan.config import MAX_BYTES, read_yaml
+from dcgan.errors import ConfigError
+
+
+def merge(values: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with the overlay's in their place, section by section; lists are replaced as a whole."""
+    merged = dict(values)
+    for key, new in overlay.items():
+        old = merged.get(key)
+        merged[key] = merge(old, new) if isinstance(old, Mapping) and isinstance(new, Mapping) else new
+    return merged
+
+
+def edit(path: Path, overlay: Mapping[str, Any]) -> str:
+    """The text of a YAML file with the overlay's values; comments, order and style stay, equal values are not touched.
+
+    Raises:
+        ConfigError: the file cannot be read, is no YAML, or cannot be changed without changing something else too.
+    """
+    expected = merge(read_yaml(path), overlay)
+    yaml = YAML()
+    yaml.Representer = _Representer
+    yaml.preserve_quotes = True
+    yaml.width = MAX_BYTES  # No line is folded.
+    document = yaml.load(path.read_text(encoding="utf-8-sig"))
+    _update(document, overlay)
+    changed = io.StringIO()
+    yaml.dump(document, changed)
+    if YAML(typ="safe").load(changed.getvalue()) != expected:
+        raise ConfigError(
+            f"{path}: cannot be edited, because some of its values share one place: write aliases out, then try again"
+        )
+    return changed.getvalue()
+
+
+class _Representer(RoundTripRepresenter):
+    """Writes null as a word, where ruamel writes nothing at all."""
+
+
+_Representer.add_representer(type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null"))
+
+
+def _update(section: Any, values: Mapping[str, Any]) -> None:
+    for key, new in values.items():
+        old = section[key]
+        if isinstance(new, Mapping):
+            _update(old, new)
+        elif old != new:
+            section[key] = _list_like(old, new, section.ca.items.get(key)) if isinstance(new, list) else new
+
+
+def _list_like(old: Any, new: list[Any], key_comment: list[Any] | None) -> CommentedSeq:
+    listed = CommentedSeq(new)
+    if not new:
+        # The emitter writes an empty block list at the margin, and stumbles over the comments before a block list's first value.
+        listed.fa.set_flow_style()
+        if key_comment:
+            key_comment[3] = None
+    elif isinstance(old, CommentedSeq) and len(old) - 1 in old.ca.items:
+        # What follows a list, blank lines too, belongs to its last value.
+        listed.ca.items[len(new) - 1] = old.ca.items[len(old) - 1]
+    return listed
