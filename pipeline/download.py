@@ -1,4 +1,4 @@
-"""Download the images: verified IDX files in data/raw."""
+"""Download the images: verified raw files in data/raw."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ def main() -> None:
 
     from dcgan import downloads
 
-    source = downloads.fetch(RAW, dataset.source)
+    source = downloads.fetch(RAW, dataset)
     print(f"download: {dataset.name} from {source}")
     sizes = [path.stat().st_size for path in RAW.iterdir()]
     print(f"download: {len(sizes)} files, {sum(sizes)} bytes, verified, in {RAW}")

@@ -15,7 +15,7 @@ PREPARED, RESULTS, CHECKPOINTS = Path("data/prepared"), Path("results/train"), P
 
 # The modules whose code decides the weights: a change to one of them starts a new trajectory, a change to a plot does not.
 TRAJECTORY = (
-    "augment", "checkpoint", "config", "data", "errors", "explain", "files", "idx", "losses", "models", "optimizers", "rng",
+    "augment", "checkpoint", "config", "data", "errors", "explain", "files", "losses", "models", "optimizers", "rng",
     "sampling", "step", "training", "updates",
 )  # fmt: skip
 

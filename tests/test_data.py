@@ -7,22 +7,26 @@ import pytest
 import torch
 from PIL import Image
 
-from dcgan import data, downloads, files, idx
-from dcgan.errors import ConfigError, DataError
+from dcgan import data, files, idx, shapes
+from dcgan.errors import DataError
 
-SETTINGS = {"name": "fashion_mnist", "image_size": 28, "validation_size": 50, "seed": 7}
+CLASSES = tuple("abcdefghij")
 
 
-@pytest.fixture(scope="module")
-def raw(tmp_path_factory, idx_source):
-    folder = tmp_path_factory.mktemp("data") / "raw"
-    downloads.fetch(folder, str(idx_source))
-    return folder
+def splits(size: int = 28) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """150 images to train, 50 for validation, 100 for the test."""
+    images, labels = shapes.draw(300, size, 1, seed=0)
+    edges = {"train": slice(0, 150), "validation": slice(150, 200), "test": slice(200, 300)}
+    return {split: (images[part], labels[part]) for split, part in edges.items()}
+
+
+def write(folder: Path, parts: dict[str, tuple[np.ndarray, np.ndarray]], **settings: object) -> dict:
+    return data.write_prepared(folder, parts, name="fake", classes=CLASSES, image_size=28, **settings)
 
 
 @pytest.fixture
-def prepared(tmp_path, raw):
-    data.prepare(raw, tmp_path / "prepared", **SETTINGS)
+def prepared(tmp_path):
+    write(tmp_path / "prepared", splits())
     return tmp_path / "prepared"
 
 
@@ -82,48 +86,33 @@ def test_labels_of_another_number_than_images_are_refused(tmp_path):
         idx.check_pair(tmp_path / "labels", tmp_path / "images")
 
 
-# The split
-
-
-def test_validation_is_balanced_and_disjoint_and_nothing_is_lost():
-    labels = np.repeat(np.arange(10), [30, 40, 50, 60, 70, 30, 40, 50, 60, 70])
-    train, validation = data.split_validation(labels, 100, seed=1)
-    assert np.bincount(labels[validation]).tolist() == [10] * 10
-    assert sorted([*train, *validation]) == list(range(500))
-
-
-def test_a_size_that_does_not_divide_gives_the_first_classes_one_more():
-    _, validation = data.split_validation(np.repeat(np.arange(3), 9), 8, seed=1)
-    assert np.bincount(np.repeat(np.arange(3), 9)[validation]).tolist() == [3, 3, 2]
-
-
-def test_the_split_depends_on_the_seed_alone():
-    labels = np.arange(500) % 10
-    first, again, other = (data.split_validation(labels, 100, seed)[1] for seed in (1, 1, 2))
-    assert np.array_equal(first, again)
-    assert not np.array_equal(first, other)
-
-
-def test_a_validation_part_that_would_empty_a_class_is_refused():
-    with pytest.raises(ConfigError, match=r"dataset\.validation_size = 20: takes 10 images of class 1, which has 10"):
-        data.split_validation(np.repeat([0, 1], [30, 10]), 20, seed=1)
-
-
 # The prepared folder
 
 
-def test_prepared_images_are_the_source_images_with_their_labels(raw, prepared):
-    images, labels = idx.read(raw / "train-images-idx3-ubyte"), idx.read(raw / "train-labels-idx1-ubyte")
-    source = {image.tobytes(): int(label) for image, label in zip(images, labels, strict=True)}
-    for split, count in (("train", 150), ("validation", 50)):
-        part = data.open_split(prepared, split)
-        assert part.images.shape == (count, 1, 28, 28)
-        for image, label in zip(part.images, part.labels, strict=True):
-            assert source.pop(image.tobytes()) == label
-    assert not source
-    test = data.open_split(prepared, "test")
-    np.testing.assert_array_equal(test.images[:, 0], idx.read(raw / "t10k-images-idx3-ubyte"))
-    np.testing.assert_array_equal(test.labels, idx.read(raw / "t10k-labels-idx1-ubyte"))
+def test_what_was_written_is_read_back(prepared):
+    for split, (images, labels) in splits().items():
+        part = data.open_split(prepared, split, verify=True)
+        np.testing.assert_array_equal(part.images, images)
+        np.testing.assert_array_equal(part.labels, labels)
+
+
+def test_the_files_are_those_that_numpy_writes(tmp_path, prepared):
+    for split, arrays in splits().items():
+        for kind, array in zip(("images", "labels"), arrays, strict=True):
+            np.save(tmp_path / "plain.npy", array)
+            assert (tmp_path / "plain.npy").read_bytes() == (prepared / f"{split}.{kind}.npy").read_bytes()
+
+
+def test_only_the_chosen_positions_are_written_in_their_order_and_in_pieces(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "PIECE_BYTES", 7 * 28 * 28)
+    parts = splits()
+    chosen = {"train": np.arange(149, -1, -2), "validation": np.array([4]), "test": np.arange(100)}
+    manifest = write(tmp_path, parts, positions=chosen)
+    assert manifest["splits"]["validation"]["per_class"] == [0, 0, 0, 0, 1, 0, 0, 0, 0, 0]
+    for split, (images, labels) in parts.items():
+        part = data.open_split(tmp_path, split, verify=True)
+        np.testing.assert_array_equal(part.images, images[chosen[split]])
+        np.testing.assert_array_equal(part.labels, labels[chosen[split]])
 
 
 def test_images_are_mapped_from_the_disk_and_read_only(prepared):
@@ -133,14 +122,9 @@ def test_images_are_mapped_from_the_disk_and_read_only(prepared):
         images[0] = 0
 
 
-def test_preparing_twice_gives_the_same_bytes(tmp_path, raw, prepared):
-    data.prepare(raw, tmp_path / "again", **SETTINGS)
-    assert contents(tmp_path / "again") == contents(prepared)
-
-
 def test_the_manifest_counts_and_hashes_what_is_there(prepared):
     manifest = data.read_manifest(prepared)
-    assert manifest["classes"][9] == "Ankle boot"
+    assert manifest["classes"][9] == "j"
     assert (manifest["image_size"], manifest["channels"]) == (28, 1)
     assert manifest["splits"]["validation"] == {"count": 50, "per_class": [5] * 10}
     assert set(manifest["files"]) == set(contents(prepared)) - {"manifest.json"}
@@ -148,35 +132,15 @@ def test_the_manifest_counts_and_hashes_what_is_there(prepared):
         assert described["sha256"] == files.sha256(prepared / name)
 
 
-def test_the_data_hash_changes_with_the_data_and_with_nothing_else(tmp_path, raw, prepared):
-    digests = {data.data_sha256(data.read_manifest(prepared))}
-    for name, change in (("same", {}), ("seed", {"seed": 8}), ("size", {"image_size": 32})):
-        digests.add(data.data_sha256(data.prepare(raw, tmp_path / name, **{**SETTINGS, **change})))
-    assert len(digests) == 3
-
-
-def test_images_of_another_size_are_resized(tmp_path, raw, prepared):
-    data.prepare(raw, tmp_path / "large", **{**SETTINGS, "image_size": 56})
-    large, plain = data.open_split(tmp_path / "large", "test").images, data.open_split(prepared, "test").images
-    assert large.shape == (100, 1, 56, 56)
-    means = large.reshape(100, 1, 28, 2, 28, 2).mean(axis=(3, 5))
-    assert abs(means - plain).mean() < 8
-
-
-def test_shrinking_averages_instead_of_skipping_pixels():
-    stripes = np.tile(np.array([0, 255], np.uint8), (1, 28, 14))
-    assert 120 < data.resize(stripes, 7).mean() < 135
-    assert data.resize(stripes, 7).std() < 20
-
-
-@pytest.mark.parametrize("file", ["train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"])
-def test_a_raw_file_with_one_wrong_bit_is_refused(tmp_path, raw, file):
-    for path in raw.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    flip_last_bit(tmp_path / file)
-    with pytest.raises(DataError, match=f"{file}: sha256 is"):
-        data.prepare(tmp_path, tmp_path / "prepared", **SETTINGS)
-    assert not (tmp_path / "prepared").exists()
+def test_the_data_hash_changes_with_the_data_and_with_nothing_else(tmp_path, prepared):
+    digests = {data.data_sha256(data.read_manifest(prepared)), data.data_sha256(write(tmp_path / "same", splits()))}
+    assert len(digests) == 1
+    for split in data.SPLITS:
+        for kind in (0, 1):
+            changed = splits()
+            changed[split][kind][0] ^= 1
+            digests.add(data.data_sha256(write(tmp_path / "other", changed)))
+    assert len(digests) == 7
 
 
 @pytest.mark.parametrize("file", ["train.images.npy", "train.labels.npy"])

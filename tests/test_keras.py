@@ -134,7 +134,9 @@ def keras_step(params, generator, critic, real, latent):
     if params.training.update == "simultaneous":
         fake = generator(z(), training=True)
         real_logits, fake_logits = critic(real, training=True), critic(fake, training=True)
-        loss_d = cross_entropy(torch.ones_like(real_logits), real_logits) + cross_entropy(torch.zeros_like(fake_logits), fake_logits)
+        loss_d = cross_entropy(torch.ones_like(real_logits), real_logits) + cross_entropy(
+            torch.zeros_like(fake_logits), fake_logits
+        )
         loss_g = cross_entropy(torch.ones_like(fake_logits), fake_logits)
         found_d, found_g = gradients(loss_d, critic), gradients(loss_g, generator)
         update(opt_d, critic, found_d)

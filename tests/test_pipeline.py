@@ -2,25 +2,19 @@
 
 import csv
 import json
-import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-from imports import ROOT
 from PIL import Image
-from ruamel.yaml import YAML
+from repository import STAGES, Repository, ran
 from shapes import write_idx_source
 
-STAGES = ["download", "prepare", "validate", "reference", "train", "evaluate", "probe", "render"]
 SMALL = {
     "batch_size": 32, "epochs": 2,
     "dataset.validation_size": 100,
     "reference.epochs": 1, "reference.batch_size": 50,
     "generator.z_dim": 8, "generator.channels": [16, 8], "generator.strides": [2, 2],
-    "discriminator.channels": [8, 16],
+    "discriminator.channels": [8, 16], "discriminator.strides": [2, 2], "discriminator.dropout": [0.3, 0.3],
     "training.num_samples": 16, "training.log_every": 4, "training.save_every": 5,
     "evaluate.num_samples": 100,
     "probe.num_train": 400,
@@ -28,63 +22,11 @@ SMALL = {
 }  # fmt: skip
 
 
-class Repository:
-    """A copy of the project with small parameters, and commands in it."""
-
-    def __init__(self, folder: Path, source: Path) -> None:
-        self.folder = folder
-        for name in ("src", "pipeline"):
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        for name in ("dvc.yaml", "params.yaml", "requirements.lock", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore"):
-            (folder / name).parent.mkdir(exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
-        self.env = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW", "DVC", "GIT"))}
-        self.env |= {
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1",
-            "DVC_SITE_CACHE_DIR": str(source.parent / "site"), "GIT_CONFIG_GLOBAL": os.devnull,
-            "GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@t", "GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@t",
-        }  # fmt: skip
-        self.set(**{"dataset.source": str(source), **SMALL})
-        self.run("git", "init", "--quiet", ".")
-        self.run("git", "add", "--all")
-        self.run("git", "commit", "--quiet", "--message", "small")
-
-    def set(self, **values: object) -> None:
-        """Edit params.yaml by hand, as a person would."""
-        yaml = YAML()
-        params = yaml.load(self.folder / "params.yaml")
-        for key, value in values.items():
-            *sections, name = key.split(".")
-            section = params
-            for part in sections:
-                section = section[part]
-            section[name] = value
-        params["discriminator"]["dropout"] = [0.3] * len(params["discriminator"]["channels"])
-        params["discriminator"]["strides"] = [2] * len(params["discriminator"]["channels"])
-        yaml.dump(params, self.folder / "params.yaml")
-
-    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess:
-        done = subprocess.run(command, cwd=self.folder, env=self.env, capture_output=True, text=True, check=False)
-        assert not check or done.returncode == 0, done.stdout + done.stderr
-        return done
-
-    def read(self, path: str) -> bytes:
-        return (self.folder / path).read_bytes()
-
-    def json(self, path: str) -> dict:
-        return json.loads(self.read(path))
-
-
-def ran(output: str) -> list[str]:
-    """The stages that DVC says it runs."""
-    return [stage for stage in STAGES if f"Running stage '{stage}'" in output]
-
-
 @pytest.fixture(scope="module")
 def repo(tmp_path_factory) -> Repository:
     source = tmp_path_factory.mktemp("source")
     write_idx_source(source, num_train=700, num_test=200)
-    repo = Repository(tmp_path_factory.mktemp("repo"), source)
+    repo = Repository(tmp_path_factory.mktemp("repo"), source, **SMALL)
     assert ran(repo.run("dvc", "repro").stdout) == STAGES
     return repo
 
@@ -113,6 +55,7 @@ def test_git_sees_only_the_lock_and_the_small_committed_files(repo):
         "dvc.lock",
         "results/evaluate/by_epoch.csv",
         "results/evaluate/metrics.json",
+        "results/prepare/report.json",
         "results/probe/metrics.json",
         "results/reference/metrics.json",
         "results/train/history.csv",

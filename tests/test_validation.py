@@ -1,7 +1,7 @@
 import copy
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,27 +9,41 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dcgan import data, downloads, idx, validation
+from dcgan import data, shapes, validation
 from dcgan.errors import DataError
 
 Splits = dict[str, tuple[np.ndarray, np.ndarray]]
+CLASSES = tuple("abcdefghij")
 
 
-@pytest.fixture(scope="module")
-def splits(tmp_path_factory, idx_source) -> Splits:
-    raw = tmp_path_factory.mktemp("data") / "raw"
-    downloads.fetch(raw, str(idx_source))
-    images, labels = idx.read(raw / "train-images-idx3-ubyte")[:, None], idx.read(raw / "train-labels-idx1-ubyte").astype(np.int64)
-    test_images, test_labels = idx.read(raw / "t10k-images-idx3-ubyte")[:, None], idx.read(raw / "t10k-labels-idx1-ubyte")
-    return {
-        "train": (images[:150], labels[:150]),
-        "validation": (images[150:], labels[150:]),
-        "test": (test_images, test_labels.astype(np.int64)),
-    }
+KINDS = ("drawings", "photographs")
 
 
-def write(folder: Path, splits: Splits) -> dict[str, Any]:
-    return data.write_prepared(folder, splits, name="fashion_mnist", classes=data.CLASSES["fashion_mnist"], image_size=28)
+def drawings(size: int = 28, channels: int = 1) -> Splits:
+    """Shapes: 150 images to train, 50 for validation, 100 for the test."""
+    images, labels = shapes.draw(300, size, channels, seed=0)
+    edges = {"train": slice(0, 150), "validation": slice(150, 200), "test": slice(200, 300)}
+    return {split: (images[part], labels[part]) for split, part in edges.items()}
+
+
+def photographs() -> Splits:
+    """Coloured shapes before a sky that darkens to the ground."""
+    sky = np.linspace(180, 0, 28).astype(np.uint8)[:, None]
+    return {split: (np.maximum(images, sky), labels) for split, (images, labels) in drawings(channels=3).items()}
+
+
+@pytest.fixture
+def splits() -> Splits:
+    return drawings()
+
+
+def made(kind: str) -> Splits:
+    return drawings() if kind == "drawings" else photographs()
+
+
+def write(folder: Path, splits: Splits, kind: str = "drawings", classes: Sequence[str] = CLASSES) -> dict[str, Any]:
+    name = "fashion_mnist" if kind == "drawings" else "folder"
+    return data.write_prepared(folder, splits, name=name, classes=classes, image_size=28)
 
 
 def judge(folder: Path, manifest: dict[str, Any], change: Callable[[pd.DataFrame], None] | None = None) -> dict[str, Any]:
@@ -81,12 +95,40 @@ def _label_ten(splits: Splits) -> None:
     splits["train"][1][3] = 10
 
 
-def _leak(splits: Splits) -> None:
-    splits["test"][0][5] = splits["train"][0][3]
+def _leak(count: int) -> Callable[[Splits], None]:
+    def apply(splits: Splits) -> None:
+        splits["test"][0][:count] = splits["train"][0][:count]
+
+    return apply
 
 
-def _repeat(splits: Splits) -> None:
-    splits["train"][0][10:16] = splits["train"][0][10]
+def _repeat(count: int) -> Callable[[Splits], None]:
+    def apply(splits: Splits) -> None:
+        splits["train"][0][10 : 10 + count] = splits["train"][0][10]
+
+    return apply
+
+
+def _some(count: int, content: Callable[[np.ndarray], np.ndarray]) -> Callable[[Splits], None]:
+    """Change the first images to train."""
+
+    def apply(splits: Splits) -> None:
+        splits["train"][0][:count] = content(splits["train"][0][:count])
+
+    return apply
+
+
+def _constant(images: np.ndarray) -> np.ndarray:
+    """Each of another grey."""
+    return np.broadcast_to(np.arange(100, 100 + len(images), dtype=np.uint8)[:, None, None, None], images.shape)
+
+
+def _white(images: np.ndarray) -> np.ndarray:
+    """White but for two rows."""
+    images = images.copy()
+    images[:, :, :13] = images[:, :, 15:] = 255
+    images[0, :, 13] = 0
+    return images
 
 
 def _faint(splits: Splits) -> None:
@@ -115,8 +157,8 @@ IN_IMAGES = {
     "column_distinct_values_to_contain_set label where split is validation": _lack("validation"),
     "column_distinct_values_to_contain_set label where split is test": _lack("test"),
     "column_values_to_be_in_set label": _label_ten,
-    "column_values_to_be_in_set num_splits": _leak,
-    "column_proportion_of_unique_values_to_be_between sha256": _repeat,
+    "column_values_to_be_in_set num_splits": _leak(1),
+    "column_proportion_of_unique_values_to_be_between sha256": _repeat(6),
     "column_values_to_be_between std": _image(lambda image: 128),
     "column_values_to_be_between max": _image(lambda image: image // 12),
     "column_max_to_be_between max": _images(lambda images: images // 2),
@@ -128,6 +170,14 @@ IN_IMAGES = {
     "column_values_to_be_in_set width": _images(lambda images: images[:, :, :, :27]),
     "column_values_to_be_in_set dtype": _images(lambda images: images.astype(np.uint16)),
 }
+IN_PHOTOGRAPHS = {
+    **IN_IMAGES,
+    "column_values_to_be_in_set num_splits": _leak(5),
+    "column_proportion_of_unique_values_to_be_between sha256": _repeat(40),
+    "column_values_to_be_between std": _some(5, _constant),
+    "column_values_to_be_between max": _some(5, lambda images: images // 12),
+    "column_mean_to_be_between mean": _images(_white),
+}
 IN_MANIFEST = {
     "table_row_count_to_equal the table where split is train": _count("train"),
     "table_row_count_to_equal the table where split is validation": _count("validation"),
@@ -137,8 +187,9 @@ IN_MANIFEST = {
 IN_TABLE = {"column_values_to_not_be_null mean": _nan}
 
 
-def test_good_images_meet_every_expectation_and_each_has_a_reason_and_a_counterexample(tmp_path, splits):
-    report = judge(tmp_path, write(tmp_path, splits))
+@pytest.mark.parametrize("kind", KINDS)
+def test_good_images_meet_every_expectation_and_each_has_a_reason_and_a_counterexample(tmp_path, kind):
+    report = judge(tmp_path, write(tmp_path, made(kind), kind))
     assert failures(report) == []
     assert report["success"]
     validation.check(report)
@@ -146,17 +197,52 @@ def test_good_images_meet_every_expectation_and_each_has_a_reason_and_a_countere
     assert sorted(map(key, report["expectations"])) == sorted([*IN_IMAGES, *IN_MANIFEST, *IN_TABLE])
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("broken", [*IN_IMAGES, *IN_MANIFEST, *IN_TABLE])
-def test_each_expectation_is_broken_alone_by_its_counterexample(tmp_path, splits, broken):
-    changed = copy.deepcopy(splits)
-    IN_IMAGES.get(broken, lambda _: None)(changed)
-    manifest = write(tmp_path, changed)
+def test_each_expectation_is_broken_alone_by_its_counterexample(tmp_path, kind, broken):
+    changed = made(kind)
+    (IN_IMAGES if kind == "drawings" else IN_PHOTOGRAPHS).get(broken, lambda _: None)(changed)
+    manifest = write(tmp_path, changed, kind)
     IN_MANIFEST.get(broken, lambda _: None)(manifest)
     report = judge(tmp_path, manifest, IN_TABLE.get(broken))
     assert failures(report) == [broken]
     assert not report["success"]
     with pytest.raises(DataError, match="prepared images: expect_"):
         validation.check(report)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_channels_that_the_manifest_does_not_say_are_found(tmp_path, kind):
+    manifest = write(tmp_path, made(kind), kind)
+    manifest["channels"] = 4 - manifest["channels"]
+    assert failures(judge(tmp_path, manifest)) == ["column_values_to_be_in_set channels"]
+
+
+@pytest.mark.parametrize("change", [_leak(1), _repeat(20), _some(3, _constant), _some(2, lambda images: images // 12)])
+def test_a_few_failures_are_no_fault_of_a_collection_of_photographs(tmp_path, change):
+    for kind, success in (("photographs", True), ("drawings", False)):
+        changed = made(kind)
+        change(changed)
+        assert judge(tmp_path / kind, write(tmp_path / kind, changed, kind))["success"] == success
+
+
+@pytest.mark.parametrize("size", [28, 64])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_generated_shapes_meet_the_expectations_of_drawings(tmp_path, size, channels):
+    manifest = data.write_prepared(tmp_path, drawings(size, channels), name="fake", classes=CLASSES, image_size=size)
+    assert failures(judge(tmp_path, manifest)) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_images_without_labels_all_have_the_label_0(tmp_path, kind):
+    unlabelled = {split: (images, np.zeros_like(labels)) for split, (images, labels) in made(kind).items()}
+    report = judge(tmp_path, write(tmp_path, unlabelled, kind, classes=()))
+    assert failures(report) == []
+    reasons = {key(entry): entry["reason"] for entry in report["expectations"]}
+    assert reasons["column_values_to_be_in_set label"] == "images without labels have the label 0"
+    unlabelled["train"][1][3] = 1
+    found = failures(judge(tmp_path, write(tmp_path, unlabelled, kind, classes=())))
+    assert "column_values_to_be_in_set label" in found
 
 
 @pytest.mark.parametrize(
@@ -186,7 +272,7 @@ def test_black_images_are_named_ten_at_most_with_split_number_and_class(tmp_path
     changed = copy.deepcopy(splits)
     changed["train"][0][20:40] = 0
     report = judge(tmp_path, write(tmp_path, changed))
-    names = [f"train/{index} {data.CLASSES['fashion_mnist'][changed['train'][1][index]]}" for index in range(20, 30)]
+    names = [f"train/{index} {CLASSES[changed['train'][1][index]]}" for index in range(20, 30)]
     entry = next(entry for entry in report["expectations"] if key(entry) == "column_values_to_be_between max")
     assert (entry["num_unexpected"], entry["first_unexpected"]) == (20, names)
     report["expectations"] = [entry]

@@ -1,9 +1,10 @@
-"""Images in, images out: from IDX files to arrays that every reader maps into memory, and back to pictures.
+"""Images in, images out: the prepared folder, whose arrays every reader maps into memory, and pictures.
 
 On disk and in pictures images are uint8, 0 to 255; inside the networks float32 in [-1, 1].
 """
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,27 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
-from torchvision.transforms.v2 import functional as transforms
 from torchvision.utils import make_grid
 
-from dcgan import files, idx, rng
-from dcgan.errors import ConfigError, DataError
+from dcgan import files
+from dcgan.errors import DataError
 
 SPLITS = ("train", "validation", "test")
-CLASSES = {
-    "fashion_mnist": (
-        "T-shirt/top",
-        "Trouser",
-        "Pullover",
-        "Dress",
-        "Coat",
-        "Sandal",
-        "Shirt",
-        "Sneaker",
-        "Bag",
-        "Ankle boot",
-    ),
-}
+PIECE_BYTES = 2**24  # that are copied at once
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
@@ -47,75 +34,6 @@ class Split:
     labels: Labels  # N, positions in the manifest's `classes`
 
 
-def prepare(raw: Path, folder: Path, *, name: str, image_size: int, validation_size: int, seed: int) -> dict[str, Any]:
-    """Turn four IDX files into the prepared folder: arrays for the three splits, and the manifest.
-
-    The test split is the test files as they are. Validation is held out of the train files, balanced by class.
-
-    Args:
-        raw: the folder with the IDX files and `manifest.json`, their sha256.
-        folder: where `SPLIT.images.npy`, `SPLIT.labels.npy` and `manifest.json` go.
-        name: the data set, a key of CLASSES.
-        image_size: side of the prepared images, pixels.
-        validation_size: images held out.
-        seed: of the split.
-
-    Returns:
-        The manifest.
-
-    Raises:
-        DataError: an IDX file is damaged, or labels and images differ in number.
-        ConfigError: a class has too few images to hold out its share.
-    """
-    images, labels = _read_pair(raw, "train", image_size)
-    train, validation = split_validation(labels, validation_size, seed)
-    splits = {
-        "train": (images[train], labels[train]),
-        "validation": (images[validation], labels[validation]),
-        "test": _read_pair(raw, "t10k", image_size),
-    }
-    return write_prepared(folder, splits, name=name, classes=CLASSES[name], image_size=image_size)
-
-
-def split_validation(labels: npt.NDArray[Any], size: int, seed: int) -> tuple[Labels, Labels]:
-    """Draw `size` images, the same number of each class; where that does not divide, the first classes give one more.
-
-    Args:
-        labels: N integers.
-        size: number of images to draw.
-        seed: of the draw.
-
-    Returns:
-        The positions that stay in train and those drawn, each in rising order.
-
-    Raises:
-        ConfigError: a class would have no image left for train.
-    """
-    classes = np.unique(labels)
-    drawn = []
-    for position, label in enumerate(classes):
-        members = np.flatnonzero(labels == label)
-        share = size // len(classes) + (position < size % len(classes))
-        if share >= len(members):
-            raise ConfigError(
-                f"params.yaml: dataset.validation_size = {size}: takes {share} images of class {label},"
-                f" which has {len(members)}: must leave at least one; choose a smaller value"
-            )
-        order = torch.randperm(len(members), generator=rng.generator(seed, "validation", int(label)))
-        drawn.append(members[order[:share].numpy()])
-    validation = np.sort(np.concatenate(drawn))
-    return np.setdiff1d(np.arange(len(labels)), validation), validation
-
-
-def resize(images: Images, size: int) -> Images:
-    """N x H x W to N x 1 x size x size, bilinear with antialias; images that have the size are returned as they are."""
-    if images.shape[1:] == (size, size):
-        return images[:, None]
-    # In pieces, so that memory is that of the result and little more.
-    pieces = [torch.from_numpy(images[start : start + 1000])[:, None] for start in range(0, len(images), 1000)]
-    return np.concatenate([transforms.resize(piece, [size, size], antialias=True).numpy() for piece in pieces])
-
-
 def write_prepared(
     folder: Path,
     splits: dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any]]],
@@ -123,17 +41,30 @@ def write_prepared(
     name: str,
     classes: Sequence[str],
     image_size: int,
+    positions: dict[str, Labels] | None = None,
 ) -> dict[str, Any]:
-    """Write images (N x C x H x W) and labels (N) of each split, and last the manifest that describes them, which is returned."""
+    """Write images and labels of each split, and last the manifest that describes them, which is returned.
+
+    Args:
+        folder: where `SPLIT.images.npy`, `SPLIT.labels.npy` and `manifest.json` go.
+        splits: images, N x C x H x W, and labels, N; mapped images are copied in pieces, so that memory stays small.
+        name: of the data set.
+        classes: their names; none: the images have no labels, and these are 0.
+        image_size: side of the images, pixels.
+        positions: by split, which of its images and labels, and in which order; None: all of them, as they are.
+    """
     manifest: dict[str, Any] = {"dataset": name, "classes": list(classes), "image_size": image_size, "splits": {}, "files": {}}
     manifest["channels"] = splits["train"][0].shape[1]
     for split, (images, labels) in splits.items():
+        chosen = np.arange(len(images)) if positions is None else positions[split]
         for kind, array in (("images", images), ("labels", labels)):
             path = folder / f"{split}.{kind}.npy"
+            shape = (len(chosen), *array.shape[1:])
             with files.replacing(path) as temporary:
-                np.save(temporary, array, allow_pickle=False)
-            manifest["files"][path.name] = {"shape": list(array.shape), "dtype": str(array.dtype), "sha256": files.sha256(path)}
-        manifest["splits"][split] = {"count": len(images), "per_class": np.bincount(labels, minlength=len(classes)).tolist()}
+                _write_npy(temporary, array, chosen)
+            manifest["files"][path.name] = {"shape": list(shape), "dtype": str(array.dtype), "sha256": files.sha256(path)}
+        per_class = np.bincount(labels[chosen], minlength=len(classes)).tolist()
+        manifest["splits"][split] = {"count": len(chosen), "per_class": per_class}
     files.write_json(folder / "manifest.json", manifest)
     return manifest
 
@@ -219,13 +150,18 @@ def save_png(path: Path, image: Images) -> None:
         Image.fromarray(image).save(temporary, format="PNG")
 
 
-def _read_pair(raw: Path, part: str, image_size: int) -> tuple[Images, Labels]:
-    images, labels = raw / f"{part}-images-idx3-ubyte", raw / f"{part}-labels-idx1-ubyte"
-    digests = files.read_json(raw / "manifest.json")
-    for path in (images, labels):
-        files.verify(path, digests.get(path.name, "none") if isinstance(digests, dict) else "none")
-    idx.check_pair(images, labels)
-    return resize(idx.read(images), image_size), idx.read(labels).astype(np.int64)
+def _write_npy(path: Path, array: npt.NDArray[Any], positions: Labels) -> None:
+    """The bytes that np.save would write of array[positions]; a full disk is an error, where a mapped file would crash."""
+    header = {
+        "descr": np.lib.format.dtype_to_descr(array.dtype),
+        "fortran_order": False,
+        "shape": (len(positions), *array.shape[1:]),
+    }
+    with open(path, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        step = max(1, PIECE_BYTES // (array.itemsize * math.prod(array.shape[1:])))
+        for start in range(0, len(positions), step):
+            file.write(array[positions[start : start + step]].tobytes())
 
 
 def _kind(dtype: str, shape: Sequence[int]) -> str:

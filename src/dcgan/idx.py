@@ -62,6 +62,16 @@ def read(path: Path) -> npt.NDArray[np.uint8]:
     return np.fromfile(path, dtype=np.uint8, offset=4 + 4 * len(dimensions)).reshape(dimensions)
 
 
+def mapped(path: Path) -> npt.NDArray[np.uint8]:
+    """As `read`, mapped from the disk: nothing is read before it is used.
+
+    Raises:
+        DataError: as `shape`.
+    """
+    dimensions = shape(path)
+    return np.memmap(path, np.uint8, mode="r", offset=4 + 4 * len(dimensions), shape=dimensions)
+
+
 def check_pair(images: Path, labels: Path) -> None:
     """Compare the headers of an images file and its labels file, without reading either.
 

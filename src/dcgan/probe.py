@@ -6,7 +6,7 @@ hinge, one class against the rest; C chosen on validation images; test images to
 Source: Radford et al., "Unsupervised Representation Learning with Deep Convolutional GANs", 2015, section 5.1.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -171,14 +171,18 @@ class _Problem:
         self.signs = classes.float().mul_(2).sub_(1)  # N x num_classes
         sums = self.features.sum(dim=0, keepdim=True)
         corner = torch.full((1, 1), float(len(features)))
-        # X'X, the intercept's column of ones included: once for all C.
-        self.gram = torch.cat([torch.cat([self.features.T @ self.features, sums.T], 1), torch.cat([sums, corner], 1)])
+        # X'X, the intercept's column of ones included, or XX' where that is smaller: once for all C.
+        self.few = len(features) <= features.shape[1]
+        if self.few:
+            self.gram = self.features @ self.features.T + 1
+        else:
+            self.gram = torch.cat([torch.cat([self.features.T @ self.features, sums.T], 1), torch.cat([sums, corner], 1)])
         if not self.gram.isfinite().all():
             raise DataError("train: features are too large to square: must be below 1e15; run train with a lower lr")
 
     def solve(self, c: float, weights: torch.Tensor, enough: float) -> tuple[torch.Tensor, float, float]:
         """Weights (D + 1) x num_classes, the intercept last; objective; gap."""
-        inverse = self._preconditioner(c)
+        precondition = self._preconditioner(c)
         weights, scores = weights.clone(), self._scores(weights)
         direction, gradient, steepest = torch.zeros_like(weights), torch.zeros_like(weights), torch.zeros_like(weights)
         for _ in range(MAX_ITERATIONS):
@@ -190,7 +194,7 @@ class _Problem:
                 break
             # Polak and Ribiere's rule, a class at a time; a negative value starts the class afresh.
             norm = (before * steepest).sum(0)
-            steepest = inverse @ gradient
+            steepest = precondition(gradient)
             beta = ((gradient - before) * steepest).sum(0) / norm
             direction = torch.where(norm > 0, beta.clamp(min=0), 0.0) * direction - steepest
             change = self._scores(direction)
@@ -214,11 +218,17 @@ class _Problem:
             step = step - first / second.clamp(min=1e-300)  # 0 where a class is at its optimum
         return step
 
-    def _preconditioner(self, c: float) -> torch.Tensor:
+    def _preconditioner(self, c: float) -> Callable[[torch.Tensor], torch.Tensor]:
+        """Multiplies by the inverse of I + a X'X, with a = 2 C INSIDE."""
         # Float32 cannot hold the smallest eigenvalues beside the largest, so the inverse is taken in float64.
-        hessian = self.gram.double().mul_(2 * c * INSIDE)
-        hessian.diagonal().add_(1 + 1e-5 * hessian.diagonal().max())
-        return torch.cholesky_inverse(torch.linalg.cholesky(hessian))
+        a = 2 * c * INSIDE
+        matrix = self.gram.double().mul_(a)
+        matrix.diagonal().add_(1 + 1e-5 * matrix.diagonal().max())
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(matrix))
+        if not self.few:
+            return lambda gradient: inverse @ gradient
+        # With fewer images than features, by Woodbury's identity: I - a X' (I + a XX')^-1 X.
+        return lambda gradient: gradient - a * self._back((inverse @ self._scores(gradient).double()).float())
 
     def _scores(self, weights: torch.Tensor) -> torch.Tensor:
         weights = weights.float()

@@ -1,4 +1,4 @@
-"""Where the files of Fashion-MNIST, or of a data set of one's own in its format, come from.
+"""Where the files of a data set, or of one of one's own in its format, come from.
 
 A source fills a folder with what it serves. Whether that is right is for `dcgan.downloads` to say.
 """
@@ -11,7 +11,7 @@ import queue
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
@@ -21,61 +21,45 @@ import urllib3
 from requests.adapters import HTTPAdapter
 
 from dcgan import files
+from dcgan.catalog import DEBIAN_DIGESTS, DEBIAN_PACKAGE, IDX_NAMES, KNOWN, File
 from dcgan.errors import ConfigError, DataError, EnvironmentProblem
 
 CHUNK = 1 << 16
-MAX_BYTES = 1 << 30  # of one served file
 CONNECT_SECONDS, READ_SECONDS = 3, 8
 ANSWER_SECONDS = 8  # until a server has said what it will send, look-up of its name and tries included
-FILE_SECONDS = 300  # for one file, however slowly it drips
-
-PACKAGE = "dataset-fashion-mnist"
-# The publisher's repository and bucket; the bucket's website, which torchvision uses, speaks http only.
-MIRRORS = (
-    "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
-    "https://fashion-mnist.s3.eu-central-1.amazonaws.com/",
-)
-
-# As torchvision publishes them.
-MIRROR_DIGESTS = {
-    "train-images-idx3-ubyte": "md5:8d4fb7e6c68d591d4c3dfef9ec88bf0d",
-    "train-labels-idx1-ubyte": "md5:25c81989df183df01b3e8a0aad5dffbe",
-    "t10k-images-idx3-ubyte": "md5:bef4ecab320f06d8554ea6380940ec79",
-    "t10k-labels-idx1-ubyte": "md5:bb300cfdad3c16e7a12a480ee83cd310",
-}
-# Debian compresses the files anew.
-DEBIAN_DIGESTS = {
-    "train-images-idx3-ubyte": "sha256:b0564c3eedabfbf835052cff8503ea422014ce006caf5b757f851416ee8300c7",
-    "train-labels-idx1-ubyte": "sha256:0ae29f65d86684f32d1b9c85147786c547b9c6aebcaf235f0400a0cce308b056",
-    "t10k-images-idx3-ubyte": "sha256:cc1d090a38ace84dfa1aa66e3ada7c336ef481a96936906477e6dd344da56eaa",
-    "t10k-labels-idx1-ubyte": "sha256:8d3605d196f4be44669e46906da9733c8131fef761fdbfec72c424d5222f1a05",
-}
-NAMES = tuple(MIRROR_DIGESTS)
+PACKAGE_SECONDS = 300  # for Debian's package
 
 
 @dataclass(frozen=True)
 class Source:
-    """A place that has the four files, as `NAME.gz` or `NAME`."""
+    """A place that has the files of a data set, under one of their names each."""
 
     name: str
     get: Callable[[Path], Path]  # given an empty folder, returns the folder that now holds the files
-    digests: Mapping[str, str]  # of each `NAME.gz` as served, "algorithm:hex"; empty where nobody published any
+    digests: Mapping[str, str]  # of each file as served, "algorithm:hex" by its name there; empty where nobody published any
 
 
-def fashion_mnist_sources() -> list[Source]:
-    """Where Fashion-MNIST is to be had, the nearest first."""
-    return [
-        Source(f"the installed Debian package {PACKAGE}", _installed, DEBIAN_DIGESTS),
-        *(Source(base, functools.partial(_mirror, base), MIRROR_DIGESTS) for base in MIRRORS),
-        Source(f"Debian's package {PACKAGE}, by apt-get download", _apt, DEBIAN_DIGESTS),
-    ]
-
-
-def own_source(source: str) -> Source:
-    """A folder, or an https URL (http on this machine), that holds the four files.
+def publisher_sources(name: str) -> list[Source]:
+    """Where a data set of the catalog is to be had, the nearest first.
 
     Raises:
-        ConfigError: the URL is neither.
+        ConfigError: nowhere without a person's help; the message says what to do.
+    """
+    known = KNOWN[name]
+    if known.by_hand:
+        raise ConfigError(f"params.yaml: dataset.source = null: {name} cannot be fetched without you: {known.by_hand}")
+    found = [Source(base, functools.partial(_mirror, base, known.files), known.digests) for base in known.mirrors]
+    if name == "fashion_mnist":
+        found.insert(0, Source(f"the installed Debian package {DEBIAN_PACKAGE}", _installed, DEBIAN_DIGESTS))
+        found.append(Source(f"Debian's package {DEBIAN_PACKAGE}, by apt-get download", _apt, DEBIAN_DIGESTS))
+    return found
+
+
+def own_source(source: str, wanted: Sequence[File]) -> Source:
+    """A folder, or an https URL (http on this machine) from which the wanted files are downloaded.
+
+    Raises:
+        ConfigError: the URL is neither, or nothing can be asked of a URL.
     """
     if "://" not in source:
         return Source(source, lambda _: Path(source).expanduser(), {})
@@ -83,17 +67,21 @@ def own_source(source: str) -> Source:
         parts = urlsplit(source)
     except ValueError as error:
         raise ConfigError(f"params.yaml: dataset.source: is no URL ({error}): must be an https URL or a folder") from error
+    if not wanted:
+        raise ConfigError(
+            f"params.yaml: dataset.source = {_shown(source)}: must be a folder of this machine, with dataset.name: folder"
+        )
     if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname))):
         raise ConfigError(f"params.yaml: dataset.source = {_shown(source)}: must be an https URL or a folder")
-    return Source(_shown(source), functools.partial(_mirror, source), {})
+    return Source(_shown(source), functools.partial(_mirror, source, wanted), {})
 
 
 def _installed(_: Path) -> Path:
-    listed = _run(["dpkg", "-L", PACKAGE], seconds=10).splitlines()
+    listed = _run(["dpkg", "-L", DEBIAN_PACKAGE], seconds=10).splitlines()
     for line in listed:
-        if line.endswith(f"/{NAMES[0]}.gz"):
+        if line.endswith(f"/{IDX_NAMES[0]}.gz"):
             return Path(line).parent
-    raise EnvironmentProblem(f"{PACKAGE} is installed without {NAMES[0]}.gz")
+    raise EnvironmentProblem(f"{DEBIAN_PACKAGE} is installed without {IDX_NAMES[0]}.gz")
 
 
 def _apt(served: Path) -> Path:
@@ -120,7 +108,7 @@ def _apt(served: Path) -> Path:
         # One repository of several that does not answer is no reason to give up.
         if not any((served / "lists").glob("*_Packages*")):
             raise
-    _run(["apt-get", "-q", *options, "download", PACKAGE], seconds=FILE_SECONDS, cwd=served)
+    _run(["apt-get", "-q", *options, "download", DEBIAN_PACKAGE], seconds=PACKAGE_SECONDS, cwd=served)
     packages = list(served.glob("*.deb"))
     if len(packages) != 1:
         raise EnvironmentProblem(f"apt-get download left {len(packages)} packages, expected 1")
@@ -145,12 +133,12 @@ def _run(command: list[str], *, seconds: float, cwd: Path | None = None) -> str:
     return done.stdout
 
 
-def _mirror(base: str, served: Path) -> Path:
-    """Download `NAME.gz`, or where there is none `NAME`, of all four files."""
+def _mirror(base: str, wanted: Sequence[File], served: Path) -> Path:
+    """Download each wanted file under the first of its names that the server has."""
     with _session(base) as session:
-        for name in NAMES:
-            if not _download(session, base, f"{name}.gz", served) and not _download(session, base, name, served):
-                raise EnvironmentProblem(f"has neither {name}.gz nor {name} (404)")
+        for file in wanted:
+            if not any(_download(session, base, name, file, served) for name in file.names):
+                raise EnvironmentProblem(f"has {'neither' if file.names[1:] else 'no'} {' nor '.join(file.names)} (404)")
     return served
 
 
@@ -175,10 +163,10 @@ def _session(base: str) -> requests.Session:
     return session
 
 
-def _download(session: requests.Session, base: str, name: str, served: Path) -> bool:
-    """Stream one file into the folder `served`; False where the server has none."""
+def _download(session: requests.Session, base: str, name: str, limits: File, served: Path) -> bool:
+    """Stream one file, within its limits, into the folder `served`; False where the server has none."""
     url = urljoin(base if base.endswith("/") else f"{base}/", name)
-    deadline = time.monotonic() + FILE_SECONDS
+    deadline = time.monotonic() + limits.seconds
     with _answer(session, url) as response, contextlib.ExitStack() as stack:
         if response.status_code == 404:
             return False
@@ -192,10 +180,10 @@ def _download(session: requests.Session, base: str, name: str, served: Path) -> 
             # read1 gives what has come, so that a server which drips cannot hold us beyond the deadline.
             while chunk := response.raw.read1(CHUNK, decode_content=False):
                 size += len(chunk)
-                if size > MAX_BYTES:
-                    raise DataError(f"{name}: is longer than {MAX_BYTES} bytes: is it the right file?")
+                if size > limits.max_bytes:
+                    raise DataError(f"{name}: is longer than {limits.max_bytes} bytes: is it the right file?")
                 if time.monotonic() > deadline:
-                    raise EnvironmentProblem(f"{name}: took more than {FILE_SECONDS} s: try again later")
+                    raise EnvironmentProblem(f"{name}: took more than {limits.seconds:g} s: try again later")
                 file.write(chunk)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise EnvironmentProblem(f"{name}: broke off after {size} bytes: run again") from error
