@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help repro ui test test-slow lint format lock bench clean
+.PHONY: help repro ui test test-slow lint format lock bench recipes-table clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -39,7 +39,11 @@ lock: .venv/.dev  ## Compile both lock files from pyproject.toml
 		--constraint requirements.lock --group dev -o requirements-dev.lock
 
 bench: .venv/.dev  ## Measure speed beside what people would use instead
-	for file in bench/*.py; do python $$file; done
+	python bench/probe.py
+
+recipes-table: .venv/.runtime  ## Compare recipes at ten minutes each, three seeds, for docs/recipes.md (hours)
+	dvc repro reference
+	python bench/recipes.py
 
 clean:  ## Delete the virtual environment and what the checks leave
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache

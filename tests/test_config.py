@@ -1,5 +1,6 @@
 import copy
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -99,7 +100,7 @@ def write(folder: Path, text: str) -> Path:
 
 
 def test_a_hand_written_exponent_is_a_float_as_dvc_reads_it(tmp_path):
-    text = Path("params.yaml").read_text().replace("lr: 0.0004  ", "lr: 2e-4  ", 1)
+    text = re.sub(r"^lr: \S+", "lr: 2e-4", Path("params.yaml").read_text(), count=1, flags=re.MULTILINE)
     assert config.load("lr", path=write(tmp_path, text)).lr == 2e-4
     assert config.read_yaml(write(tmp_path, "a: 010\nb: yes\nc: 1_000\n")) == {"a": 10, "b": "yes", "c": 1000}
 

@@ -10,12 +10,12 @@ from repository import STAGES, Repository, ran
 from shapes import write_idx_source
 
 SMALL = {
-    "batch_size": 32, "epochs": 2,
+    "lr": 0.0004, "batch_size": 32, "epochs": 2,
     "dataset.validation_size": 100,
     "reference.epochs": 1, "reference.batch_size": 50,
     "generator.z_dim": 8, "generator.channels": [16, 8], "generator.strides": [2, 2],
     "discriminator.channels": [8, 16], "discriminator.strides": [2, 2], "discriminator.dropout": [0.3, 0.3],
-    "training.num_samples": 16, "training.log_every": 4, "training.save_every": 5,
+    "training.linear_decay_from": 1.0, "training.num_samples": 16, "training.log_every": 4, "training.save_every": 5,
     "evaluate.num_samples": 100,
     "probe.num_train": 400,
     "render.walk_points": 2, "render.walk_frames": 3,

@@ -46,6 +46,12 @@ def comments(text: str) -> list[str]:
     return re.findall(r"#.*", text)
 
 
+def test_the_default_is_the_best_recipe_with_fewer_epochs():
+    default, best = config.read_yaml(PARAMS), recipe("best28").overlay
+    assert default.pop("epochs") < best.pop("epochs")
+    assert {key: value for key, value in recipes.leaves(best).items() if recipes.leaves(default)[key] != value} == {}
+
+
 def test_all_reference_systems_have_a_recipe():
     assert set(NAMES) == {
         "mnist-tf", "fashion-rmsprop", "fashion-adam", "celeba64", "paper64", "svhn32", "probe32", "best28"

@@ -169,14 +169,17 @@ class _Problem:
         self.features = torch.from_numpy(np.ascontiguousarray(features, np.float32))
         classes = torch.from_numpy(np.array(labels, np.int64))[:, None] == torch.arange(num_classes)
         self.signs = classes.float().mul_(2).sub_(1)  # N x num_classes
-        sums = self.features.sum(dim=0, keepdim=True)
-        corner = torch.full((1, 1), float(len(features)))
-        # X'X, the intercept's column of ones included, or XX' where that is smaller: once for all C.
-        self.few = len(features) <= features.shape[1]
+        # For the preconditioner twice as many images as features say enough of X'X, and cost a part of all. Once for all C.
+        some = self.features[:: max(1, len(features) // (2 * features.shape[1]))]
+        self.share = len(some) / len(features)
+        # XX' where that is smaller; both with the intercept's column of ones.
+        self.few = len(some) <= features.shape[1]
         if self.few:
-            self.gram = self.features @ self.features.T + 1
+            self.gram = some @ some.T + 1
         else:
-            self.gram = torch.cat([torch.cat([self.features.T @ self.features, sums.T], 1), torch.cat([sums, corner], 1)])
+            ones = torch.ones(len(some), 1)
+            sums = ones.T @ some
+            self.gram = torch.cat([torch.cat([some.T @ some, sums.T], 1), torch.cat([sums, ones.T @ ones], 1)])
         if not self.gram.isfinite().all():
             raise DataError("train: features are too large to square: must be below 1e15; run train with a lower lr")
 
@@ -221,7 +224,7 @@ class _Problem:
     def _preconditioner(self, c: float) -> Callable[[torch.Tensor], torch.Tensor]:
         """Multiplies by the inverse of I + a X'X, with a = 2 C INSIDE."""
         # Float32 cannot hold the smallest eigenvalues beside the largest, so the inverse is taken in float64.
-        a = 2 * c * INSIDE
+        a = 2 * c * INSIDE / self.share
         matrix = self.gram.double().mul_(a)
         matrix.diagonal().add_(1 + 1e-5 * matrix.diagonal().max())
         inverse = torch.cholesky_inverse(torch.linalg.cholesky(matrix))
