@@ -87,7 +87,7 @@ def write_celeba(folder: Path, partitions: Sequence[int] = (0, 0, 1, 2, 0, 2), *
 
 def write_lsun(folder: Path, count: int = 7) -> dict[bytes, bytes]:
     """`bedroom_train_lmdb/data.mdb` and its zip; returns the values by key."""
-    values = {f"{number * 7919 % 100:040x}".encode(): encoded(image, "WEBP") for number, image in enumerate(pictures(count)[0])}
+    values = {f"{number * 7919 % 10_007:040x}".encode(): encoded(image, "WEBP") for number, image in enumerate(pictures(count)[0])}
     database = folder / "bedroom_train_lmdb"
     database.mkdir(parents=True)
     with lmdb.open(str(database), map_size=1 << 20) as environment, environment.begin(write=True) as transaction:

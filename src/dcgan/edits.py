@@ -29,14 +29,14 @@ def edit(path: Path, overlay: Mapping[str, Any]) -> str:
         ConfigError: the file cannot be read, is no YAML, or cannot be changed without changing something else too.
     """
     expected = merge(read_yaml(path), overlay)
-    yaml = YAML()
-    yaml.Representer = _Representer
-    yaml.preserve_quotes = True
-    yaml.width = MAX_BYTES  # No line is folded.
-    document = yaml.load(path.read_text(encoding="utf-8-sig"))
+    editor = YAML()  # the round-trip reader, which builds no objects
+    editor.Representer = _Representer
+    editor.preserve_quotes = True
+    editor.width = MAX_BYTES  # No line is folded.
+    document = editor.load(path.read_text(encoding="utf-8-sig"))
     _update(document, overlay)
     changed = io.StringIO()
-    yaml.dump(document, changed)
+    editor.dump(document, changed)
     if YAML(typ="safe").load(changed.getvalue()) != expected:
         raise ConfigError(
             f"{path}: cannot be edited, because some of its values share one place: write aliases out, then try again"
