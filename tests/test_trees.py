@@ -119,21 +119,25 @@ def test_what_cannot_be_read_is_listed_with_the_reason_and_no_bytes(tmp_path):
 def test_files_and_folders_without_rights_are_named(tmp_path):
     source = write_tree(tmp_path / "source", {"a.png": b"x", "b.png": b"x"})
     (source / "b.png").chmod(0)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    (tmp_path / "raw").mkdir(mode=0o777)
+    (tmp_path / "raw").mkdir()
     (tmp_path / "raw").chmod(0o777)
-    os.seteuid(65534)
+    me = os.geteuid()
+    nobody = me or 65534  # root ignores rights, so it becomes somebody else, who must get this far
+    if not me:
+        for folder in (tmp_path, *(parent for parent in tmp_path.parents if parent.owner() == "root" and parent != Path("/"))):
+            folder.chmod(folder.stat().st_mode | 0o555)
+    os.seteuid(nobody)
     try:
         listed = pack(source, tmp_path / "raw")
-        os.seteuid(0)
+        os.seteuid(me)
         write_tree(source, {"locked/c.png": b"x"})
         (source / "locked").chmod(0)
-        os.seteuid(65534)
+        os.seteuid(nobody)
         with pytest.raises(DataError, match=r"/locked: the folder cannot be read \(Permission denied\)"):
             pack(source, tmp_path / "raw")
     finally:
-        os.seteuid(0)
+        os.seteuid(me)
+        (source / "locked").chmod(0o755)
     assert [image.get("problem") for image in listed["images"]] == [None, "cannot be read (Permission denied)"]
 
 
