@@ -193,7 +193,11 @@ def test_ui_serves_a_fresh_store_and_ends_with_all_its_children(
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
     command = [sys.executable, "-m", "pipeline", "ui", "--port", str(port)]
     environment["DVC_ROOT"] = str(tmp_path)
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        # Tests that a shell started in the background have SIGINT ignored, and so would their children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     try:
         assert process.stdout
         assert f"http://127.0.0.1:{port}" in process.stdout.readline()
@@ -211,7 +215,7 @@ def test_ui_serves_a_fresh_store_and_ends_with_all_its_children(
         assert not run.off and "canary" not in "".join(capfd.readouterr())
     finally:
         process.send_signal(signal.SIGINT)
-        status = process.wait(timeout=60)  # on a busy machine its children take their time
+        status = process.wait(timeout=30)
     assert status == 0
     assert (tmp_path / ".mlflow/mlflow.db").is_file()
     assert [path.name for path in tmp_path.glob(".mlflow/artifacts/**/*.txt")] == ["note.txt"]
