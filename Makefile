@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help repro ui test test-slow lint format lock bench recipes-table clean
+.PHONY: help repro ui test test-slow lint format lock bench recipes-table probe-table clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,6 +44,10 @@ bench: .venv/.dev  ## Measure speed beside what people would use instead
 recipes-table: .venv/.runtime  ## Compare recipes at ten minutes each, three seeds, for docs/recipes.md (hours)
 	dvc repro reference
 	python bench/recipes.py
+
+probe-table: .venv/.runtime  ## Probe the discriminators of three seeds of best28, for docs/protocol.md (an hour)
+	dvc repro reference
+	python bench/recipes.py --only best28 --probe
 
 clean:  ## Delete the virtual environment and what the checks leave
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache

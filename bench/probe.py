@@ -1,12 +1,15 @@
 """The probe's solver against sklearn's LinearSVC: same images, same C, same objective, one run.
 
-    python bench/probe.py                                     # pixels of 2,000 generated images, about half a minute
-    python bench/probe.py --images 10000 --features 3072 --c 0.01
+    python bench/probe.py                                     # 2,000 x 784, about half a minute
+    python bench/probe.py --images 60000 --features 3072      # the size of CIFAR-10's pixels: LinearSVC takes an hour or so
+    python bench/probe.py --images 50000 --features 28672 --alone    # probe32's features, which LinearSVC cannot hold
 
-Prints seconds, their ratio and both objectives; LinearSVC uses one core by its nature, ours as many as torch is given.
+Prints seconds for each C of the path, their ratio, both objectives and the largest memory so far. LinearSVC uses one core by its
+nature and starts each C from nothing; ours uses as many cores as torch is given, and starts each C from the one before.
 """
 
 import argparse
+import resource
 import sys
 import time
 from pathlib import Path
@@ -15,9 +18,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
+import torch
 from sklearn.svm import LinearSVC
 
-from dcgan import probe
+from dcgan import svm
+
+ROWS = 1000  # images made at once, to keep the memory of what they are made from small
 
 
 def main() -> None:
@@ -26,7 +32,9 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=2000, help="number of images")
     parser.add_argument("--features", type=int, default=784, help="features an image")
     parser.add_argument("--classes", type=int, default=10, help="number of classes")
-    parser.add_argument("--c", type=float, nargs="+", default=[0.001, 0.01, 0.1], help="values of C")
+    parser.add_argument("--c", type=float, nargs="+", default=[0.001, 0.01, 0.1], help="values of C, in rising order")
+    parser.add_argument("--gap", type=float, default=svm.GAP, help="duality gap, as a share of the objective, at which ours ends")
+    parser.add_argument("--alone", action="store_true", help="without LinearSVC")
     parser.add_argument("--data", type=Path, nargs=2, metavar=("FEATURES", "LABELS"), help="two .npy files instead of made-up data")
     args = parser.parse_args()
     if args.data:
@@ -35,35 +43,51 @@ def main() -> None:
     else:
         features, labels = made_up(args.images, args.features, args.classes)
 
-    print(f"{len(features)} images, {features.shape[1]} features, {args.classes} classes")
-    print(f"{'C':>8} {'ours, s':>9} {'LinearSVC, s':>13} {'ratio':>6} {'objective':>14} {'LinearSVC':>14} {'difference':>11}")
-    for c in args.c:
+    size = features.nbytes / 2**30
+    threads = torch.get_num_threads()
+    print(f"{len(features)} images, {features.shape[1]} features ({size:.2f} GiB), {args.classes} classes, {threads} threads")
+    names = (f"{'C':>8}", f"{'ours, s':>9}", f"{'LinearSVC, s':>13}", f"{'ratio':>6}", f"{'objective':>14}", f"{'LinearSVC':>14}")
+    print(*names, f"{'difference':>11}", f"{'GiB':>6}")
+    start = began = time.perf_counter()
+    ours = []
+    for fit in svm.iterate_path(features, labels, args.c, args.classes, gap=args.gap):
+        ours.append((fit, time.perf_counter() - start))
+        row(fit, ours[-1][1])
         start = time.perf_counter()
-        svm = probe.svm_path(features, labels, [c], args.classes)[0]
-        ours = time.perf_counter() - start
+    print(f"the path: {time.perf_counter() - began:.1f} s, gaps {', '.join(f'{fit.gap:.1e}' for fit, _ in ours)}")
+    for fit, seconds in ours if not args.alone else ():
         start = time.perf_counter()
-        theirs = LinearSVC(C=c, loss="squared_hinge", dual=False).fit(features, labels)
-        other = time.perf_counter() - start
-        best = objective(theirs.coef_.T, theirs.intercept_, c, features, labels)
-        found = objective(svm.weights, svm.intercept, c, features, labels)
-        print(
-            f"{c:8g} {ours:9.2f} {other:13.2f} {other / ours:6.1f} {found:14.4f} {best:14.4f} {found / best - 1:+11.1e}", flush=True
-        )
+        theirs = LinearSVC(C=fit.c, loss="squared_hinge", dual=False).fit(features, labels)
+        row(fit, seconds, time.perf_counter() - start, objective(theirs.coef_, theirs.intercept_, fit.c, features, labels))
+
+
+def row(fit: svm.Svm, ours: float, other: float | None = None, best: float | None = None) -> None:
+    """One line of the table."""
+    theirs = f"{'':>13} {'':>6} {fit.objective:14.4f} {'':>14} {'':>11}"
+    if other is not None and best is not None:
+        theirs = f"{other:13.2f} {other / ours:6.1f} {fit.objective:14.4f} {best:14.4f} {fit.objective / best - 1:+11.1e}"
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"{fit.c:8g} {ours:9.2f} {theirs} {memory:6.1f}", flush=True)
 
 
 def made_up(images: int, features: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
     """Correlated, non-negative features with a common mean, as pooled maps are; classes that overlap."""
     generator = np.random.default_rng(0)
     labels = np.arange(images) % classes
-    hidden = generator.normal(scale=0.8, size=(classes, 64))[labels] + generator.normal(scale=3, size=(images, 64))
-    mixing = generator.normal(size=(64, features)) / 8
-    return np.maximum(0, hidden @ mixing + generator.normal(size=(images, features))).astype(np.float32), labels
+    means, mixing = generator.normal(scale=0.8, size=(classes, 64)), generator.normal(size=(64, features)).astype(np.float32) / 8
+    found = np.empty((images, features), np.float32)
+    for start in range(0, images, ROWS):
+        some = labels[start : start + ROWS]
+        hidden = (means[some] + generator.normal(scale=3, size=(len(some), 64))).astype(np.float32)
+        noise = generator.standard_normal((len(some), features), np.float32)
+        np.maximum(0, hidden @ mixing + noise, out=found[start : start + ROWS])
+    return found, labels
 
 
 def objective(weights: np.ndarray, intercept: np.ndarray, c: float, features: np.ndarray, labels: np.ndarray) -> float:
-    """What both minimise, in float64."""
-    signs = np.where(labels[:, None] == np.arange(weights.shape[1]), 1.0, -1.0)
-    slack = np.maximum(0, 1 - signs * (features @ weights.astype(np.float64) + intercept))
+    """What both minimise; scores in float32, sums in float64."""
+    signs = np.where(labels[:, None] == np.arange(len(weights)), 1.0, -1.0)
+    slack = np.maximum(0, 1 - signs * (features @ weights.T.astype(np.float32) + intercept))
     return float(((weights**2).sum() + (intercept**2).sum()) / 2 + c * (slack**2).sum())
 
 

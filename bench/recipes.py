@@ -2,11 +2,13 @@
 
     make recipes-table                                    # hours; after `dvc repro -s reference`
     python bench/recipes.py --minutes 1 --seeds 1         # a look
+    python bench/recipes.py --only best28 --probe         # make probe-table: what best28's discriminators have learnt
 
 1. Speed: each recipe's training steps are timed in turns, several rounds, so that all see the same machine.
 2. A recipe gets the whole epochs that fit into the minutes at its speed. Equal minutes are thus equal work, and a machine that is
    busy with something else slows the benchmark and changes no figure.
 3. Each seed is trained, every epoch judged on validation, the best one reported on test: the protocol of the evaluate stage.
+4. `--probe` then fits the L2-SVM on the chosen discriminators and writes the table of docs/protocol.md (`make probe-table`).
 
 What is done is kept in .scratch/recipes-table, and a second run goes on from there; delete the folder to start anew.
 """
@@ -23,13 +25,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
 import torch
 
-from dcgan import checkpoint, config, data, evaluation, features, files, recipes, training, updates
+from dcgan import checkpoint, config, data, evaluation, features, files, probe, recipes, training, updates
+from dcgan.comparison import Real
 from dcgan.progress import Bar
 
 SCRATCH = Path(".scratch/recipes-table")
 REFERENCE = Path("results/reference")
-DOCUMENT = Path("docs/recipes.md")
-MARKS = ("<!-- the table below is written by make recipes-table -->", "<!-- end of the table -->")
+DOCUMENTS = {"recipes-table": Path("docs/recipes.md"), "probe-table": Path("docs/protocol.md")}
+MARKS = ("<!-- the table below is written by make {} -->", "<!-- end of the table -->")
 ROUNDS, STEPS = 5, 40
 
 
@@ -39,6 +42,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0, help="of training for each seed")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--only", nargs="+", default=["best28", "fashion-adam"], help="names of recipes for 28 x 28 images")
+    parser.add_argument("--probe", action="store_true", help="probe the discriminators instead of comparing the recipes")
     parser.add_argument("--epochs", type=int, help="train so many epochs, whatever the speed, and write no table")
     args = parser.parse_args()
     images = data.open_split(Path("data/prepared"), "train").images
@@ -53,9 +57,12 @@ def main() -> None:
     for name in args.only:
         epochs = max(1, int(args.minutes * 60 * rates[name] / len(images)))
         found = [judged(name, seed, epochs, images, device) for seed in args.seeds]
-        rows.append(line(name, rates[name], epochs, found))
+        if args.probe:
+            rows += probe_rows(name, [probed(name, seed, row) for seed, row in zip(args.seeds, found, strict=True)])
+        else:
+            rows.append(line(name, rates[name], epochs, found))
         print(rows[-1], flush=True)
-    write(rows, args.minutes, args.seeds, rates)
+    write(rows, args.minutes, args.seeds, args.probe)
 
 
 def parameters(name: str, seed: int, epochs: int) -> config.Params:
@@ -93,7 +100,7 @@ def judged(name: str, seed: int, epochs: int, images: Any, device: torch.device)
     precision = training.choose_precision(params.training.precision, device)
     decays = params.training.linear_decay_from < 1
     folder = f"{name}-seed{seed}" + (f"-{epochs}" if decays else "")
-    judge_of, real = judge(seed)
+    judge_of, real, train = judge(seed)
     with checkpoint.Scratch(SCRATCH, folder) as scratch, Bar(folder, unit="images", per_step=params.batch_size) as bar:
 
         def on_epoch(epoch: int, state: Any) -> None:
@@ -112,15 +119,45 @@ def judged(name: str, seed: int, epochs: int, images: Any, device: torch.device)
         chosen = scratch.folder / "exports" / f"epoch-{index + 1:04d}" / evaluation.WEIGHTS[weights]
         path = chosen.with_suffix(".reported.json")
         if not path.is_file():
-            files.write_json(path, judge_of.report(chosen, real["test"]))
-        return {**files.read_json(path), "epoch": index + 1, "weights": weights, "last": rows[-1]["fid_raw"]}
+            files.write_json(path, judge_of.report(chosen, real["test"], train).figures)
+        return {**files.read_json(path), "epoch": index + 1, "weights": weights, "folder": str(chosen.parent)}
 
 
-def judge(seed: int) -> tuple[evaluation.Judge, dict[str, Any]]:
-    """What the evaluate stage judges with, and the features of the real images."""
-    classifier, _ = features.load_classifier(REFERENCE / "classifier.safetensors")
-    real = {split: features.load_features(REFERENCE / f"{split}.features.npy") for split in ("validation", "test")}
-    return evaluation.Judge(classifier, classifier.head.out_features, 10_000, seed), real
+def judge(seed: int) -> tuple[evaluation.Judge, dict[str, Real], Any]:
+    """What the evaluate stage judges with, the real images of both splits, and the features of the train images."""
+    extractor = features.load(REFERENCE / "extractor")
+    found = {split: features.load_features(REFERENCE / f"features/{split}.npy", extractor.sha256) for split in data.SPLITS}
+    shares = {split: files.read_json(REFERENCE / f"features/{split}.json")["class_shares"] for split in data.SPLITS}
+    real = {split: Real.of(found[split], shares[split], seed) for split in ("validation", "test")}
+    return evaluation.Judge(extractor, 10_000, seed), real, found["train"]
+
+
+def probed(name: str, seed: int, row: dict[str, Any]) -> dict[str, Any]:
+    """Test accuracies of the L2-SVM on the chosen epoch's discriminator and on its baselines."""
+    path = Path(row["folder"]) / "probed.json"
+    if not path.is_file():
+        params = parameters(name, seed, 1)
+        splits = {split: data.open_split(Path("data/prepared"), split) for split in data.SPLITS}
+        discriminator, _ = checkpoint.load_discriminator(Path(row["folder"]) / "discriminator.safetensors")
+        networks = {"discriminator": discriminator, "untrained": checkpoint.untrained(discriminator, seed), "pixels": None}
+        figures = {}
+        for which, network in networks.items():
+            figures[which] = probe.judge(network, splits, params.probe, 10, seed).figures
+            print(f"{name}, seed {seed}, {which}: {100 * figures[which]['test_accuracy']:.2f} %", flush=True)
+        files.write_json(path, figures)
+    return dict(files.read_json(path))
+
+
+def probe_rows(name: str, found: list[dict[str, Any]]) -> list[str]:
+    """The rows of the probe's table: mean and deviation over the seeds, and what each C and test accuracy was."""
+    rows = []
+    for which, shown in (("discriminator", f"D of {name}"), ("untrained", "the same D, untrained"), ("pixels", "raw pixels")):
+        accuracies = [100 * row[which]["test_accuracy"] for row in found]
+        deviation = f" ± {statistics.stdev(accuracies):.2f}" if len(accuracies) > 1 else ""
+        single = ", ".join(f"{accuracy:.2f} ({row[which]['c']:g})" for accuracy, row in zip(accuracies, found, strict=True))
+        num_features = found[0][which]["num_features"]
+        rows.append(f"| {shown} | {num_features:,} | {statistics.mean(accuracies):.2f}{deviation} | {single} |")
+    return rows
 
 
 def line(name: str, rate: float, epochs: int, found: list[dict[str, Any]]) -> str:
@@ -137,18 +174,22 @@ def line(name: str, rate: float, epochs: int, found: list[dict[str, Any]]) -> st
     return f"| {' | '.join([*cells, spread('recall', 3), f'{smallest:.1f}', chosen])} |"
 
 
-def write(rows: list[str], minutes: float, seeds: list[int], rates: dict[str, float]) -> None:
-    """Put the table between its marks in docs/recipes.md."""
+def write(rows: list[str], minutes: float, seeds: list[int], probe_table: bool) -> None:
+    """Put the table between its marks in its document."""
     head = ["recipe", "images/s", "epochs", "FID_10k", "KID", "precision", "recall", "smallest class, %", "chosen epochs"]
+    target = "probe-table" if probe_table else "recipes-table"
+    if probe_table:
+        head = ["features", "number", "test accuracy, %", "by seed (C)"]
     table = [f"| {' | '.join(head)} |", "|" + "---|" * len(head), *rows]
     about = (
-        f"{minutes:g} minutes of training at the images/s shown ({torch.get_num_threads()} threads, {os.uname().machine},"
-        f" torch {torch.__version__}), seeds {', '.join(map(str, seeds))}, mean ± standard deviation."
+        f"{minutes:g} minutes of training ({torch.get_num_threads()} threads, {os.uname().machine}, torch {torch.__version__}),"
+        f" seeds {', '.join(map(str, seeds))}, mean ± standard deviation."
     )
-    text = DOCUMENT.read_text()
-    before, _, rest = text.partition(MARKS[0])
+    text = DOCUMENTS[target].read_text()
+    mark = MARKS[0].format(target)
+    before, _, rest = text.partition(mark)
     _, _, after = rest.partition(MARKS[1])
-    files.write_text(DOCUMENT, "\n".join([before + MARKS[0], "", *table, "", about, "", MARKS[1] + after]))
+    files.write_text(DOCUMENTS[target], "\n".join([before + mark, "", *table, "", about, "", MARKS[1] + after]))
 
 
 if __name__ == "__main__":

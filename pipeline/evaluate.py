@@ -7,8 +7,9 @@ from typing import Any
 from pipeline import cli
 
 PARAMS = ("seed", "evaluate")
-REFERENCE, RESULTS = Path("results/reference"), Path("results/evaluate")
+PREPARED, REFERENCE, RESULTS = Path("data/prepared"), Path("results/reference"), Path("results/evaluate")
 MODELS, CHECKPOINTS = Path("models"), Path("models/checkpoints")
+FIGURES = ("fid", "kid", "precision", "recall", "density", "coverage", "vendi", "js_divergence", "smallest_class_share")
 
 
 def main() -> None:
@@ -17,73 +18,86 @@ def main() -> None:
 
     params = config.load(*PARAMS)
     from dcgan import data, evaluation, features, files, plots, provenance, tracking
+    from dcgan.comparison import Real
     from dcgan.progress import Bar
 
     about = files.read_json(Path("results/train/run.json"))
-    classes = data.read_manifest(Path("data/prepared"))["classes"]
-    classifier, extractor = features.load_classifier(REFERENCE / "classifier.safetensors")
     reference = files.read_json(REFERENCE / "metrics.json")
-    counted = len(classes) if extractor["extractor"] == "classifier" else 0
-    judge = evaluation.Judge(classifier, counted, params.evaluate.num_samples, params.seed)
+    extractor = features.load(REFERENCE / "extractor")
+    judge = evaluation.Judge(extractor, params.evaluate.num_samples, params.seed)
     folders = evaluation.epochs(CHECKPOINTS)
-    real = {split: features.load_features(REFERENCE / f"{split}.features.npy") for split in ("validation", "test")}
+    found = {name: features.load_features(REFERENCE / f"features/{name}.npy", extractor.sha256) for name in data.SPLITS}
+    shares = {name: files.read_json(REFERENCE / f"features/{name}.json")["class_shares"] for name in data.SPLITS}
+    validation, test = (Real.of(found[name], shares[name], params.seed) for name in ("validation", "test"))
     rows: list[dict[str, float]] = []
-    tags = {"extractor_sha256": extractor["sha256"]}
+    name = f"fid_{evaluation.count_name(judge.num_samples)}"
+    # In MLflow a figure carries its extractor in its name: those of another one are no continuation of its curve.
+    section = f"{extractor.name}-{extractor.sha256[:8]}"
+    tags = {"extractor_sha256": extractor.sha256}
     with tracking.run(about["fingerprint"], dataset=about["dataset"], tags=tags) as run, Bar("evaluate", unit="checkpoints") as bar:
         for folder in folders:
-            rows.append(row := judge.judge(folder, real["validation"]))
-            shown = {f"validation/{key}": value for key, value in row.items() if key.startswith(("fid", "kid"))}
-            run.log_rows([{"step": row["epoch"], **shown}])
+            rows.append(row := judge.judge(folder, validation))
+            shown = {key: value for key, value in row.items() if not key.startswith(("class_", "epoch"))}
+            run.log_rows([{"step": row["epoch"], **{f"{section}/validation/{key}": value for key, value in shown.items()}}])
             bar.say(f"epoch {row['epoch']}: FID {row['fid_raw']:.2f} raw, {row['fid_ema']:.2f} EMA, on validation")
+            for which in evaluation.collapsed(row):
+                bar.say(f"epoch {row['epoch']}: {which} weights have collapsed: as varied as {row[f'vendi_{which}']:.1f} images")
             bar.update(len(rows), len(folders))
         index, weights = evaluation.choose(rows)
-        chosen = folders[index]
-        export_chosen(chosen, evaluation.WEIGHTS[weights])
-        name = f"fid_{evaluation.count_name(judge.num_samples)}"
+        export_chosen(folders[index], evaluation.WEIGHTS[weights])
+        report = judge.report(MODELS / "generator.safetensors", test, found["train"])
         metrics: dict[str, Any] = {
-            **judge.report(MODELS / "generator.safetensors", real["test"]),
+            **report.figures,
             "epoch": rows[index]["epoch"],
             "weights": weights,
-            "validation": {name: rows[index][f"fid_{weights}"]},
-            "last_epoch_validation": {f"{name}_{which}": rows[-1][f"fid_{which}"] for which in evaluation.WEIGHTS},
+            "validation": judge.named({"fid": rows[index][f"fid_{weights}"]}),
+            "last_epoch_validation": {which: judge.named({"fid": rows[-1][f"fid_{which}"]}) for which in evaluation.WEIGHTS},
+            "collapsed_epochs": [row["epoch"] for row in rows if evaluation.collapsed(row)],
             "floor": reference["floor"],
             "ceiling": reference["ceiling"],
             "protocol": {
-                "extractor": extractor["extractor"], "extractor_sha256": extractor["sha256"], "resize": "none",
-                "real_images": len(real["test"]), "generated_images": judge.num_samples,
-                "chosen_on": "validation", "reported_on": "test", "rule": "lowest validation FID of all epochs, raw and EMA",
-                "seed": params.seed,
+                **extractor.description(), "real_images": len(test.features), "generated_images": judge.num_samples,
+                "draws": evaluation.DRAWS, "chosen_on": "validation", "reported_on": "test",
+                "rule": "lowest validation FID of all epochs, raw and EMA", "seed": params.seed,
             },
         }  # fmt: skip
         files.write_json(RESULTS / "metrics.json", metrics)
         files.write_csv(RESULTS / "by_epoch.csv", rows)
-        plots.by_epoch(rows, reference["floor"]["fid_validation"], index, weights, RESULTS / "by_epoch.png")
-        run.log_metrics({key: value for key, value in provenance.flatten(metrics).items() if isinstance(value, int | float)})
+        real = {"fid": reference["floor"]["fid_validation"], "vendi": validation.diversity.real_score}
+        plots.by_epoch(rows, real, index, weights, RESULTS / "by_epoch.png")
+        train = data.open_split(PREPARED, "train").images[report.nearest]
+        plots.pairs(report.generated, train, ("generated", "nearest in train"), RESULTS / "nearest.png")
+        numbers = {key: value for key, value in provenance.flatten(metrics).items() if isinstance(value, int | float)}
+        run.log_metrics({f"{section}/{key}": value for key, value in numbers.items()})
         run.describe(description(about, metrics, name))
         run.log_folder(RESULTS, "evaluate")
         for network in ("generator", "discriminator"):
             run.log_model(MODELS / f"{network}.safetensors")
-        floor = reference["floor"]["fid"]
-        bar.say(f"evaluate: epoch {metrics['epoch']}, {weights} weights: FID {metrics[name]:.2f} on test, floor {floor:.3f}")
+        noise = metrics["noise"][name]
+        bar.say(f"evaluate: epoch {metrics['epoch']}, {weights} weights: FID {metrics[name]:.2f} +- {noise:.2f} on test")
 
 
 def description(about: dict[str, Any], metrics: dict[str, Any], name: str) -> str:
     """What stands at the head of the run's page: what was trained, how good it is, by which protocol."""
-    protocol = metrics["protocol"]
-    smallest = f", smallest class {100 * metrics['smallest_class_share']:.1f} %" if "smallest_class_share" in metrics else ""
+    protocol, count = metrics["protocol"], name.removeprefix("fid_")
+    keys = {key: f"{key}_{count}" if key in ("fid", "kid") else key for key in FIGURES}
+    floor, ceiling, noise = metrics["floor"], metrics["ceiling"], metrics["noise"]
+    table = "\n".join(
+        f"| {key} | {metrics[key]:.4g} ± {noise[key]:.2g} | {floor[plain]:.4g} | {ceiling[plain]:.4g} |"
+        for plain, key in keys.items()
+        if key in metrics
+    )
+    warning = "\n\n**Collapsed:** its images vary far less than real ones." if metrics["collapsed"] else ""
     return f"""A DCGAN on **{about["dataset"]}**, {about["epochs"]} epochs, seed {about["seed"]}; epoch {metrics["epoch"]}, \
-{metrics["weights"]} weights, was chosen by the lowest FID on validation images and measured once on test images.
+{metrics["weights"]} weights, was chosen by the lowest FID on validation images and measured once on test images.{warning}
 
-| | {name} | KID |
-|---|---|---|
-| this model, test | {metrics[name]:.3f} | {metrics[name.replace("fid", "kid")]:.5f} |
-| floor: real train images | {metrics["floor"]["fid"]:.3f} | {metrics["floor"]["kid"]:.5f} |
-| ceiling: noise | {metrics["ceiling"]["fid"]:.1f} | {metrics["ceiling"]["kid"]:.3f} |
+| | this model, test | real train images | noise |
+|---|---|---|---|
+{table}
 
-Precision {metrics["precision"]:.3f}, recall {metrics["recall"]:.3f}{smallest}.
-
-{protocol["generated_images"]} generated against {protocol["real_images"]} real images, extractor `{protocol["extractor"]}` \
-`{protocol["extractor_sha256"][:16]}`. Pictures are in the Artifacts, under `render`, and by epoch under Model metrics.
+{protocol["generated_images"]} generated against {protocol["real_images"]} real images, mean and standard deviation of \
+{protocol["draws"]} draws of latent vectors; extractor `{protocol["extractor"]}` `{protocol["extractor_sha256"][:16]}`. Pictures \
+are in the Artifacts, under `render` and `paper`, and by epoch under Model metrics.
 
 Remake it: `git checkout COMMIT && make repro`, with the commit in the tags and the values in the parameters."""
 

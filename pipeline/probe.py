@@ -24,28 +24,18 @@ def main() -> None:
         plots.note(reason, RESULTS / "confusion.png")
         print(f"probe: {reason}")
         return
+    reference = files.read_json(Path("results/reference/metrics.json"))
     splits = {name: data.open_split(PREPARED, name, verify=True) for name in data.SPLITS}
-    labels = {name: split.labels for name, split in splits.items()}
-    labels["train"] = labels["train"][: params.probe.num_train]
     discriminator, export = checkpoint.load_discriminator(Path("models/discriminator.safetensors"))
     networks = {"discriminator": discriminator, "untrained": checkpoint.untrained(discriminator, params.seed), "pixels": None}
-    metrics: dict[str, Any] = {
-        "protocol": {
-            "features": "every convolution of D after its activation, max-pooled to 4 x 4, concatenated",
-            "classifier": "L2-SVM, one against the rest", "chosen_on": "validation", "reported_on": "test",
-            "train_images": len(labels["train"]), "epoch": export["epoch"], "seed": params.seed,
-        },
-    }  # fmt: skip
+    metrics: dict[str, Any] = {"protocol": {**probe.protocol(params.probe), "epoch": export["epoch"], "seed": params.seed}}
     for name, network in networks.items():
-        features = {
-            split: probe.extract(network, splits[split].images[: len(labels[split])]) for split in data.SPLITS
-        }  # fmt: skip
-        result = probe.choose_and_report(features, labels, params.probe.c, len(classes))
-        metrics[name] = result.figures
-        print(f"probe: {name}: {100 * result.figures['test_accuracy']:.2f} % on test, C = {result.figures['c']}", flush=True)
+        report = probe.judge(network, splits, params.probe, len(classes), params.seed)
+        metrics[name] = report.figures
+        print(f"probe: {name}: {report.title}", flush=True)
         if name == "discriminator":
-            title = f"L2-SVM on D's features: {100 * result.figures['test_accuracy']:.2f} % on test"
-            plots.confusion(result.confusion, classes, title, RESULTS / "confusion.png")
+            plots.confusion(report.confusion, classes, f"L2-SVM on D's features: {report.title}", RESULTS / "confusion.png")
+    metrics["classifier"] = probe.supervised(splits, params.probe, len(classes), params.seed, reference)
     files.write_json(RESULTS / "metrics.json", metrics)
     with tracking.run(about["fingerprint"], dataset=about["dataset"]) as run:
         figures = provenance.flatten(metrics).items()

@@ -1,5 +1,7 @@
 """The reference stage: the frozen feature extractor, and what it says of the real images."""
 
+import functools
+import os
 from pathlib import Path
 from typing import Any
 
@@ -7,61 +9,70 @@ from pipeline import cli
 
 PARAMS = ("seed", "reference")
 PREPARED, RESULTS = Path("data/prepared"), Path("results/reference")
+EXTRACTOR = RESULTS / "extractor"
 
 
 def main() -> None:
-    """Train the feature extractor and measure the real images: python -m pipeline.reference."""
+    """Make the feature extractor and measure the real images: python -m pipeline.reference."""
     from dcgan import config
 
     params = config.load(*PARAMS)
     import torch
 
-    from dcgan import data, features, fidelity, files, rng
+    from dcgan import data, features, files, inception, rng, weights
+    from dcgan.comparison import Real
+    from dcgan.progress import Bar
 
-    # Train the extractor.
+    # Make the extractor.
     manifest = data.read_manifest(PREPARED)
     splits = {name: data.open_split(PREPARED, name, verify=True) for name in data.SPLITS}
-    train, test = splits["train"], splits["test"]
-
-    kind = features.choose(params.reference.extractor, manifest["classes"])
-    labels = {name: split.labels if kind == "classifier" else None for name, split in splits.items()}
-
-    def report(epoch: int, loss: float, classifier: features.Classifier) -> None:
-        accuracy = features.accuracy(classifier, splits["validation"].images, labels["validation"])
-        print(f"reference: epoch {epoch}: loss {loss:.3f}, {100 * accuracy:.2f} % on validation", flush=True)
-
-    classifier = features.train_classifier(
-        train.images, labels["train"], num_classes=features.num_answers(kind, manifest["classes"]), seed=params.seed,
-        on_epoch=report, epochs=params.reference.epochs, lr=params.reference.lr, batch_size=params.reference.batch_size,
-    )  # fmt: skip
-    accuracy = features.accuracy(classifier, test.images, labels["test"])
-    description = {
-        "dataset": manifest["dataset"], "image_size": manifest["image_size"], "extractor": kind, "test_accuracy": accuracy,
-    }  # fmt: skip
-    sha256 = features.save_classifier(RESULTS / "classifier.safetensors", classifier, description)
+    kinds = features.networks(features.choose(params.reference.extractor, manifest["classes"]), manifest["classes"])
+    accuracies = {}
+    for kind in kinds:
+        if kind == "inception":
+            kept = Path(os.environ.get("DVC_ROOT", ".")) / ".scratch" / "weights"
+            fetched = weights.fetch_inception(params.reference.weights, params.reference.weights_sha256, kept)
+            inception.convert(*fetched, EXTRACTOR / "inception.safetensors")
+        else:
+            settings = params.reference.model_dump(include={"epochs", "lr", "batch_size"})
+            accuracies[kind] = features.train(
+                EXTRACTOR, kind, splits, manifest, seed=params.seed, on_epoch=functools.partial(report, kind), **settings
+            )
+    features.finish(EXTRACTOR, kinds)
+    extractor = features.load(EXTRACTOR)
 
     # Measure the real images.
-    real = {}
-    for name in ("validation", "test"):
-        real[name], _ = features.extract(classifier, splits[name].images)
-        about = {"split": name, "extractor_sha256": sha256}
-        features.save_features(RESULTS / f"{name}.features.npy", real[name], about)
-        fidelity.statistics(real[name]).save(RESULTS / f"{name}.statistics.safetensors", about)
+    found, verdicts, shares = {}, {}, {}
+    for name, split in splits.items():
+        with Bar(f"reference: {name}", unit="images") as bar:
+            found[name], verdicts[name] = extractor.extract(split.images, bar.update)
+        shares[name] = features.class_shares(verdicts[name], extractor.num_classes)
+        about = {"split": name, "class_shares": shares[name], **extractor.description()}
+        features.save_features(RESULTS / "features" / f"{name}.npy", found[name], about)
 
     # Floor and ceiling; as many images as test has, because FID depends on the count.
-    noise = torch.randint(256, test.images.shape, dtype=torch.uint8, generator=rng.generator(params.seed, "noise"))
-    some = torch.randperm(len(train.images), generator=rng.generator(params.seed, "floor"))[: len(test.images)].numpy()
-    ceiling, _ = features.extract(classifier, noise.numpy())
-    floor, _ = features.extract(classifier, train.images[some])
-    validation = fidelity.compare(real["validation"], floor, params.seed)
+    count = len(found["test"])
+    some = torch.randperm(len(found["train"]), generator=rng.generator(params.seed, "floor"))[:count].numpy()
+    noise = torch.randint(256, splits["test"].images.shape, dtype=torch.uint8, generator=rng.generator(params.seed, "noise"))
+    validation, test = (Real.of(found[name], shares[name], params.seed) for name in ("validation", "test"))
+    floor = test.all(found["train"][some], None if verdicts["train"] is None else verdicts["train"][some])
+    closest = validation.cheap(found["train"][some], None)
     metrics: dict[str, Any] = {
-        "test_accuracy": accuracy, "extractor": kind, "extractor_sha256": sha256, "num_images": len(test.images),
-        "floor": {**fidelity.compare(real["test"], floor, params.seed), "fid_validation": validation["fid"]},
-        "ceiling": fidelity.compare(real["test"], ceiling, params.seed),
+        **extractor.description(), "num_images": count,
+        "floor": {**floor, "fid_validation": closest["fid"]},
+        "ceiling": test.all(*extractor.extract(noise.numpy())),
     }  # fmt: skip
+    if accuracies:
+        metrics["test_accuracy"] = accuracies.get("classifier", accuracies.get("rotation"))
     files.write_json(RESULTS / "metrics.json", metrics)
+    shown = "".join(f"{kind} {100 * accuracy:.2f} % on test; " for kind, accuracy in accuracies.items())
     fids = f"FID {metrics['floor']['fid']:.4f} real, {metrics['ceiling']['fid']:.1f} noise"
-    print(f"reference: {kind} {100 * accuracy:.2f} % on test; {fids}")
+    print(f"reference: {shown}{extractor.name} features: {fids}")
+
+
+def report(kind: str, epoch: int, loss: float, accuracy: float) -> None:
+    """Say how a network comes on."""
+    print(f"reference: {kind}: epoch {epoch}: loss {loss:.3f}, {100 * accuracy:.2f} % on validation", flush=True)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pathlib import Path
 from imports import ROOT
 from ruamel.yaml import YAML
 
-STAGES = ["download", "prepare", "validate", "reference", "train", "evaluate", "probe", "render"]
+STAGES = ["download", "prepare", "validate", "reference", "train", "evaluate", "probe", "render", "paper"]
 
 
 class Repository:

@@ -67,6 +67,16 @@ def message(values: object) -> str:
         ("dataset.test_size", 5, "test_size = 5: must be 0, because fashion_mnist has a test split of its own"),
         ("dataset.channels", 2, "dataset.channels = 2: must be one of: 1, 3"),
         ("dataset.crop", 0, "dataset.crop = 0: must be"),
+        ("dataset.attributes", ["Male"], "attributes = ['Male']: must be [] with name: fashion_mnist; only celeba has any"),
+        ("dataset.attributes", None, "dataset.attributes = None: must be a list of at most 4 values"),
+        ("dataset.attributes", "Male", "dataset.attributes = 'Male': must be a list of at most 4 values"),
+        ("dataset.attributes", [1], "dataset.attributes[0] = 1: must be text"),
+        ("dataset.attributes", ..., "dataset.attributes: missing: add it, a list of at most 4 values"),
+        ("reference.extractor", "vgg", "reference.extractor = 'vgg': must be one of: auto, classifier, rotation, inception"),
+        ("reference.weights", 3, "reference.weights = 3: must be text or null"),
+        ("reference.weights_sha256", "6726825d", "weights_sha256 = '6726825d': must be 64 digits of 0-9 and a-f, or null"),
+        ("reference.weights_sha256", "AB" * 32, "must be 64 digits of 0-9 and a-f, or null"),
+        ("reference.weights_sha256", "ab" * 32, "weights_sha256: must be null with weights: null"),
         ("training.update", "alternate", "must be one of: simultaneous, alternating, concatenated, one_network"),
         ("training.label_smoothing", 0.1, "label_smoothing = 0.1: must be 0 with loss: hinge"),
         ("training.diff_augment", ["colour"], "training.diff_augment[0] = 'colour': must be one of: color, translation, cutout"),
@@ -86,6 +96,27 @@ def test_what_does_not_fit_together_is_refused():
     values = changed("dataset.name", "folder")
     values["dataset"]["test_size"] = 10
     assert "source = None: must be the folder with the images" in message(values)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["Male", "Male"], "attributes[1] = 'Male': must not come twice"),
+        (["Male", "is smiling"], "attributes[1] = 'is smiling': must be a word of letters, digits and _"),
+        (["Male+Smiling"], "attributes[0] = 'Male+Smiling': must be a word of letters, digits and _"),
+        (["{name}"], "attributes[0] = '{name}': must be a word"),
+        ([""], "attributes[0] = '': must be a word"),
+        (["Male\n"], "attributes[0] = 'Male\\n': must be a word"),
+        (["M\xe4nnlich"], "must be a word"),
+        (["A", "B", "C", "D", "E"], "dataset.attributes = ['A', 'B', 'C', 'D', 'E']: must be"),
+    ],
+)
+def test_attributes_of_celeba_are_at_most_four_different_words(names, said):
+    values = changed("dataset.name", "celeba")
+    values["dataset"]["attributes"] = names
+    assert said in message(values)
+    values["dataset"]["attributes"] = ["5_o_Clock_Shadow", "Male", "Smiling", "Young"]
+    assert config.parse(values).dataset.attributes == ["5_o_Clock_Shadow", "Male", "Smiling", "Young"]
 
 
 @pytest.mark.parametrize("whole", [None, [], "text", 3])

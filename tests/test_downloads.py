@@ -559,6 +559,53 @@ def test_a_data_set_that_nobody_serves_says_how_to_get_it(tmp_path, name, file):
     assert list(tmp_path.iterdir()) == []
 
 
+SMILES = (["Male"], [], ["Smiling"], ["Male"], [], ["Smiling"])  # one a picture
+
+
+def test_celebas_attributes_arrive_with_the_rest_where_they_are_asked_for_and_go_where_not(tmp_path):
+    source, raw = tmp_path / "source", tmp_path / "raw"
+    write_celeba(source, attributes=SMILES)
+    wanted = {*catalog.CELEBA.raw, "manifest.json"}
+    server = serve(source)
+    for place in (source, server.url):
+        downloads.fetch(raw, section("celeba", place, attributes=["Smiling"]))
+        assert set(tree(raw)) == {*wanted, "list_attr_celeba.txt"}
+        assert set(json.loads((raw / "manifest.json").read_text())) == set(catalog.CELEBA_LABELLED.raw)
+        assert (raw / "list_attr_celeba.txt").read_bytes() == (source / "list_attr_celeba.txt").read_bytes()
+        downloads.fetch(raw, section("celeba", place))
+        assert set(tree(raw)) == wanted
+    server.close()
+
+
+def test_attributes_that_are_missing_or_make_no_sense_are_refused_before_anything_is_replaced(tmp_path):
+    source, raw = tmp_path / "source", tmp_path / "raw"
+    write_celeba(source)
+    downloads.fetch(raw, section("celeba", source))
+    before = tree(raw)
+    with pytest.raises(DataError, match=r"list_attr_celeba\.txt is missing"):
+        downloads.fetch(raw, section("celeba", source, attributes=["Smiling"]))
+    server = serve(source)
+    with pytest.raises(EnvironmentProblem, match=r"has no list_attr_celeba\.txt \(404\)"):
+        downloads.fetch(raw, section("celeba", server.url, attributes=["Smiling"]))
+    server.close()
+    write_celeba(source, attributes=SMILES)
+    with pytest.raises(ConfigError, match=r"has no smile: did you mean Smiling\?") as caught:
+        downloads.fetch(raw, section("celeba", source, attributes=["smile"]))
+    assert "\n" not in str(caught.value)
+    write_celeba(source, attributes=SMILES[:-1])
+    with pytest.raises(DataError, match=r"list_attr_celeba\.txt: line 1 says 5 images, 5 follow, .* has 6"):
+        downloads.fetch(raw, section("celeba", source, attributes=["Smiling"]))
+    assert tree(raw) == before
+
+
+@pytest.mark.parametrize("attributes", [[], ["Smiling"]])
+def test_celebas_attribute_file_is_named_among_those_to_get_only_where_it_is_needed(tmp_path, attributes):
+    with pytest.raises(ConfigError) as caught:
+        downloads.fetch(tmp_path / "raw", section("celeba", None, attributes=attributes))
+    assert ("list_attr_celeba.txt" in str(caught.value)) == bool(attributes)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_folder_of_images_is_no_url_and_fake_images_have_no_source(tmp_path, server):
     with pytest.raises(ConfigError, match="must be a folder of this machine"):
         downloads.fetch(tmp_path / "raw", section("folder", server.url))
@@ -601,3 +648,110 @@ def test_files_whose_sha256_nobody_pinned_are_fetched_again(tmp_path, server, mo
     monkeypatch.setitem(catalog.KNOWN, "mnist", replace(known, pins={name: Pin(pin.size + 1) for name, pin in pins.items()}))
     with pytest.raises(DataError, match=f"{IMAGES}: has .* bytes, expected"):
         downloads.fetch(tmp_path / "raw", section("mnist", None))
+
+
+# One file whose content is pinned
+
+
+LIMITS = catalog.File(("weights.pth",), max_bytes=1000, seconds=20)
+CONTENT = b"weights" * 100
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.fixture
+def store():
+    """A second server, to which the first may send us on."""
+    store = Server({"weights.pth": CONTENT, "weights.pth?signature=canary": CONTENT})
+    yield store
+    store.close()
+
+
+def sends_on(location: str) -> Callable[[BaseHTTPRequestHandler, bytes], None]:
+    def redirect(request: BaseHTTPRequestHandler, _: bytes) -> None:
+        request.send_response(302)
+        request.send_header("Location", location)
+        request.end_headers()
+
+    return redirect
+
+
+def host(server: Server) -> str:
+    return server.url.split("/")[2]
+
+
+def test_a_pinned_file_is_fetched_once(tmp_path, store):
+    path = tmp_path / "kept" / "weights.pth"
+    for _ in range(2):
+        downloads.fetch_file(f"{store.url}/weights.pth?signature=canary", path, SHA256, LIMITS)
+        assert path.read_bytes() == CONTENT
+    assert len(store.asked) == 1
+    path.write_bytes(b"damaged")
+    downloads.fetch_file(f"{store.url}/weights.pth", path, SHA256, LIMITS)
+    assert path.read_bytes() == CONTENT and list(path.parent.iterdir()) == [path]
+
+
+def test_a_pinned_file_that_is_another_is_refused_and_what_was_there_stays(tmp_path, store):
+    path = tmp_path / "weights.pth"
+    path.write_bytes(b"older")
+    store.files["weights.pth"] = CONTENT[:-1] + b"x"
+    with pytest.raises(DataError, match=r"/weights\.pth: sha256 is [0-9a-f]{64}, expected [0-9a-f]{64}: refused"):
+        downloads.fetch_file(f"{store.url}/weights.pth", path, SHA256, LIMITS)
+    store.files["weights.pth"] = CONTENT * 2
+    with pytest.raises(DataError, match="is longer than 1000 bytes"):
+        downloads.fetch_file(f"{store.url}/weights.pth", path, SHA256, LIMITS)
+    with pytest.raises(EnvironmentProblem, match=r"/none\.pth: is not there \(404\)"):
+        downloads.fetch_file(f"{store.url}/none.pth", path, SHA256, LIMITS)
+    for url in ("http://example.org/weights.pth", "ftp://127.0.0.1/weights.pth", "https://[::1/weights.pth", "https://"):
+        with pytest.raises(ConfigError, match="must be an https URL or a file"):
+            downloads.fetch_file(url, path, SHA256, LIMITS)
+    assert path.read_bytes() == b"older" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_redirect_to_a_host_on_the_list_is_followed_without_the_password(tmp_path, server, store):
+    path, seen = tmp_path / "weights.pth", []
+
+    def good(request: BaseHTTPRequestHandler, content: bytes) -> None:
+        seen.append((request.path, request.headers["Authorization"]))
+        store.good(request, content)
+
+    store.behave = good
+    server.files["weights.pth"] = b""
+    server.behave = sends_on(f"{store.url}/weights.pth?signature=canary")
+    url = server.url.replace("//", "//user:password@") + "/weights.pth"
+    downloads.fetch_file(url, path, SHA256, LIMITS, [host(store)])
+    assert path.read_bytes() == CONTENT
+    assert seen == [("/data/weights.pth?signature=canary", None)]
+    path.unlink()
+    store.files["weights.pth?signature=canary"] = CONTENT[:-1]
+    with pytest.raises(DataError, match="sha256 is"):  # pinned, whoever serves it
+        downloads.fetch_file(url, path, SHA256, LIMITS, [host(store)])
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "http://{store}/weights.pth",  # not on the list
+        "http://example.org/weights.pth",  # on the list, but not https
+        "https://user@example.org/weights.pth",
+        "https://example.org:444/weights.pth",
+        "https://example.org.evil.org/weights.pth",
+        "https://evil.org/example.org",
+        "//example.org/weights.pth",
+        "/data/again",
+    ],
+)
+def test_a_redirect_anywhere_else_is_refused(tmp_path, server, store, location):
+    server.files["weights.pth"] = b""
+    server.behave = sends_on(location.format(store=host(store)))
+    with pytest.raises(EnvironmentProblem, match=r"redirects to .*: refused"):
+        downloads.fetch_file(f"{server.url}/weights.pth", tmp_path / "weights.pth", SHA256, LIMITS, ["example.org"])
+    assert store.asked == []
+
+
+def test_a_second_redirect_is_refused(tmp_path, server, store):
+    server.files["weights.pth"] = b""
+    server.behave = sends_on(f"{store.url}/weights.pth")
+    store.behave = sends_on(f"{store.url}/weights.pth")
+    with pytest.raises(EnvironmentProblem, match=r"redirects to .*: refused"):
+        downloads.fetch_file(f"{server.url}/weights.pth", tmp_path / "weights.pth", SHA256, LIMITS, [host(store)])
+    assert len(store.asked) == 1

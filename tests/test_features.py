@@ -1,179 +1,163 @@
 import numpy as np
 import pytest
-import torch
-from shapes import shape
+from made_up import inception_weights
 
-from dcgan import features, fidelity, files
-from dcgan.errors import ConfigError, DataError, Diverged
+from dcgan import classifier, features, files, inception
+from dcgan.data import Split
+from dcgan.errors import ConfigError, DataError
 
-
-def dataset(count, seed):
-    generator = np.random.default_rng(seed)
-    labels = np.arange(count) % 10
-    return np.stack([shape(int(label), generator) for label in labels])[:, None], labels
+MANIFEST = {"dataset": "toys", "classes": ["a", "b"], "image_size": 16}
 
 
-def train(images, labels, **changes):
-    settings = {"num_classes": 10, "seed": 1, "epochs": 3, "lr": 6e-3, "batch_size": 50} | changes
-    return features.train_classifier(images, labels, **settings)
+def images(count, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, 1, 16, 16), np.uint8)
 
 
-@pytest.fixture(scope="module")
-def shapes():
-    return dataset(800, seed=0)
+def train(folder, name, seed=1, on_epoch=None):
+    splits = {split: Split(images(40, i), np.arange(40) % 2) for i, split in enumerate(("train", "validation", "test"))}
+    settings = {"seed": seed, "epochs": 2, "lr": 6e-3, "batch_size": 20}
+    return features.train(folder, name, splits, MANIFEST, on_epoch=on_epoch, **settings)
 
 
 @pytest.fixture(scope="module")
-def classifier(shapes):
-    return train(*shapes)
+def folder(tmp_path_factory):
+    """All three networks, of which tests make extractors in folders of their own."""
+    folder = tmp_path_factory.mktemp("networks")
+    for name in ("classifier", "rotation"):
+        train(folder, name)
+    source = inception_weights(folder / "weights.pth")
+    inception.convert(source, files.sha256(source), folder / "inception.safetensors")
+    source.unlink()
+    return folder
 
 
-def weights(classifier):
-    return torch.cat([tensor.flatten().double() for tensor in classifier.state_dict().values()])
+def made(folder, target, *names):
+    """An extractor of some of the networks; the others lie there too, as those of an earlier run."""
+    target.mkdir()
+    for path in folder.iterdir():
+        (target / path.name).symlink_to(path)
+    features.finish(target, names)
+    return target
 
 
-def test_the_classifier_learns(classifier):
-    assert features.accuracy(classifier, *dataset(200, seed=1)) > 0.9
+def test_auto_takes_labels_where_there_are_some_and_never_what_must_be_downloaded():
+    assert features.choose("auto", ["a", "b"]) == "classifier"
+    assert features.choose("auto", []) == "rotation"
+    for extractor in ("rotation", "inception"):
+        assert features.choose(extractor, ["a", "b"]) == features.choose(extractor, []) == extractor
+    with pytest.raises(ConfigError, match=r"reference\.extractor = 'classifier': the data set has no labels"):
+        features.choose("classifier", [])
 
 
-def test_training_is_bit_identical_for_a_seed_and_leaves_no_trace_of_the_global_generator(shapes):
-    small = [array[:100] for array in shapes]
-    torch.manual_seed(1)
-    first = weights(train(*small, epochs=1))
-    torch.manual_seed(2)
-    assert torch.equal(weights(train(*small, epochs=1)), first)
-    assert not torch.equal(weights(train(*small, epochs=1, seed=2)), first)
+def test_with_labels_there_is_always_a_classifier():
+    assert features.networks("classifier", ["a", "b"]) == ["classifier"]
+    assert features.networks("rotation", ["a", "b"]) == ["rotation", "classifier"]
+    assert features.networks("inception", ["a", "b"]) == ["inception", "classifier"]
+    assert features.networks("rotation", []) == ["rotation"]
+    assert features.networks("inception", []) == ["inception"]
 
 
-def test_each_epoch_is_reported_with_a_classifier_in_evaluation_mode(shapes):
+def test_training_writes_the_network_and_tells_its_accuracy(tmp_path):
     seen = []
-    train(shapes[0][:100], shapes[1][:100], epochs=2, on_epoch=lambda *row: seen.append((*row[:2], row[2].training)))
-    assert [(epoch, training) for epoch, _, training in seen] == [(1, False), (2, False)]
-    assert 0 < seen[1][1] < 10
+    accuracy = train(tmp_path, "classifier", on_epoch=lambda *row: seen.append(row))
+    assert [row[0] for row in seen] == [1, 2] and all(0 <= row[2] <= 1 for row in seen)
+    network, about = classifier.load_classifier(tmp_path / "classifier.safetensors")
+    assert classifier.accuracy(network, images(40, 2), np.arange(40) % 2) == accuracy == about["test_accuracy"]
+    assert (about["extractor"], about["dataset"], about["image_size"], about["num_classes"]) == ("classifier", "toys", 16, 2)
+    train(tmp_path, "rotation")
+    assert classifier.load_classifier(tmp_path / "rotation.safetensors")[1]["num_classes"] == 4
 
 
-def test_a_batch_larger_than_the_data_is_the_whole_of_it(shapes):
-    train(shapes[0][:30], shapes[1][:30], epochs=1, batch_size=4096)
+@pytest.mark.parametrize(
+    ("names", "classes"),
+    [(["classifier"], 2), (["rotation"], 0), (["rotation", "classifier"], 2)],
+)
+def test_an_extractor_gives_features_of_the_first_network_and_verdicts_of_the_classifier(folder, tmp_path, names, classes):
+    target = made(folder, tmp_path / "extractor", *names)
+    extractor = features.load(target)
+    found, verdicts = extractor.extract(images(7))
+    network, about = classifier.load_classifier(folder / f"{names[0]}.safetensors")
+    judge, judged = classifier.load_classifier(folder / "classifier.safetensors")
+    assert (found == classifier.extract(network, images(7))[0]).all()
+    assert (extractor.name, extractor.num_features, extractor.num_classes) == (names[0], 128, classes)
+    assert extractor.sha256 == about["sha256"]
+    wanted = {"extractor": names[0], "extractor_sha256": about["sha256"], "resize": "none"}
+    if "classifier" in names:
+        assert (verdicts == classifier.extract(judge, images(7))[1]).all()
+        assert (extractor.probabilities(images(7)).argmax(axis=1) == verdicts).all()
+        if names[0] != "classifier":
+            wanted["classifier_sha256"] = judged["sha256"]
+    else:
+        assert verdicts is None
+        with pytest.raises(DataError, match="has no classifier"):
+            extractor.probabilities(images(7))
+    assert extractor.description() == wanted
+    assert {path.name for path in target.glob("*.safetensors")} == {f"{name}.safetensors" for name in names}
 
 
-def test_features_are_float32_and_do_not_depend_on_the_number_of_images(classifier, shapes):
-    found, verdicts = features.extract(classifier, shapes[0][:7])
-    assert found.shape == (7, 128) and found.dtype == np.float32 and verdicts.shape == (7,) and verdicts.dtype == np.int64
-    assert (features.extract(classifier, shapes[0][:3])[0] == found[:3]).all()
-    many, many_verdicts = features.extract(classifier, shapes[0])  # more than one batch
-    assert (many[:7] == found).all() and (many_verdicts[:7] == verdicts).all()
+def test_inception_gives_the_features_and_the_classifier_the_verdicts(folder, tmp_path):
+    extractor = features.load(made(folder, tmp_path / "extractor", "inception", "classifier"))
+    seen = []
+    found, verdicts = extractor.extract(images(2), lambda *row: seen.append(row))
+    network, about = inception.load(folder / "inception.safetensors")
+    judge, judged = classifier.load_classifier(folder / "classifier.safetensors")
+    assert found.shape == (2, 2048) and (found == inception.extract(network, images(2))).all()
+    assert (verdicts == classifier.extract(judge, images(2))[1]).all()
+    assert seen == [(2, 2)]
+    assert (extractor.num_features, extractor.num_classes) == (2048, 2)
+    assert extractor.description() == {
+        "extractor": "inception", "extractor_sha256": about["weights_sha256"], "resize": "bicubic to 299 x 299, clean-fid",
+        "classifier_sha256": judged["sha256"],
+    }  # fmt: skip
 
 
-def test_mapped_images_give_the_same_features(classifier, shapes, tmp_path):
-    np.save(tmp_path / "images.npy", shapes[0][:10])
-    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
-    assert (features.extract(classifier, mapped)[0] == features.extract(classifier, shapes[0][:10])[0]).all()
+def test_an_extractor_that_is_not_whole_is_refused(folder, tmp_path):
+    with pytest.raises(DataError, match=r"extractor\.json: cannot be read"):
+        features.load(folder)
+    target = made(folder, tmp_path / "extractor", "rotation", "classifier")
+    (target / "classifier.json").unlink()
+    with pytest.raises(DataError, match=r"classifier\.json: cannot be read"):
+        features.load(target)
+    # What a killed run leaves: a network of another seed, without the list that names it.
+    (target / "classifier.safetensors").unlink()
+    train(target, "classifier", seed=2)
+    with pytest.raises(DataError, match=r"classifier\.safetensors: is not the one that extractor\.json names: run reference"):
+        features.load(target)
+    features.finish(target, ["rotation", "classifier"])
+    features.load(target)
 
 
-@pytest.mark.parametrize(("channels", "size"), [(1, 8), (3, 16), (3, 32), (1, 64)])
-def test_other_sizes_and_channels_work(channels, size):
-    images = np.random.default_rng(0).integers(0, 256, (20, channels, size, size), np.uint8)
-    found = train(images, np.arange(20) % 2, num_classes=2, epochs=1, batch_size=10)
-    assert features.extract(found, images)[0].shape == (20, 128)
+@pytest.mark.parametrize(
+    "content", [[], {"extractor": "vgg", "sha256": {"vgg": "0"}}, {"extractor": "rotation", "sha256": {}}, {"extractor": None}]
+)
+def test_a_list_of_networks_that_names_no_extractor_is_refused(tmp_path, content):
+    files.write_json(tmp_path / "extractor.json", content)
+    with pytest.raises(DataError, match="names no extractor, expected one of classifier, rotation, inception"):
+        features.load(tmp_path)
 
 
-def test_distance_grows_with_blur_and_is_largest_for_noise(classifier, shapes):
-    other = dataset(800, seed=5)[0]
-    real = features.extract(classifier, shapes[0])[0]
-
-    def blurred(width):
-        tensor = torch.nn.functional.avg_pool2d(torch.from_numpy(other).float(), width, 1, width // 2, count_include_pad=False)
-        return tensor.round().to(torch.uint8).numpy()
-
-    noise = np.random.default_rng(0).integers(0, 256, other.shape, np.uint8)
-    fakes = (other, blurred(3), blurred(7), noise)
-    known = fidelity.statistics(real)
-    distances = [fidelity.fid(known, fidelity.statistics(features.extract(classifier, fake)[0])) for fake in fakes]
-    assert distances == sorted(distances)
-    assert distances[1] > 2 * distances[0]
-
-
-def test_a_classifier_survives_a_round_trip(classifier, shapes, tmp_path):
-    digest = features.save_classifier(tmp_path / "classifier.safetensors", classifier, {"test_accuracy": 0.9})
-    again, description = features.load_classifier(tmp_path / "classifier.safetensors")
-    assert description["sha256"] == digest == files.sha256(tmp_path / "classifier.safetensors")
-    assert description["test_accuracy"] == 0.9 and description["num_classes"] == 10 and description["channels"] == 1
-    assert (features.extract(again, shapes[0][:5])[0] == features.extract(classifier, shapes[0][:5])[0]).all()
-
-
-@pytest.mark.parametrize(("key", "value"), [("architecture", "vgg"), ("num_classes", 7), ("channels", 3), ("num_classes", "ten")])
-def test_a_classifier_that_is_not_as_described_is_refused(classifier, tmp_path, key, value):
-    path = tmp_path / "classifier.safetensors"
-    features.save_classifier(path, classifier, {})
-    description = files.read_json(path.with_suffix(".json"))
-    files.write_json(path.with_suffix(".json"), {**description, key: value})
-    with pytest.raises(DataError, match=r"architecture is 'vgg'|does not fit") as caught:
-        features.load_classifier(path)
-    assert "\n" not in str(caught.value)
+def test_class_shares_add_up():
+    assert features.class_shares(np.array([0, 2, 2, 2]), 3) == [0.25, 0, 0.75]
+    assert features.class_shares(None, 0) is None
 
 
 def test_features_survive_a_round_trip_and_a_damaged_file_is_refused(tmp_path):
-    path = tmp_path / "test.features.npy"
+    path = tmp_path / "test.npy"
     array = np.random.default_rng(0).normal(size=(5, 128)).astype(np.float32)
-    features.save_features(path, array, {"split": "test"})
-    assert (features.load_features(path) == array).all()
+    features.save_features(path, array, {"split": "test", "extractor_sha256": "ab"})
+    assert (features.load_features(path, "ab") == array).all()
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
     with pytest.raises(DataError, match="damaged"):
-        features.load_features(path)
+        features.load_features(path, "ab")
     with pytest.raises(DataError, match="run the stage"):
-        features.load_features(tmp_path / "validation.features.npy")
+        features.load_features(tmp_path / "validation.npy", "ab")
 
 
-IMAGES, LABELS = np.zeros((4, 1, 28, 28), np.uint8), np.array([0, 1, 2, 3])
-BAD = {
-    "no images": (IMAGES[:0], LABELS[:0], "at least 1"),
-    "floats": (IMAGES.astype(np.float32), LABELS, "must be uint8"),
-    "no channel": (IMAGES[:, 0], LABELS, "N x C x H x W"),
-    "too small": (IMAGES[:, :, :4], LABELS, "at least 8"),
-    "a label short": (IMAGES, LABELS[:3], "one label an image"),
-    "a label too large": (IMAGES, LABELS + 7, "must be 0 to 9"),
-    "a negative label": (IMAGES, LABELS - 1, "must be 0 to 9"),
-}
-
-
-@pytest.mark.parametrize("name", BAD)
-def test_bad_images_and_labels_are_refused(name):
-    images, labels, message = BAD[name]
-    with pytest.raises(DataError, match=message):
-        train(images, labels)
-
-
-def test_a_loss_that_is_not_finite_stops_the_training(shapes):
-    with pytest.raises(Diverged, match=r"reference\.lr = 1e\+30"):
-        train(*shapes, lr=1e30)
-
-
-def leaning(count: int) -> np.ndarray:
-    """Images that are bright above and dark below, so that it shows which way up they are."""
-    noise = np.random.default_rng(0).integers(0, 60, (count, 3, 16, 16))
-    return (noise + np.linspace(190, 0, 16).astype(int)[None, None, :, None]).astype(np.uint8)
-
-
-def test_without_labels_the_extractor_learns_which_way_up_images_are():
-    images = leaning(400)
-    net = features.train_classifier(images[:300], None, seed=1, epochs=3, lr=6e-3, batch_size=50)
-    assert features.accuracy(net, images[300:], None) > 0.9
-    assert features.extract(net, images[:2])[0].shape == (2, features.NUM_FEATURES)
-
-
-def test_rotations_are_quarter_turns_of_each_image_on_its_own():
-    images = torch.arange(2 * 9).view(2, 1, 3, 3)
-    found = features.rotated(images, torch.tensor([0, 1]))
-    assert torch.equal(found[0], images[0])
-    assert found[1, 0].tolist() == [[11, 14, 17], [10, 13, 16], [9, 12, 15]]
-
-
-def test_auto_takes_labels_where_there_are_some():
-    assert features.choose("auto", ["a", "b"]) == "classifier"
-    assert features.choose("auto", []) == "rotation"
-    assert features.choose("rotation", ["a", "b"]) == "rotation"
-    assert features.num_answers("rotation", ["a"] * 10) == 4
-    with pytest.raises(ConfigError, match=r"reference\.extractor = 'classifier': the data set has no labels"):
-        features.choose("classifier", [])
+@pytest.mark.parametrize("about", [{"extractor_sha256": "a" * 64}, {}])
+def test_features_of_another_extractor_are_never_compared(tmp_path, about):
+    path = tmp_path / "test.npy"
+    features.save_features(path, np.zeros((5, 128), np.float32), about)
+    with pytest.raises(DataError, match=f"test.npy: features of the extractor .*, expected those of {'b' * 16}: run reference"):
+        features.load_features(path, "b" * 64)

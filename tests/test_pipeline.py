@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 
+import numpy as np
 import pytest
 from PIL import Image
 from repository import STAGES, Repository, ran
@@ -17,7 +18,7 @@ SMALL = {
     "discriminator.channels": [8, 16], "discriminator.strides": [2, 2], "discriminator.dropout": [0.3, 0.3],
     "training.linear_decay_from": 1.0, "training.num_samples": 16, "training.log_every": 4, "training.save_every": 5,
     "evaluate.num_samples": 100,
-    "probe.num_train": 400,
+    "probe.num_train": 400, "probe.c": [0.01, 0.1], "paper.num_candidates": 200,
     "render.walk_points": 2, "render.walk_frames": 3,
 }  # fmt: skip
 
@@ -65,11 +66,16 @@ def test_git_sees_only_the_lock_and_the_small_committed_files(repo):
 
 def test_metrics_name_their_protocol_and_stand_between_floor_and_ceiling(repo):
     metrics = repo.json("results/evaluate/metrics.json")
-    assert metrics["protocol"]["extractor_sha256"] == repo.json("results/reference/classifier.json")["sha256"]
+    assert metrics["protocol"]["extractor_sha256"] == repo.json("results/reference/extractor/classifier.json")["sha256"]
     assert (metrics["protocol"]["chosen_on"], metrics["protocol"]["reported_on"]) == ("validation", "test")
     assert metrics["protocol"]["generated_images"] == 100
     assert 0 <= metrics["floor"]["fid"] < metrics["fid_100"]
-    assert 0 <= metrics["precision"] <= 1
+    for key in ("precision", "recall", "density", "coverage", "vendi", "js_divergence"):
+        assert np.isfinite([metrics[key], metrics["noise"][key], metrics["floor"][key], metrics["ceiling"][key]]).all()
+    assert metrics["floor"]["coverage"] > metrics["coverage"]
+    assert metrics["protocol"]["draws"] == 5 and metrics["noise"]["fid_100"] > 0
+    # 5 x 100 images are enough for 128 features, 100 of them are not.
+    assert metrics["fid_infinity"] == pytest.approx(metrics["fid_100"], rel=0.2) and "n too small" in metrics["notes"][0]
     assert sum(metrics["class_shares"]) == pytest.approx(1)
     rows = list(csv.DictReader(repo.read("results/evaluate/by_epoch.csv").decode().splitlines()))
     assert [row["epoch"] for row in rows] == ["1", "2"]
@@ -92,9 +98,11 @@ def test_pictures_and_exports_are_there(repo):
         "results/prepare/real.png",
         "results/train/curves.png",
         "results/evaluate/by_epoch.png",
+        "results/evaluate/nearest.png",
         "results/probe/confusion.png",
     ]
     names += ["results/render/training.gif", "results/render/walk.gif", "results/render/real_and_generated.png"]
+    names += [f"results/paper/{name}.png" for name in ("walk", "arithmetic", "turn", "guided", "forgetting")]
     for name in names:
         with Image.open(repo.folder / name) as image:
             image.load()
@@ -121,20 +129,29 @@ print(json.dumps({"count": len(runs), "status": run.info.status, "metrics": run.
     found = json.loads(repo.run("python", "-c", script, str(repo.folder / ".mlflow/mlflow.db")).stdout.splitlines()[-1])
     assert (found["count"], found["status"]) == (1, "FINISHED")
     assert found["params"]["batch_size"] == "32"
-    assert found["metrics"]["fid_100"] == pytest.approx(repo.json("results/evaluate/metrics.json")["fid_100"])
+    metrics = repo.json("results/evaluate/metrics.json")
+    section = f"classifier-{metrics['protocol']['extractor_sha256'][:8]}"  # figures of another extractor get other names
+    assert found["metrics"][f"{section}/fid_100"] == pytest.approx(metrics["fid_100"])
+    assert f"{section}/validation/fid_raw" in found["metrics"]
     assert found["losses"] == sorted(set(found["losses"]))
     for tag in ("fingerprint", "data_sha256", "params_hash", "extractor_sha256", "seed", "device"):
         assert found["tags"][tag], tag
-    for file in ("model/generator.safetensors", "validate/report.json", "render/training.gif", "train/curves.png"):
+    for file in (
+        "model/generator.safetensors",
+        "validate/report.json",
+        "render/training.gif",
+        "train/curves.png",
+        "paper/walk.png",
+    ):
         assert file in found["files"], found["files"]
     assert sum(file.startswith("images/samples") and file.endswith(".png") for file in found["files"]) == 3
 
 
 @pytest.mark.usefixtures("undo")
-def test_an_edit_of_the_renderer_reruns_only_render(repo):
+def test_an_edit_of_the_renderer_reruns_only_what_renders(repo):
     with open(repo.folder / "src/dcgan/render.py", "a") as file:
         file.write("# edited\n")
-    assert would_run(repo) == ["render"]
+    assert would_run(repo) == ["render", "paper"]
 
 
 @pytest.mark.usefixtures("undo")
@@ -151,7 +168,7 @@ def test_a_hand_written_learning_rate_reruns_train_and_what_follows(repo):
 def test_fewer_epochs_come_from_the_scratch_folder_and_back_from_the_cache(repo):
     weights, history = repo.read("models/generator.safetensors"), repo.read("results/train/history.csv")
     repo.set(epochs=1)
-    assert ran(repo.run("dvc", "repro").stdout) == ["train", "evaluate", "probe", "render"]
+    assert ran(repo.run("dvc", "repro").stdout) == ["train", "evaluate", "probe", "render", "paper"]
     assert repo.read("results/train/history.csv") != history
     assert history.startswith(repo.read("results/train/history.csv"))
     repo.set(epochs=2)
@@ -166,7 +183,7 @@ def test_an_experiment_with_a_changed_learning_rate_works_and_keeps_its_run(repo
     repo.run("git", "add", "--all")
     repo.run("git", "commit", "--quiet", "--message", "first")
     output = repo.run("dvc", "exp", "run", "--name", "faster", "--set-param", "lr=3e-4").stdout
-    assert ran(output) == ["train", "evaluate", "probe", "render"]
+    assert ran(output) == ["train", "evaluate", "probe", "render", "paper"]
     assert "faster" in repo.run("dvc", "exp", "show", "--no-pager", "--only-changed").stdout
     assert "fid_100" in repo.run("dvc", "metrics", "show").stdout
     # By hand and by -S are the same experiment.

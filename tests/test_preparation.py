@@ -223,6 +223,66 @@ def test_max_images_does_not_count_the_test_images_that_are_held_out(tmp_path):
     assert report["num_images"] == {"train": 80, "validation": 20, "test": 40}
 
 
+# Combinations of attributes
+
+
+PAIR = ("none", "Male", "Smiling", "Male+Smiling")
+
+
+def labelled(pool: Sequence[int], test: Sequence[int]) -> records.Raw:
+    """Records of CelebA with these labels."""
+    parts = [Given(drawn(len(part), seed), np.array(part)) for seed, part in enumerate((pool, test))]
+    return records.Raw(*parts, PAIR, 0)
+
+
+CELEBA = {"name": "celeba", "attributes": ["Male", "Smiling"], "validation_size": 8}
+
+
+def test_combinations_of_attributes_are_classes_that_pass_validation(tmp_path):
+    from dcgan import validation
+
+    run(labelled([0, 1, 2, 3, 3] * 8, [3, 2, 1, 0, 0]), tmp_path, **CELEBA)
+    manifest = data.read_manifest(tmp_path / "prepared")
+    assert (manifest["dataset"], manifest["classes"]) == ("celeba", list(PAIR))
+    assert {name: split["per_class"] for name, split in manifest["splits"].items()} == {
+        "train": [6, 6, 7, 13], "validation": [2, 2, 1, 3], "test": [2, 1, 1, 1],
+    }  # fmt: skip
+    report = validation.validate(validation.statistics(tmp_path / "prepared", manifest), manifest)
+    of_labels = [entry for entry in report["expectations"] if entry["column"] in ("label", "class_count and class_expected")]
+    assert len(of_labels) == 5 and all(entry["success"] for entry in of_labels)
+
+
+@pytest.mark.parametrize(
+    ("pool", "test", "place", "names"),
+    [
+        ([0, 1, 3] * 8, [0, 1, 2, 3], "outside the test split", "Smiling"),
+        ([0, 1, 2, 3] * 8, [1, 2, 2], "in the test split", "none or Male+Smiling"),
+        ([0, 1, 2] * 20 + [3], [0, 1, 2, 3], "in validation", "Male+Smiling"),
+    ],
+)
+def test_a_combination_that_no_image_has_is_refused_by_name_in_one_line(tmp_path, pool, test, place, names):
+    raw = labelled(pool, test)
+    with pytest.raises(DataError) as caught:
+        run(raw, tmp_path, **CELEBA)
+    assert str(caught.value) == (
+        f"params.yaml: dataset.attributes: no image {place} has the combination {names}: each split needs some of each;"
+        " choose other attributes, or use more images"
+    )
+    assert bool(raw.pool.reads) == (place == "in validation")  # the others are seen before anything is decoded
+    assert not (tmp_path / "prepared").exists()
+
+
+def test_a_combination_whose_images_are_all_bad_or_copies_is_refused(tmp_path):
+    raw = labelled([0, 1, 2, 3] * 8, [0, 1, 2, 3])
+    raw.test.items[2] = b""
+    with pytest.raises(DataError, match="no image in test has the combination Smiling:"):
+        run(raw, tmp_path / "bad", on_bad_image="skip", **CELEBA)
+    raw = labelled([0, 1, 2] * 10 + [3, 3], [0, 1, 2, 3])
+    raw.pool.items[30:] = [raw.test.items[3]] * 2
+    with pytest.raises(DataError, match=r"no image in train has the combination Male\+Smiling:"):
+        run(raw, tmp_path / "copies", duplicates="exact", **CELEBA)
+
+
 # Bad images
 
 

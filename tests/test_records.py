@@ -9,8 +9,8 @@ import pytest
 from scipy.io import savemat
 from tiny import encoded, pictures, section, write_celeba, write_cifar, write_lsun, write_svhn, write_tree
 
-from dcgan import catalog, downloads, records, shapes
-from dcgan.errors import DataError
+from dcgan import catalog, downloads, files, formats, records, shapes
+from dcgan.errors import ConfigError, DataError
 
 
 def raw_of(tmp_path, name, source, **changes):
@@ -67,6 +67,57 @@ def test_celeba_is_split_as_its_partition_file_says(tmp_path):
     assert read_all(raw.test) == [contents[index] for index in (3, 5)]
     assert (raw.pool.labels, raw.test.labels, raw.classes) == (None, None, ())
     assert raw.test.name(0) == "img_align_celeba/000004.jpg"
+
+
+SMILES = (["Male", "Smiling", "Young"], [], ["Smiling"], ["Male"], ["Young"], ["Smiling", "Male"])  # one a picture
+
+
+def raw_celeba(folder, names):
+    """CelebA's raw files with attributes, opened with these."""
+    contents = write_celeba(folder, attributes=SMILES)
+    files.write_json(folder / "manifest.json", {name: files.sha256(folder / name) for name in catalog.CELEBA_LABELLED.raw})
+    return contents, records.open_raw(folder, section("celeba", "unused", attributes=names), seed=1)
+
+
+@pytest.mark.parametrize(
+    ("names", "pool", "test", "classes"),
+    [
+        (["Male", "Smiling"], [3, 0, 2, 0], [1, 3], ("none", "Male", "Smiling", "Male+Smiling")),
+        (["Smiling", "Male"], [3, 0, 1, 0], [2, 3], ("none", "Smiling", "Male", "Smiling+Male")),
+        (["Young"], [1, 0, 0, 1], [0, 0], ("none", "Young")),
+    ],
+)
+def test_celebas_labels_are_the_bits_of_the_attributes_in_the_order_asked_for(tmp_path, names, pool, test, classes):
+    contents, raw = raw_celeba(tmp_path, names)
+    assert (raw.pool.labels.tolist(), raw.test.labels.tolist(), raw.classes) == (pool, test, classes)
+    assert raw.pool.labels.dtype == raw.test.labels.dtype == np.int64
+    assert read_all(raw.pool) == [contents[index] for index in (0, 1, 2, 4)]
+    assert read_all(raw.test) == [contents[index] for index in (3, 5)]
+
+
+def test_four_attributes_make_sixteen_classes_whose_bits_are_their_names():
+    names = ["A", "B", "C", "D"]
+    classes = records.combinations(names)
+    assert (len(set(classes)), classes[0], classes[5], classes[15]) == (16, "none", "A+C", "A+B+C+D")
+
+
+def test_without_attributes_their_file_is_not_asked_for_nor_looked_at(tmp_path):
+    write_celeba(tmp_path / "source", attributes=SMILES)
+    (tmp_path / "source" / catalog.CELEBA_ATTRIBUTES).write_text("nonsense")
+    raw = raw_of(tmp_path, "celeba", tmp_path / "source")
+    assert (raw.pool.labels, raw.test.labels, raw.classes) == (None, None, ())
+    assert not (tmp_path / "raw" / catalog.CELEBA_ATTRIBUTES).exists()
+
+
+def test_an_attribute_file_that_is_missing_or_was_changed_is_refused(tmp_path):
+    raw_celeba(tmp_path, ["Male"])
+    path = tmp_path / catalog.CELEBA_ATTRIBUTES
+    path.write_text(path.read_text().replace("000001.jpg -1", "000001.jpg  1"))
+    with pytest.raises(DataError, match=r"list_attr_celeba\.txt"):
+        records.open_raw(tmp_path, section("celeba", "unused", attributes=["Male"]), seed=1)
+    path.unlink()
+    with pytest.raises(DataError, match=r"list_attr_celeba\.txt"):
+        records.open_raw(tmp_path, section("celeba", "unused", attributes=["Male"]), seed=1)
 
 
 def test_lsun_images_come_in_the_order_of_their_keys(tmp_path):
@@ -249,6 +300,81 @@ def test_a_picture_that_celebas_zip_lacks_is_named(tmp_path):
         file.write("000099.jpg 0\n000098.jpg 0\n")
     with pytest.raises(DataError, match=r"img_align_celeba\.zip: has no img_align_celeba/000099\.jpg \(2 of"):
         downloads.fetch(tmp_path / "raw", section("celeba", tmp_path / "source"))
+
+
+def celeba_labels(folder, edit, names=("Male", "Smiling")):
+    """What comes of an attribute file after an edit of its lines."""
+    write_celeba(folder, attributes=SMILES)
+    path = folder / catalog.CELEBA_ATTRIBUTES
+    lines = path.read_text().split("\n")
+    path.write_text("\n".join(edit(lines) or lines))
+    parts = formats.celeba(folder / catalog.CELEBA_ZIP, folder / catalog.CELEBA_PARTITION)
+    return formats.celeba_labels(path, parts, names)
+
+
+def line(number, old, new):
+    """An edit of one line, counted from 1."""
+    return lambda lines: [text.replace(old, new) if at == number else text for at, text in enumerate(lines, start=1)]
+
+
+def test_labels_belong_to_the_names_whatever_their_order_and_the_ends_of_their_lines(tmp_path):
+    good = celeba_labels(tmp_path / "a", lambda lines: lines)
+    assert good == {f"img_align_celeba/{number:06d}.jpg": label for number, label in enumerate([3, 0, 2, 1, 0, 3], start=1)}
+    turned = celeba_labels(tmp_path / "b", lambda lines: [f"{text}\r" for text in (*lines[:2], *lines[7:1:-1])])
+    assert list(turned.items()) == list(good.items())
+
+
+ROW = "expected a name and 40 values of 1 or -1"
+
+
+@pytest.mark.parametrize(
+    ("edit", "complaint"),
+    [
+        (line(1, "6", "7"), r"line 1 says 7 images, 6 follow, list_eval_partition\.txt has 6: must be the same number"),
+        (line(1, "6", "six"), "line 1: 'six': expected the number of images"),
+        (lambda lines: [""], "line 1: '': expected the number of images"),
+        (lambda lines: lines[1:], "line 1: '5_o_Clock_Shadow .*: expected the number of images"),
+        (lambda lines: lines[:1], "line 2: expected the attributes' names"),
+        (line(2, "Smiling", "Male"), "line 2: expected the attributes' names, each once"),
+        (lambda lines: [lines[0], *lines[2:]], "line 2: expected the attributes' names"),
+        (line(4, " -1 -1 -1", " -1 -1"), rf"line 4: '000002\.jpg .*: {ROW}"),
+        (line(4, "000002.jpg -1", "000002.jpg -1 -1"), f"line 4: .*: {ROW}"),
+        (line(4, "000002.jpg -1", "000002.jpg  0"), f"line 4: .*: {ROW}"),
+        (line(4, "000002.jpg -1", "000002.jpg  2"), f"line 4: .*: {ROW}"),
+        (line(4, "000002.jpg -1", "000002.jpg +1"), f"line 4: .*: {ROW}"),
+        (line(4, "000002", "000003"), r"line 5: '000003\.jpg .*: comes twice"),
+        (line(4, "000002", "000007"), r"line 4: '000007\.jpg .*: list_eval_partition\.txt has no such image"),
+        (lambda lines: ["5", *lines[1:-2]], r"line 1 says 5 images, 5 follow, list_eval_partition\.txt has 6"),
+        (lambda lines: lines[:-2], "line 1 says 6 images, 5 follow"),
+        (lambda lines: [*lines[:-2], lines[-2][:-1]], f"line 8: .*: {ROW}"),
+        (lambda lines: [*lines[:-2], lines[-2][:60]], f"line 8: .*: {ROW}"),
+        (lambda lines: [*lines[:3], "", *lines[3:]], f"line 4: '': {ROW}"),
+    ],
+)
+def test_attribute_files_that_make_no_sense_are_refused(tmp_path, edit, complaint):
+    with pytest.raises(DataError, match=rf"list_attr_celeba\.txt: {complaint}") as caught:
+        celeba_labels(tmp_path, edit)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_attribute_file_that_is_too_large_is_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(formats, "MAX_TEXT_BYTES", 300)
+    with pytest.raises(DataError, match=r"list_attr_celeba\.txt: has more than 300 bytes"):
+        celeba_labels(tmp_path, lambda lines: lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("Smilling", "did you mean Smiling?"),
+        ("eyeglasses", "did you mean Eyeglasses?"),
+        ("xyz", "it has 5_o_Clock_Shadow, Arched_Eyebrows, Attractive, Bags_Under_Eyes, Bald and 35 more"),
+    ],
+)
+def test_an_attribute_that_celeba_lacks_is_refused_with_a_suggestion_or_some_that_it_has(tmp_path, name, hint):
+    with pytest.raises(ConfigError) as caught:
+        celeba_labels(tmp_path, lambda lines: lines, ["Male", name])
+    assert str(caught.value) == f"params.yaml: dataset.attributes: list_attr_celeba.txt has no {name}: {hint}"
 
 
 @pytest.mark.parametrize(

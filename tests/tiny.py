@@ -14,6 +14,14 @@ from scipy.io import savemat
 from dcgan import config, shapes
 from dcgan.catalog import CIFAR_TEST, CIFAR_TRAIN
 
+# The names of the forty, in the publisher's order.
+ATTRIBUTES = (
+    "5_o_Clock_Shadow Arched_Eyebrows Attractive Bags_Under_Eyes Bald Bangs Big_Lips Big_Nose Black_Hair Blond_Hair Blurry"
+    " Brown_Hair Bushy_Eyebrows Chubby Double_Chin Eyeglasses Goatee Gray_Hair Heavy_Makeup High_Cheekbones Male"
+    " Mouth_Slightly_Open Mustache Narrow_Eyes No_Beard Oval_Face Pale_Skin Pointy_Nose Receding_Hairline Rosy_Cheeks Sideburns"
+    " Smiling Straight_Hair Wavy_Hair Wearing_Earrings Wearing_Hat Wearing_Lipstick Wearing_Necklace Wearing_Necktie Young"
+)
+
 
 def section(name: str, source: object, **changes: object) -> config.Dataset:
     """The section `dataset` of params.yaml for a data set."""
@@ -24,6 +32,7 @@ def section(name: str, source: object, **changes: object) -> config.Dataset:
         "channels": 3,
         "crop": None,
         "class_folders": True,
+        "attributes": [],
         "validation_size": 10,
         "test_size": 10 if name in config.WITHOUT_TEST_SPLIT else 0,
         "max_images": None,
@@ -71,8 +80,17 @@ def encoded(image: np.ndarray, kind: str) -> bytes:
     return buffer.getvalue()
 
 
-def write_celeba(folder: Path, partitions: Sequence[int] = (0, 0, 1, 2, 0, 2), *, enlarged: bool = False) -> list[bytes]:
-    """The zip and the partition file, pictures enlarged to the publisher's 178 x 218 or not; returns their bytes in their order."""
+def write_celeba(
+    folder: Path,
+    partitions: Sequence[int] = (0, 0, 1, 2, 0, 2),
+    *,
+    enlarged: bool = False,
+    attributes: Sequence[Sequence[str]] | None = None,
+) -> list[bytes]:
+    """The zip and the partition file, pictures enlarged to the publisher's 178 x 218 or not; returns their bytes in their order.
+
+    With `attributes`, those that each picture has, also the attribute file.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     images = [Image.fromarray(image) for image in pictures(len(partitions))[0]]
     contents = [encoded(np.asarray(image.resize((178, 218)) if enlarged else image), "JPEG") for image in images]
@@ -82,6 +100,11 @@ def write_celeba(folder: Path, partitions: Sequence[int] = (0, 0, 1, 2, 0, 2), *
             archive.writestr(f"img_align_celeba/{number:06d}.jpg", content)
     lines = (f"{number:06d}.jpg {partition}\n" for number, partition in enumerate(partitions, start=1))
     (folder / "list_eval_partition.txt").write_text("".join(lines))
+    if attributes is not None:
+        # As the publisher has it: a space ends the line of names, values stand in columns two wide.
+        rows = [" ".join(f"{1 if name in present else -1:2d}" for name in ATTRIBUTES.split()) for present in attributes]
+        named = (f"{number:06d}.jpg {row}\n" for number, row in enumerate(rows, start=1))
+        (folder / "list_attr_celeba.txt").write_text(f"{len(rows)}\n{ATTRIBUTES} \n{''.join(named)}")
     return contents
 
 

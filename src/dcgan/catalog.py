@@ -1,6 +1,6 @@
 """What is known of each data set, as data: its files, where they are served, their digests, the names of its classes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 MIB, GIB = 1 << 20, 1 << 30
@@ -46,6 +46,7 @@ CIFAR_TAR = "cifar-10-binary.tar.gz"
 CIFAR_FOLDER = "cifar-10-batches-bin"
 SVHN_TRAIN, SVHN_TEST = "train_32x32.mat", "test_32x32.mat"
 CELEBA_ZIP, CELEBA_PARTITION = "img_align_celeba.zip", "list_eval_partition.txt"
+CELEBA_ATTRIBUTES = "list_attr_celeba.txt"
 LSUN_ZIP, LSUN_MEMBER, LSUN_RAW = "bedroom_train_lmdb.zip", "bedroom_train_lmdb/data.mdb", "train.mdb"
 FOLDER_ZIP, FOLDER_LIST = "images.zip", "images.json"
 
@@ -124,14 +125,24 @@ SVHN = Known(
     classes=tuple("0123456789"),
 )
 
+CELEBA_BOTH = (
+    f"{CELEBA_ZIP} (md5 00d2c5bc6d35e252742224ab0c1e8fcb)",
+    f"{CELEBA_PARTITION} (md5 d32c9cbf5e040fd4025c592c306e6668)",
+)
+CELEBA_THIRD = f"{CELEBA_ATTRIBUTES} (md5 75e246fa4810816ffd6ee81facbd244c)"
+CELEBA_FROM = "from https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html and set dataset.source to the folder or https URL that holds"
+
 CELEBA = Known(
     raw=(CELEBA_ZIP, CELEBA_PARTITION),
     files=(File((CELEBA_ZIP,), 4 * GIB, HOUR), File((CELEBA_PARTITION,), 64 * MIB)),
-    by_hand=(
-        f"get {CELEBA_ZIP} (md5 00d2c5bc6d35e252742224ab0c1e8fcb) and {CELEBA_PARTITION} (md5 d32c9cbf5e040fd4025c592c306e6668)"
-        " from https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
-        " and set dataset.source to the folder or https URL that holds both"
-    ),
+    by_hand=f"get {' and '.join(CELEBA_BOTH)} {CELEBA_FROM} both",
+)
+
+# With dataset.attributes: labels are made of the published attributes.
+CELEBA_LABELLED = Known(
+    raw=(*CELEBA.raw, CELEBA_ATTRIBUTES),
+    files=(*CELEBA.files, File((CELEBA_ATTRIBUTES,), 64 * MIB)),
+    by_hand=f"get {', '.join(CELEBA_BOTH)} and {CELEBA_THIRD} {CELEBA_FROM} all three",
 )
 
 LSUN = Known(
@@ -151,3 +162,8 @@ KNOWN = {
     "fake": Known(raw=(), classes=("disc", "square", "bar", "column", "plus", "cross", "triangle", "ring", "frame", "chessboard")),
 }
 CLASSES = {name: known.classes for name, known in KNOWN.items() if known.classes}
+
+
+def known_of(name: str, attributes: Sequence[str] = ()) -> Known:
+    """The data set `name`; with `attributes`, which only celeba has, their file is one of its files."""
+    return CELEBA_LABELLED if attributes else KNOWN[name]

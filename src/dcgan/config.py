@@ -4,6 +4,8 @@ One YAML 1.2 reader, the one DVC uses, so `2e-4` is a float and `010` is ten her
 """
 
 import math
+import re
+import reprlib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -41,6 +43,7 @@ class Dataset(Section):
     channels: Literal[1, 3]
     crop: Annotated[int, Field(ge=1, le=65536)] | None
     class_folders: bool
+    attributes: list[str] = Field(max_length=4)
     validation_size: int = Field(ge=1, le=1_000_000)
     test_size: int = Field(ge=0, le=1_000_000)
     max_images: Annotated[int, Field(ge=1, le=1_000_000_000)] | None
@@ -58,14 +61,37 @@ class Dataset(Section):
             raise _mismatch("source = None: must be the folder with the images")
         return self
 
+    @model_validator(mode="after")
+    def _has_these_attributes(self) -> Self:
+        if self.attributes and self.name != "celeba":
+            raise _mismatch(f"attributes = {reprlib.repr(self.attributes)}: must be [] with name: {self.name}; only celeba has any")
+        for position, name in enumerate(self.attributes):
+            if not re.fullmatch(r"\w+", name, re.ASCII):
+                raise _mismatch(f"attributes[{position}] = {reprlib.repr(name)}: must be a word of letters, digits and _")
+            if name in self.attributes[:position]:
+                raise _mismatch(f"attributes[{position}] = {reprlib.repr(name)}: must not come twice")
+        return self
+
 
 class Reference(Section):
-    """The frozen feature extractor's training."""
+    """The frozen feature extractor: which one, how those that are trained here are trained, where the others' weights are."""
 
-    extractor: Literal["auto", "classifier", "rotation"]
+    extractor: Literal["auto", "classifier", "rotation", "inception"]
     epochs: int = Field(ge=1, le=1000)
     lr: Rate
     batch_size: int = Field(ge=1, le=65536)
+    weights: str | None
+    weights_sha256: str | None
+
+    @model_validator(mode="after")
+    def _is_a_hash(self) -> Self:
+        if self.weights_sha256 is None:
+            return self
+        if not re.fullmatch("[0-9a-f]{64}", self.weights_sha256):
+            raise _mismatch(f"weights_sha256 = {reprlib.repr(self.weights_sha256)}: must be 64 digits of 0-9 and a-f, or null")
+        if self.weights is None:
+            raise _mismatch("weights_sha256: must be null with weights: null, which stands for the published file and its hash")
+        return self
 
 
 class GeneratorParams(Section):
@@ -179,8 +205,11 @@ class Evaluate(Section):
 class Probe(Section):
     """The linear L2-SVM on discriminator features."""
 
+    protocol: Literal["cifar10", "svhn1000"]
     c: list[Annotated[float, Field(gt=0, le=1e6)]] = Field(min_length=1, max_length=32)
     num_train: int = Field(ge=2, le=10_000_000)
+    labels_per_class: int = Field(ge=1, le=1_000_000)
+    num_draws: int = Field(ge=2, le=10_000)
 
 
 class Render(Section):
@@ -190,6 +219,20 @@ class Render(Section):
     hold_ms: int = Field(ge=20, le=60_000)
     walk_points: int = Field(ge=2, le=64)
     walk_frames: int = Field(ge=1, le=120)
+
+
+class Paper(Section):
+    """The experiments of the DCGAN paper on the chosen checkpoint."""
+
+    num_candidates: int = Field(ge=50, le=1_000_000)
+    arithmetic: list[str] = Field(max_length=3)
+    forget: str | None
+
+    @model_validator(mode="after")
+    def _three_or_none(self) -> Self:
+        if len(self.arithmetic) in (1, 2):
+            raise _mismatch(f"arithmetic has {len(self.arithmetic)} values: must have three, A, B and C of A - B + C, or none")
+        return self
 
 
 class Params(Section):
@@ -208,6 +251,7 @@ class Params(Section):
     evaluate: Evaluate
     probe: Probe
     render: Render
+    paper: Paper
 
     @model_validator(mode="after")
     def _image_size(self) -> Self:

@@ -11,15 +11,15 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from dcgan import config, files, trees, unpacking
-from dcgan.catalog import KNOWN, Known, Pin
+from dcgan.catalog import CELEBA_LABELLED, KNOWN, File, Known, Pin, known_of
 from dcgan.errors import ConfigError, DataError, EnvironmentProblem, UserError
-from dcgan.sources import Source, own_source, publisher_sources
+from dcgan.sources import Source, download, own_source, publisher_sources, shown
 
 LOCK_SECONDS = 900  # for another process that fetches the same files
 
@@ -46,26 +46,31 @@ def fetch(folder: Path, dataset: config.Dataset) -> str:
         folder: where they go; touched only when all are good.
         dataset: `name`, a key of the catalog, says which files; `source` where from: a folder or https URL, whose files are checked
             by their format, or None: the publisher's, checked by their digests. Files that are there already are not fetched
-            again if the catalog knows the sha256 of each. Of a folder of images `class_folders` is needed too, see `trees.pack`.
+            again if the catalog knows the sha256 of each. Of a folder of images `class_folders` is needed too, see `trees.pack`;
+            of celeba `attributes`, see `formats.celeba_labels`.
 
     Returns:
         The source that was used, in words.
 
     Raises:
-        ConfigError: `source` is neither a folder's path nor an https URL, or this data set cannot do with it, or without it.
+        ConfigError: `source` is neither a folder's path nor an https URL, or this data set cannot do with it, or without it; or
+            celeba has no such attribute.
         DataError: what a source has is damaged or is something else.
         EnvironmentProblem: no source could be reached, the disk is full, or another process holds the lock for too long.
     """
-    known = KNOWN[dataset.name]
+    known = known_of(dataset.name, dataset.attributes)
     if dataset.name == "fake":
         if dataset.source is not None:
             raise ConfigError("params.yaml: dataset.source: must be null with dataset.name: fake, whose images are drawn")
         return _fetch_nothing(folder)
     if dataset.name == "folder":
         return fetch_from([own_source(str(dataset.source), ())], folder, known, _packing(dataset))
+    unpack = UNPACK[dataset.name]
+    if dataset.attributes:
+        unpack = functools.partial(unpacking.celeba, attributes=dataset.attributes)
     if dataset.source is None:
-        return fetch_from(publisher_sources(dataset.name), folder, known, UNPACK[dataset.name], known.pins)
-    return fetch_from([own_source(dataset.source, known.files)], folder, known, UNPACK[dataset.name])
+        return fetch_from(publisher_sources(dataset.name, known), folder, known, unpack, known.pins)
+    return fetch_from([own_source(dataset.source, known.files)], folder, known, unpack)
 
 
 def fetch_from(sources: Sequence[Source], folder: Path, known: Known, unpack: Unpack, pins: Mapping[str, Pin] | None = None) -> str:
@@ -104,6 +109,33 @@ def fetch_from(sources: Sequence[Source], folder: Path, known: Known, unpack: Un
     )
 
 
+def fetch_file(url: str, path: Path, sha256: str, limits: File, redirects: Collection[str] = ()) -> None:
+    """Put one file whose sha256 is known at `path`; one that is there already and right is not fetched again.
+
+    Args:
+        url: https, or http on this machine.
+        path: where it goes; touched only when it is good.
+        sha256: 64 hex digits, in small letters.
+        limits: bytes and seconds it may take.
+        redirects: hosts to which the server may send us on, once: what comes is pinned, whoever serves it.
+
+    Raises:
+        ConfigError: another kind of URL.
+        DataError: the file is something else.
+        EnvironmentProblem: the server does not answer, the disk is full, or another process holds the lock for too long.
+    """
+    with _locked(path):
+        if path.is_file() and files.sha256(path) == sha256:
+            return
+        with _staging(path) as staging:
+            download(url, limits, staging / path.name, redirects)
+            found = files.sha256(staging / path.name)
+            if found != sha256:
+                raise DataError(f"{shown(url)}: sha256 is {found}, expected {sha256}: refused")
+            with files.replacing(path) as temporary:
+                os.replace(staging / path.name, temporary)
+
+
 def _fetch_nothing(folder: Path) -> str:
     with _locked(folder):
         files.write_json(folder / "manifest.json", {})
@@ -124,7 +156,7 @@ def _is_there(folder: Path, known: Known, pins: Mapping[str, Pin]) -> bool:
 
 def _remove_strangers(folder: Path, known: Known) -> None:
     """Remove the raw files of other data sets, and nothing that the catalog does not name."""
-    for other in KNOWN.values():
+    for other in (*KNOWN.values(), CELEBA_LABELLED):
         for name in set(other.raw) - set(known.raw):
             (folder / name).unlink(missing_ok=True)
 

@@ -1,265 +1,234 @@
-"""The frozen feature extractor: a small network trained once on the data set's own images.
+"""The frozen feature extractor, and what it found in the real images.
 
-Where there are labels it learns the classes. Where there are none it learns by how many quarter turns an image was rotated (Gidaris
-et al., "Unsupervised Representation Learning by Predicting Image Rotations", 2018): that needs neither labels nor a download, and
-asks for shapes and their places, as the classes do.
+Features are what FID and its relatives compare; verdicts, which only a classifier gives, are what the class histogram counts. The
+extractor lies in a folder, a file for each of its networks:
 
-Its 128 features are what FID and its relatives compare; a classifier's verdicts are what the class histogram counts. It is trained
-in float32 or bfloat16, and always used in float32.
+* classifier.safetensors, wherever there are labels: its verdicts count, whichever network gives the features;
+* rotation.safetensors or inception.safetensors, where that one gives the features;
+* extractor.json, written last: which one gives the features, and the sha256 of each file.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
-from torch import nn
 
-from dcgan import files, rng
-from dcgan.data import to_float
-from dcgan.errors import ConfigError, DataError, Diverged
+from dcgan import classifier, fidelity, files, inception
+from dcgan.classifier import Classifier
+from dcgan.data import Split
+from dcgan.errors import ConfigError, DataError
 
-NUM_FEATURES = 128
-NUM_TURNS = 4
-MAP_SIZE = 7  # what is left of 28 x 28; images of other sizes are averaged to it
-ARCHITECTURE = "conv5s2-32, conv3-64, pool2, conv3-128, average 7x7, linear 128, linear classes; batch norm, relu"
+NETWORKS = ("classifier", "rotation", "inception")
+
+Images = npt.NDArray[np.uint8]  # N x C x H x W
+Features = npt.NDArray[np.float32]  # N x D
+Verdicts = npt.NDArray[np.int64]  # N
 
 
-class Classifier(nn.Module):
-    """Three convolutions, one hidden layer of 128 features, one logit a class; images of any size from 8 x 8.
+@dataclass(frozen=True, eq=False)
+class Extractor:
+    """Images in, features and verdicts out.
 
-    The stride of the first layer makes it four times as fast as a full-resolution one.
+    Attributes:
+        name: classifier, rotation or inception.
+        sha256: of the weights whose features are compared; of Inception that of the published file.
+        resize: what is done to the images before: "none", or how they are resized.
+        num_features: of an image.
+        num_classes: of the verdicts; 0: there are none.
+        network: gives the features.
+        classifier: gives the verdicts, where there are any; the same object as `network` where that gives the features too.
+        classifier_sha256: of its weights.
     """
 
-    def __init__(self, channels: int, num_classes: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            *_convolution(channels, 32, kernel=5, stride=2),
-            *_convolution(32, 64, kernel=3),
-            nn.MaxPool2d(2),
-            *_convolution(64, 128, kernel=3),
-            nn.AdaptiveAvgPool2d(MAP_SIZE),
-            nn.Flatten(),
-            nn.Linear(MAP_SIZE**2 * 128, NUM_FEATURES, bias=False),
-            nn.BatchNorm1d(NUM_FEATURES),
-            nn.ReLU(),
-        )
-        self.head = nn.Linear(NUM_FEATURES, num_classes)
+    name: str
+    sha256: str
+    resize: str
+    num_features: int
+    num_classes: int
+    network: Classifier | inception.Inception
+    classifier: Classifier | None = None
+    classifier_sha256: str | None = None
 
-    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features N x 128 (at least 0) and logits N x num_classes of images N x C x H x W in [-1, 1]."""
-        features = self.body(images)
-        return features, self.head(features)
+    def extract(self, images: Images, on_batch: Callable[[int, int], None] | None = None) -> tuple[Features, Verdicts | None]:
+        """Features float32 N x num_features of uint8 images N x C x H x W, and the most likely class int64 N.
+
+        Args:
+            images: mapped ones are read a batch at a time. What is found in one does not depend on how many others there are.
+            on_batch: called with the number of images done, and of all, after each batch.
+
+        Raises:
+            DataError: no images, or not uint8 N x C x H x W.
+        """
+        if isinstance(self.network, inception.Inception):
+            features = inception.extract(self.network, images, on_batch)
+        else:
+            features, verdicts = classifier.extract(self.network, images, on_batch=on_batch)
+            if self.classifier is self.network:
+                return features, verdicts
+        return features, None if self.classifier is None else classifier.extract(self.classifier, images)[1]
+
+    def probabilities(self, images: Images) -> Features:
+        """How likely the classifier finds each class: float32 N x num_classes, 0 to 1, of uint8 images N x C x H x W.
+
+        Raises:
+            DataError: there is no classifier, no images, or not uint8 N x C x H x W.
+        """
+        if self.classifier is None:
+            raise DataError("extractor: has no classifier, because the data set has no labels: cannot tell classes")
+        return classifier.probabilities(self.classifier, images)
+
+    def description(self) -> dict[str, str]:
+        """What stands beside every figure: `extractor`, `extractor_sha256`, `resize`; `classifier_sha256` where that is another."""
+        about = {"extractor": self.name, "extractor_sha256": self.sha256, "resize": self.resize}
+        if self.classifier_sha256 is not None and self.classifier is not self.network:
+            about["classifier_sha256"] = self.classifier_sha256
+        return about
 
 
 def choose(extractor: str, classes: Sequence[str]) -> str:
-    """`classifier` or `rotation`: what `auto` stands for, or what was asked for.
+    """`classifier`, `rotation` or `inception`: what `auto` stands for, which is never inception, or what was asked for.
 
     Raises:
         ConfigError: a classifier of images that have no labels.
     """
     if extractor == "classifier" and not classes:
-        raise ConfigError("params.yaml: reference.extractor = 'classifier': the data set has no labels: use auto or rotation")
+        raise ConfigError(
+            "params.yaml: reference.extractor = 'classifier': the data set has no labels: use auto, rotation or inception"
+        )
     return extractor if extractor != "auto" else "classifier" if classes else "rotation"
 
 
-def num_answers(extractor: str, classes: Sequence[str]) -> int:
-    """Logits of the extractor's head: one a class, or one a quarter turn."""
-    return len(classes) if extractor == "classifier" else NUM_TURNS
+def networks(extractor: str, classes: Sequence[str]) -> list[str]:
+    """What an extractor is made of: the network that gives the features first, and a classifier wherever there are labels."""
+    return [extractor] if extractor == "classifier" or not classes else [extractor, "classifier"]
 
 
-def train_classifier(
-    images: npt.NDArray[np.uint8],  # N x C x H x W
-    labels: npt.NDArray[np.integer[Any]] | None,  # N, 0 .. num_classes - 1; None: learn rotations
+def train(
+    folder: Path,
+    name: str,
+    splits: Mapping[str, Split],
+    manifest: Mapping[str, Any],
     *,
-    num_classes: int = NUM_TURNS,
     seed: int,
     epochs: int,
-    lr: float,  # peak of the one-cycle schedule
+    lr: float,
     batch_size: int,
-    device: str | torch.device = "cpu",
-    on_epoch: Callable[[int, float, Classifier], None] | None = None,  # epoch from 1, mean loss, the classifier so far
-) -> Classifier:
-    """Train a classifier with AdamW, a one-cycle learning rate and horizontal flips; it comes back in evaluation mode.
+    on_epoch: Callable[[int, float, float], None] | None = None,
+) -> float:
+    """Train one of the networks and write it to `folder`.
 
-    On a CPU the result is bit-identical from run to run at one thread count.
+    Args:
+        folder: where `NAME.safetensors` and `NAME.json` go.
+        name: classifier or rotation.
+        splits: train, validation and test.
+        manifest: of the prepared images: dataset, classes and image_size.
+        seed: of everything that is drawn.
+        epochs: passes over train.
+        lr: peak of the learning rate.
+        batch_size: images a step.
+        on_epoch: called with the epoch, from 1, the mean loss, and the accuracy on validation, 0 to 1.
+
+    Returns:
+        The accuracy on test, 0 to 1.
 
     Raises:
-        DataError: an empty array, sizes that do not fit, a label out of range.
-        Diverged: the loss is no longer finite.
+        DataError, Diverged: as `classifier.train_classifier`.
     """
-    _check(images, labels, num_classes)
-    # A last batch of one image has no batch statistics; up to batch_size - 1 images wait for the next epoch's order instead.
-    batch_size = min(batch_size, len(images))
-    steps = len(images) // batch_size
-    device = torch.device(device)
-    net = _initialised(Classifier(images.shape[1], num_classes), seed).to(device).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=lr, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=lr, total_steps=epochs * steps + 1)
-    # A copy, because mapped labels are read only.
-    targets = None if labels is None else torch.from_numpy(np.array(labels, np.int64))
+    labels = {split: part.labels if name == "classifier" else None for split, part in splits.items()}
 
-    for epoch in range(1, epochs + 1):
-        net.train()
-        generator = rng.generator(seed, "reference", epoch)
-        order = torch.randperm(len(images), generator=generator)
-        flips = torch.rand(len(images), generator=generator) < 0.5
-        answers = targets if targets is not None else torch.randint(NUM_TURNS, (len(images),), generator=generator)
-        total = torch.zeros((), device=device)
-        for step in range(steps):
-            chosen = order[step * batch_size : (step + 1) * batch_size]
-            batch = to_float(torch.from_numpy(images[chosen.numpy()]))
-            batch = torch.where(flips[chosen, None, None, None], batch.flip(3), batch)
-            if targets is None:
-                batch = rotated(batch, answers[chosen])
-            batch = batch.to(device, memory_format=torch.channels_last)
-            with torch.autocast(device.type, torch.bfloat16, enabled=_has_bfloat16(device)):
-                _, logits = net(batch)
-            loss = F.cross_entropy(logits.float(), answers[chosen].to(device))
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            total += loss.detach()
-        mean_loss = total.item() / steps
-        if not np.isfinite(mean_loss):
-            raise Diverged(f"reference: loss is {mean_loss} in epoch {epoch}: must be finite; lower reference.lr = {lr}")
+    def report(epoch: int, loss: float, network: Classifier) -> None:
         if on_epoch is not None:
-            on_epoch(epoch, mean_loss, net.eval())
-    return net.eval()
+            on_epoch(epoch, loss, classifier.accuracy(network, splits["validation"].images, labels["validation"]))
+
+    num_classes = len(manifest["classes"]) if name == "classifier" else classifier.NUM_TURNS
+    network = classifier.train_classifier(
+        splits["train"].images, labels["train"], num_classes=num_classes, seed=seed, epochs=epochs, lr=lr, batch_size=batch_size,
+        on_epoch=report,
+    )  # fmt: skip
+    accuracy = classifier.accuracy(network, splits["test"].images, labels["test"])
+    about = {"dataset": manifest["dataset"], "image_size": manifest["image_size"], "extractor": name, "test_accuracy": accuracy}
+    classifier.save_classifier(folder / f"{name}.safetensors", network, about)
+    return accuracy
 
 
-@torch.inference_mode()
-def extract(
-    classifier: Classifier, images: npt.NDArray[np.uint8], batch_size: int = 500
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """Features and verdicts of uint8 images N x C x H x W, in float32.
-
-    The last batch is filled up: an image's features do not depend on how many others there are.
-
-    Returns:
-        Features float32 N x 128 and the most likely class int64 N.
-
-    Raises:
-        DataError: no images, or not uint8 N x C x H x W.
-    """
-    _check(images)
-    classifier.eval()
-    device = next(classifier.parameters()).device
-    features, verdicts = [], []
-    for start in range(0, len(images), batch_size):
-        batch = to_float(torch.from_numpy(np.array(images[start : start + batch_size])))
-        size = len(batch)
-        batch = torch.cat([batch, batch.new_zeros(batch_size - size, *batch.shape[1:])])
-        found, logits = classifier(batch.to(device, memory_format=torch.channels_last))
-        features.append(found[:size].cpu())
-        verdicts.append(logits[:size].argmax(1).cpu())
-    return torch.cat(features).numpy(), torch.cat(verdicts).numpy()
+def finish(folder: Path, names: Sequence[str]) -> None:
+    """Make an extractor of the networks that lie in `folder`, the first of which gives the features; networks of others go."""
+    for name in set(NETWORKS) - set(names):
+        for suffix in (".safetensors", ".json"):
+            (folder / f"{name}{suffix}").unlink(missing_ok=True)
+    digests = {name: files.sha256(folder / f"{name}.safetensors") for name in names}
+    files.write_json(folder / "extractor.json", {"extractor": names[0], "sha256": digests})
 
 
-def rotated(images: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
-    """Images N x C x H x H, each turned by its number of quarter turns."""
-    choices = torch.stack([torch.rot90(images, turn, (2, 3)) for turn in range(NUM_TURNS)])
-    return choices[turns, torch.arange(len(images))]
-
-
-def accuracy(classifier: Classifier, images: npt.NDArray[np.uint8], labels: npt.NDArray[np.integer[Any]] | None) -> float:
-    """Share of uint8 images N x C x H x W that the classifier gets right, 0 to 1; without labels, of rotations by turns."""
-    if labels is None:
-        turns = torch.arange(len(images)) % NUM_TURNS
-        images, labels = rotated(torch.from_numpy(np.array(images)), turns).numpy(), turns.numpy()
-    return float((extract(classifier, images)[1] == labels).mean())
-
-
-def save_classifier(path: Path, classifier: Classifier, description: dict[str, Any]) -> str:
-    """Write the weights as safetensors, and beside them `description` with architecture, channels and classes as JSON.
-
-    Returns:
-        The sha256 of the safetensors file.
-    """
-    first, last = classifier.body[0], classifier.head
-    assert isinstance(first, nn.Conv2d)
-    shape = {"channels": first.in_channels, "num_classes": last.out_features, "num_features": NUM_FEATURES}
-    return files.write_tensors(path, classifier.state_dict(), {**description, **shape, "architecture": ARCHITECTURE})
-
-
-def load_classifier(path: Path) -> tuple[Classifier, dict[str, Any]]:
-    """Read what `save_classifier` wrote: the classifier in evaluation mode, and its description with the sha256.
+def load(folder: Path) -> Extractor:
+    """Read the extractor that the reference stage left in `folder`. Inception goes to the GPU where there is one.
 
     Raises:
-        DataError: a file is missing, damaged, or of another architecture.
+        DataError: a file is missing, damaged, or not of this extractor.
     """
-    tensors, description = files.read_tensors(path)
-    if description.get("architecture") != ARCHITECTURE:
-        raise DataError(f"{path}: architecture is {description.get('architecture')!r}: must be {ARCHITECTURE!r}; run reference")
-    try:
-        classifier = Classifier(int(description["channels"]), int(description["num_classes"]))
-        classifier.load_state_dict(tensors)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise DataError(f"{path}: does not fit its description ({' '.join(str(error).split())}): run reference") from error
-    return classifier.eval(), description
+    path = folder / "extractor.json"
+    chosen = files.read_json(path)
+    name, digests = (str(chosen.get("extractor")), chosen.get("sha256")) if isinstance(chosen, dict) else ("", None)
+    if not isinstance(digests, dict) or name not in digests or not set(digests) <= set(NETWORKS):
+        raise DataError(f"{path}: names no extractor, expected one of {', '.join(NETWORKS)} with its sha256: run reference")
+    loaded: dict[str, tuple[Any, dict[str, Any]]] = {}
+    for kind, sha256 in digests.items():
+        read = inception.load if kind == "inception" else classifier.load_classifier
+        loaded[kind] = read(folder / f"{kind}.safetensors")
+        if loaded[kind][1]["sha256"] != sha256:
+            raise DataError(f"{folder / kind}.safetensors: is not the one that {path.name} names: run reference")
+    network, about = loaded[name]
+    if name == "inception" and torch.cuda.is_available():
+        network = network.to("cuda")
+    judge, judged = loaded.get("classifier", (None, {}))
+    return Extractor(
+        name=name,
+        sha256=about.get("weights_sha256", about["sha256"]),
+        resize=inception.RESIZE if name == "inception" else "none",
+        num_features=about["num_features"],
+        num_classes=judged.get("num_classes", 0),
+        network=network,
+        classifier=judge,
+        classifier_sha256=judged.get("sha256"),
+    )
 
 
-def save_features(path: Path, features: npt.NDArray[np.float32], description: dict[str, Any]) -> None:
-    """Write features N x 128 as .npy and, last, `description` with their sha256 as JSON beside them."""
+def class_shares(verdicts: Verdicts | None, num_classes: int) -> list[float] | None:
+    """Share of the images that the classifier takes for each class, 0 to 1; None where there are no verdicts."""
+    if verdicts is None:
+        return None
+    return [count / len(verdicts) for count in fidelity.class_histogram(verdicts, num_classes)]
+
+
+def save_features(path: Path, features: Features, description: dict[str, Any]) -> None:
+    """Write features N x D as .npy and, last, `description` with their sha256 as JSON beside them.
+
+    The description has `extractor_sha256`, which `load_features` wants to see again.
+    """
     with files.replacing(path) as temporary:
         np.save(temporary, features)
     files.write_json(path.with_suffix(".json"), {**description, "shape": features.shape, "sha256": files.sha256(path)})
 
 
-def load_features(path: Path) -> npt.NDArray[np.float32]:
-    """Read what `save_features` wrote: float32 N x 128.
+def load_features(path: Path, extractor_sha256: str) -> Features:
+    """Read what `save_features` wrote: float32 N x D.
 
     Raises:
-        DataError: a file is missing or damaged.
+        DataError: a file is missing or damaged, or the features are another extractor's.
     """
     description = files.read_json(path.with_suffix(".json"))
     if not isinstance(description, dict) or not isinstance(description.get("sha256"), str):
         raise DataError(f"{path.with_suffix('.json')}: has no sha256: run reference")
+    if description.get("extractor_sha256") != extractor_sha256:
+        found = str(description.get("extractor_sha256"))
+        raise DataError(f"{path}: features of the extractor {found[:16]}, expected those of {extractor_sha256[:16]}: run reference")
     files.verify(path, description["sha256"])
     try:
-        features: npt.NDArray[np.float32] = np.load(path, allow_pickle=False)
+        features: Features = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path}: is no array ({error}): run reference") from error
     return features
-
-
-def _convolution(inputs: int, outputs: int, *, kernel: int, stride: int = 1) -> list[nn.Module]:
-    # No bias: the batch norm that follows would take it away again.
-    convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
-    return [convolution, nn.BatchNorm2d(outputs), nn.ReLU()]
-
-
-def _initialised(net: Classifier, seed: int) -> Classifier:
-    # torch's own initialisation draws from the global generator, so every weight is drawn again from ours.
-    generator = rng.generator(seed, "reference")
-    for module in net.body.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-    # Equal logits at the start: the first steps are spent on learning, not on taking wrong verdicts back.
-    nn.init.zeros_(net.head.weight)
-    nn.init.zeros_(net.head.bias)
-    return net
-
-
-def _has_bfloat16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    # Without the instructions bfloat16 is emulated, which is slower than float32.
-    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
-
-
-def _check(images: npt.NDArray[np.uint8], labels: npt.NDArray[np.integer[Any]] | None = None, num_classes: int = 0) -> None:
-    if images.dtype != np.uint8 or images.ndim != 4 or len(images) == 0 or min(images.shape[2:]) < 8:
-        raise DataError(f"images: {images.dtype} {images.shape}: must be uint8 N x C x H x W, N at least 1, H and W at least 8")
-    if labels is None:
-        return
-    if labels.shape != (len(images),):
-        raise DataError(f"labels: shape is {labels.shape} for {len(images)} images: must be one label an image; run prepare")
-    if labels.min() < 0 or labels.max() >= num_classes:
-        raise DataError(f"labels: {labels.min()} to {labels.max()}: must be 0 to {num_classes - 1}; run prepare")

@@ -4,6 +4,7 @@ Every function raises DataError, with the file named, where they are not. Labels
 """
 
 import contextlib
+import difflib
 import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -13,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from dcgan import archives, idx
-from dcgan.catalog import MAX_IMAGE_BYTES, MIB
-from dcgan.errors import DataError
+from dcgan.catalog import CELEBA_PARTITION, MAX_IMAGE_BYTES, MIB
+from dcgan.errors import ConfigError, DataError
 
 CIFAR_RECORD = 1 + 3 * 32 * 32  # bytes: a label, then the planes R, G and B
-MAX_PARTITION_BYTES = 64 * MIB
+MAX_TEXT_BYTES = 64 * MIB  # of CelebA's partition file and of its attributes
 LMDB_MAGIC = b"\xde\xc0\xef\xbe"
 POOL, TEST = (0, 1), (2,)  # the partitions of CelebA: train and validation; test
 
@@ -69,10 +70,8 @@ def svhn(path: Path) -> tuple[Images, Labels]:
 
 def celeba(images: Path, partition: Path) -> dict[str, int]:
     """The members of CelebA's zip, in the order of the partition file, with their partition; the pictures are not looked at."""
-    if _size(partition) > MAX_PARTITION_BYTES:
-        raise DataError(f"{partition}: has more than {MAX_PARTITION_BYTES} bytes: is it the right file?")
     parts: dict[str, int] = {}
-    for number, line in enumerate(partition.read_text(encoding="latin-1").splitlines(), start=1):
+    for number, line in enumerate(_lines(partition), start=1):
         match = re.fullmatch(r"(\d{6}\.jpg) +([012]) *", line, re.ASCII)
         name = f"img_align_celeba/{match[1]}" if match else ""
         if not match or name in parts:
@@ -87,12 +86,59 @@ def celeba(images: Path, partition: Path) -> dict[str, int]:
     return parts
 
 
+def celeba_labels(path: Path, parts: Collection[str], attributes: Sequence[str]) -> dict[str, int]:
+    """Labels out of CelebA's attribute file, `list_attr_celeba.txt`.
+
+    Its first line is the number of images, the second the names of the attributes, each other one an image's name and a value for
+    each attribute, 1 (present) or -1.
+
+    Args:
+        path: the file.
+        parts: the members that `celeba` returns: the file must have exactly these images, in any order.
+        attributes: names out of the second line.
+
+    Returns:
+        By member, in the order of `parts`, the sum of 2^i over the attributes i that are present: 0 to 2^len(attributes) - 1.
+
+    Raises:
+        DataError: the file is truncated, damaged or another one, or is not of these images.
+        ConfigError: it has no such attribute.
+    """
+    lines = _lines(path)
+    stated, names, rows = (lines[0].strip() if lines else ""), (lines[1].split() if lines[1:] else []), lines[2:]
+    if not re.fullmatch(r"\d{1,9}", stated, re.ASCII):
+        raise DataError(f"{path}: line 1: {stated[:40]!r}: expected the number of images, e.g. '202599': is it the right file?")
+    if not names or len(set(names)) < len(names) or not all(re.fullmatch(r"\w+", name, re.ASCII) for name in names):
+        raise DataError(f"{path}: line 2: expected the attributes' names, each once: is it the right file?")
+    columns = [_column(path, names, attribute) for attribute in attributes]
+    labels: dict[str, int] = {}
+    for number, row in enumerate(rows, start=3):
+        image, *values = row.split() or [""]
+        member = f"img_align_celeba/{image}"
+        if len(values) != len(names) or not set(values) <= {"1", "-1"}:
+            problem = f"expected a name and {len(names)} values of 1 or -1"
+        elif member not in parts:
+            problem = f"{CELEBA_PARTITION} has no such image"
+        elif member in labels:
+            problem = "comes twice"
+        else:
+            labels[member] = sum(1 << bit for bit, column in enumerate(columns) if values[column] == "1")
+            continue
+        raise DataError(f"{path}: line {number}: {row[:40]!r}: {problem}: get the file again")
+    if not int(stated) == len(labels) == len(parts):
+        raise DataError(
+            f"{path}: line 1 says {int(stated)} images, {len(labels)} follow, {CELEBA_PARTITION} has {len(parts)}:"
+            " must be the same number: get both again"
+        )
+    return {member: labels[member] for member in parts}
+
+
 def lsun(path: Path) -> tuple[Any, list[bytes]]:
     """LSUN's database, an `lmdb.Environment`, and its keys, sorted.
 
     What the two first pages say is compared with the file's length; a forged database can still break the reading process.
     """
-    import lmdb  # type: ignore[import-not-found, import-untyped, unused-ignore]
+    import lmdb
 
     size = _size(path)
     with open(path, "rb") as file:
@@ -113,6 +159,22 @@ def lsun(path: Path) -> tuple[Any, list[bytes]]:
             raise DataError(f"{path}: holds 0 images: is it the right file?")
         stack.pop_all()  # it is good: stays open
     return environment, keys
+
+
+def _column(path: Path, names: list[str], attribute: str) -> int:
+    if attribute not in names:
+        # In small letters, because all of the names have capitals, which are what a hand forgets.
+        by_small = {name.lower(): name for name in names}
+        close = difflib.get_close_matches(attribute.lower(), by_small, n=1)
+        hint = f"did you mean {by_small[close[0]]}?" if close else f"it has {', '.join(names[:5])} and {len(names[5:])} more"
+        raise ConfigError(f"params.yaml: dataset.attributes: {path.name} has no {attribute}: {hint}")
+    return names.index(attribute)
+
+
+def _lines(path: Path) -> list[str]:
+    if _size(path) > MAX_TEXT_BYTES:
+        raise DataError(f"{path}: has more than {MAX_TEXT_BYTES} bytes: is it the right file?")
+    return path.read_text(encoding="latin-1").splitlines()
 
 
 def _check_entries(images: Path, sizes: dict[str, int], wanted: Collection[str], partition: Path) -> None:

@@ -31,7 +31,7 @@ class KerasAdam(torch.optim.Adam):
         self._eps = eps
         self._steps: int | None = None
 
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]  # torch's is overloaded
         """One step."""
         for group in self.param_groups:
             if self._steps is None:  # after a restart the count comes from the checkpoint
@@ -53,7 +53,7 @@ class KerasRMSprop(torch.optim.Optimizer):
         super().__init__(parameters, {"lr": lr, "rho": rho, "eps": eps})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]  # torch's is overloaded
         """One step."""
         assert closure is None
         for group in self.param_groups:

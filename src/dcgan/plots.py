@@ -41,22 +41,39 @@ def training_curves(history: Rows, path: Path) -> None:
     _save(figure, path)
 
 
-def by_epoch(rows: Rows, floor: float, best: int, best_weights: str, path: Path) -> None:
-    """Validation FID of every checkpoint, raw and EMA, with the floor and the chosen one (`rows[best]`)."""
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axis: Axes = figure.subplots()
+def by_epoch(rows: Rows, floor: dict[str, float], best: int, best_weights: str, path: Path) -> None:
+    """Validation FID and Vendi score of every checkpoint, with those of real images and the chosen one (`rows[best]`)."""
+    figure = Figure(figsize=(8, 7), layout="constrained")
+    top, bottom = figure.subplots(2, 1, sharex=True)
     epochs = [row["epoch"] for row in rows]
-    for weights, label in (("raw", "raw weights"), ("ema", "EMA weights")):
-        axis.plot(epochs, [row[f"fid_{weights}"] for row in rows], marker="o", label=label)
-    axis.axhline(floor, color="0.4", linestyle="--", label=f"floor, real images: {floor:.3g}")
-    fid = rows[best][f"fid_{best_weights}"]
-    axis.plot(epochs[best], fid, "k*", markersize=16, label=f"chosen: {fid:.3g}")
-    axis.set_yscale("log")
-    axis.set_xlabel("epoch")
-    axis.set_ylabel("FID against the validation images")
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axis.grid(alpha=0.3, which="both")
-    axis.legend()
+    for axis, name, label in ((top, "fid", "FID against the validation images"), (bottom, "vendi", "Vendi score (variety)")):
+        for weights, title in (("raw", "raw weights"), ("ema", "EMA weights")):
+            axis.plot(epochs, [row[f"{name}_{weights}"] for row in rows], marker="o", label=title)
+        axis.axhline(floor[name], color="0.4", linestyle="--", label=f"real images: {floor[name]:.3g}")
+        chosen = rows[best][f"{name}_{best_weights}"]
+        axis.plot(epochs[best], chosen, "k*", markersize=16, label=f"chosen: {chosen:.3g}")
+        dead = [(row["epoch"], row[f"{name}_{which}"]) for row in rows for which in ("raw", "ema") if row[f"collapsed_{which}"]]
+        if dead:
+            axis.plot(*zip(*dead, strict=True), "rx", markersize=12, label="collapsed")
+        axis.set_ylabel(label)
+        axis.grid(alpha=0.3, which="both")
+        axis.legend()
+    top.set_yscale("log")
+    bottom.set_xlabel("epoch")
+    bottom.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _save(figure, path)
+
+
+def pairs(top: np.ndarray, bottom: np.ndarray, names: tuple[str, str], path: Path) -> None:
+    """Two rows of uint8 images N x C x H x W, one above the other, with the names of the rows."""
+    figure = Figure(figsize=(1.1 * len(top) + 1.5, 2.8), layout="constrained")
+    for row, (axes, images) in enumerate(zip(figure.subplots(2, len(top), squeeze=False), (top, bottom), strict=True)):
+        for axis, image in zip(axes, images, strict=True):
+            picture = image.transpose(1, 2, 0)
+            axis.imshow(picture if picture.shape[2] == 3 else picture[..., 0], cmap="gray", vmin=0, vmax=255)
+            axis.set_xticks([])
+            axis.set_yticks([])
+        axes[0].set_ylabel(names[row])
     _save(figure, path)
 
 

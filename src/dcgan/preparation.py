@@ -1,7 +1,7 @@
 """From raw records to prepared arrays: decode, leave out what is bad or there twice, hold out, write."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +46,14 @@ def prepare(
         dropped as a duplicate, beside what stays, H x W x 3, uint8.
 
     Raises:
-        DataError: images are unreadable and `on_bad_image` is refuse; or none is left.
+        DataError: images are unreadable and `on_bad_image` is refuse; or none is left, of all or of a combination of attributes.
         ConfigError: a class has too few images to hold out its share.
         EnvironmentProblem: another process prepares the same data; or the disk is full.
     """
+    if dataset.attributes:
+        # Before room is reserved and anything decoded; each split is looked at again when it is known.
+        _check_combinations(raw.pool.labels, raw.classes, "outside the test split")
+        _check_combinations(raw.test.labels if raw.test else None, raw.classes, "in the test split")
     scratch_folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         with filelock.FileLock(scratch_folder.with_name(f"{scratch_folder.name}.lock"), timeout=0):
@@ -134,6 +138,16 @@ def _judge_bad(bad: list[str], pool: Part, test: Part | None, rule: str) -> None
             raise DataError(f"0 images {place}: need at least 1; unreadable: {named or 'none'}; check dataset.source")
 
 
+def _check_combinations(labels: data.Labels | None, classes: Sequence[str], place: str) -> None:
+    """Refuse a combination of attributes that no image has: it could be neither learnt nor judged."""
+    empty = [name for label, name in enumerate(classes) if labels is None or label not in labels]
+    if empty:
+        raise DataError(
+            f"params.yaml: dataset.attributes: no image {place} has the combination {' or '.join(empty)}: each split needs some of"
+            " each; choose other attributes, or use more images"
+        )
+
+
 def _without_duplicates(pool: Part, test: Part | None, dataset: config.Dataset) -> tuple[data.Labels, dict[str, int], data.Images]:
     """The pool's positions that stay, how many went, and a picture of these."""
     if dataset.duplicates == "keep":
@@ -168,6 +182,10 @@ def _write(
     else:
         tested = test.good
     stay, drawn = hold_out(pool.labels[kept], dataset.validation_size, seed, "validation")
+    if dataset.attributes:
+        _check_combinations(pool.labels[kept[stay]], raw.classes, "in train")
+        _check_combinations(pool.labels[kept[drawn]], raw.classes, "in validation")
+        _check_combinations((test or pool).labels[tested], raw.classes, "in test")
     of_pool, of_test = (pool.images, pool.labels), (pool.images, pool.labels) if test is None else (test.images, test.labels)
     return data.write_prepared(
         folder,

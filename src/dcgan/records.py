@@ -11,15 +11,15 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from dcgan import archives, config, files, formats
+from dcgan import archives, catalog, config, files, formats
 from dcgan.catalog import (
+    CELEBA_ATTRIBUTES,
     CELEBA_PARTITION,
     CELEBA_ZIP,
     CIFAR_TEST,
     CIFAR_TRAIN,
     FOLDER_LIST,
     FOLDER_ZIP,
-    KNOWN,
     LSUN_RAW,
     SVHN_TEST,
     SVHN_TRAIN,
@@ -68,28 +68,26 @@ def open_raw(folder: Path, dataset: config.Dataset, seed: int) -> Raw:
 
     Args:
         folder: the raw files and `manifest.json`, whose sha256 are compared first.
-        dataset: its `name`; for fake also sizes, channels and counts.
+        dataset: its `name`; for celeba also its `attributes`, for fake sizes, channels and counts.
         seed: of the images of fake.
 
     Raises:
         DataError: a file is missing, has other bytes than were downloaded, or is not what it claims to be.
+        ConfigError: an attribute that celeba does not have.
     """
+    known = catalog.known_of(dataset.name, dataset.attributes)
     digests = files.read_json(folder / "manifest.json")
-    for name in KNOWN[dataset.name].raw:
+    for name in known.raw:
         files.verify(folder / name, digests.get(name, "none") if isinstance(digests, dict) else "none")
-    classes = KNOWN[dataset.name].classes
     if dataset.name == "folder":
         return _open_folder(folder)
     if dataset.name == "lsun":
-        return Raw(_Database(*formats.lsun(folder / LSUN_RAW)), None, classes, 0)
+        return Raw(_Database(*formats.lsun(folder / LSUN_RAW)), None, (), 0)
     if dataset.name == "fake":
         count = (dataset.max_images or FAKE_IMAGES) + dataset.test_size
-        return Raw(_Shapes(count, dataset.image_size, dataset.channels, seed), None, classes, 0)
+        return Raw(_Shapes(count, dataset.image_size, dataset.channels, seed), None, known.classes, 0)
     if dataset.name == "celeba":
-        archive = _Archive(folder / CELEBA_ZIP)
-        parts = formats.celeba(folder / CELEBA_ZIP, folder / CELEBA_PARTITION)
-        pool, test = ([(name, name) for name, part in parts.items() if part in wanted] for wanted in (formats.POOL, formats.TEST))
-        return Raw(_Entries(archive, pool), _Entries(archive, test), classes, 0)
+        return _open_celeba(folder, dataset.attributes)
     if dataset.name == "cifar10":
         pool_files = [(name, *formats.cifar(folder / name)) for name in CIFAR_TRAIN]
         test_files = [(CIFAR_TEST, *formats.cifar(folder / CIFAR_TEST))]
@@ -97,7 +95,13 @@ def open_raw(folder: Path, dataset: config.Dataset, seed: int) -> Raw:
         pool_files, test_files = ([(name, *formats.svhn(folder / name))] for name in (SVHN_TRAIN, SVHN_TEST))
     else:
         pool_files, test_files = ([(f"{part}-images-idx3-ubyte", *formats.idx_pair(folder, part))] for part in ("train", "t10k"))
-    return Raw(_Pixels(pool_files), _Pixels(test_files), classes, 0)
+    return Raw(_Pixels(pool_files), _Pixels(test_files), known.classes, 0)
+
+
+def combinations(attributes: Sequence[str]) -> tuple[str, ...]:
+    """Names for all 2^n combinations of n attributes, in the order of their bits: none, A, B, A+B for [A, B]."""
+    sets = ([name for bit, name in enumerate(attributes) if label >> bit & 1] for label in range(1 << len(attributes)))
+    return tuple("+".join(names) or "none" for names in sets)
 
 
 class _Pixels:
@@ -213,6 +217,19 @@ class _Shapes:
     def read(self, index: int) -> Array:
         image = self.draw_one(index, self.size, self.channels, self.seed)
         return image[0] if self.channels == 1 else image.transpose(1, 2, 0)
+
+
+def _open_celeba(folder: Path, attributes: Sequence[str]) -> Raw:
+    archive = _Archive(folder / CELEBA_ZIP)
+    parts = formats.celeba(folder / CELEBA_ZIP, folder / CELEBA_PARTITION)
+    labels = formats.celeba_labels(folder / CELEBA_ATTRIBUTES, parts, attributes) if attributes else None
+
+    def entries(wanted: Sequence[int]) -> _Entries:
+        names = [name for name, part in parts.items() if part in wanted]
+        of_names = np.array([labels[name] for name in names], dtype=np.int64) if labels else None
+        return _Entries(archive, [(name, name) for name in names], of_names)
+
+    return Raw(entries(formats.POOL), entries(formats.TEST), combinations(attributes) if attributes else (), 0)
 
 
 def _open_folder(folder: Path) -> Raw:

@@ -11,7 +11,7 @@ import queue
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
@@ -21,7 +21,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 
 from dcgan import files
-from dcgan.catalog import DEBIAN_DIGESTS, DEBIAN_PACKAGE, IDX_NAMES, KNOWN, File
+from dcgan.catalog import DEBIAN_DIGESTS, DEBIAN_PACKAGE, IDX_NAMES, File, Known
 from dcgan.errors import ConfigError, DataError, EnvironmentProblem
 
 CHUNK = 1 << 16
@@ -39,13 +39,12 @@ class Source:
     digests: Mapping[str, str]  # of each file as served, "algorithm:hex" by its name there; empty where nobody published any
 
 
-def publisher_sources(name: str) -> list[Source]:
-    """Where a data set of the catalog is to be had, the nearest first.
+def publisher_sources(name: str, known: Known) -> list[Source]:
+    """Where a data set of the catalog is to be had, the nearest first; `known` is what the catalog says of it.
 
     Raises:
         ConfigError: nowhere without a person's help; the message says what to do.
     """
-    known = KNOWN[name]
     if known.by_hand:
         raise ConfigError(f"params.yaml: dataset.source = null: {name} cannot be fetched without you: {known.by_hand}")
     found = [Source(base, functools.partial(_mirror, base, known.files), known.digests) for base in known.mirrors]
@@ -64,16 +63,41 @@ def own_source(source: str, wanted: Sequence[File]) -> Source:
     if "://" not in source:
         return Source(source, lambda _: Path(source).expanduser(), {})
     try:
-        parts = urlsplit(source)
+        may_ask = _may_ask(source)
     except ValueError as error:
         raise ConfigError(f"params.yaml: dataset.source: is no URL ({error}): must be an https URL or a folder") from error
     if not wanted:
         raise ConfigError(
-            f"params.yaml: dataset.source = {_shown(source)}: must be a folder of this machine, with dataset.name: folder"
+            f"params.yaml: dataset.source = {shown(source)}: must be a folder of this machine, with dataset.name: folder"
         )
-    if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname))):
-        raise ConfigError(f"params.yaml: dataset.source = {_shown(source)}: must be an https URL or a folder")
-    return Source(_shown(source), functools.partial(_mirror, source, wanted), {})
+    if not may_ask:
+        raise ConfigError(f"params.yaml: dataset.source = {shown(source)}: must be an https URL or a folder")
+    return Source(shown(source), functools.partial(_mirror, source, wanted), {})
+
+
+def download(url: str, limits: File, path: Path, redirects: Collection[str] = ()) -> None:
+    """Stream the one file that a URL is to `path`, unverified.
+
+    Args:
+        url: https, or http on this machine.
+        limits: bytes and seconds it may take; its names mean nothing here.
+        path: where it goes.
+        redirects: hosts, with the port where it is not the usual one, to which the server may send us on, once.
+
+    Raises:
+        ConfigError: another kind of URL.
+        DataError: the file is too long.
+        EnvironmentProblem: no answer, not the file, a redirect elsewhere, or too slow.
+    """
+    try:
+        may_ask = _may_ask(url)
+    except ValueError as error:
+        raise ConfigError(f"is no URL ({error}): must be an https URL or a file") from error
+    if not may_ask:
+        raise ConfigError(f"{shown(url)}: must be an https URL or a file")
+    with _session(url) as session:
+        if not _stream(session, url, path, limits, redirects):
+            raise EnvironmentProblem(f"{shown(url)}: is not there (404)")
 
 
 def _installed(_: Path) -> Path:
@@ -165,16 +189,26 @@ def _session(base: str) -> requests.Session:
 
 def _download(session: requests.Session, base: str, name: str, limits: File, served: Path) -> bool:
     """Stream one file, within its limits, into the folder `served`; False where the server has none."""
-    url = urljoin(base if base.endswith("/") else f"{base}/", name)
+    return _stream(session, urljoin(base if base.endswith("/") else f"{base}/", name), served / name, limits)
+
+
+def _stream(session: requests.Session, url: str, path: Path, limits: File, redirects: Collection[str] = ()) -> bool:
+    """Stream a URL, within its limits, to `path`; False where the server has none."""
+    name = path.name
     deadline = time.monotonic() + limits.seconds
     with _answer(session, url) as response, contextlib.ExitStack() as stack:
         if response.status_code == 404:
             return False
+        if response.is_redirect and _may_follow(response.headers["Location"], redirects):
+            target = response.headers["Location"]
+            # A session of its own: it takes no password along, and speaks to the new host only as to any other.
+            with _session(target) as following:
+                return _stream(following, target, path, limits)
         if response.is_redirect:
-            raise EnvironmentProblem(f"{name}: redirects to {_shown(response.headers['Location'])}: refused; use that URL")
+            raise EnvironmentProblem(f"{name}: redirects to {shown(response.headers['Location'])}: refused; use that URL")
         if response.status_code != 200:
             raise EnvironmentProblem(f"{name}: answers {response.status_code}, expected 200: try again later")
-        file = stack.enter_context(open(stack.enter_context(files.replacing(served / name)), "wb"))
+        file = stack.enter_context(open(stack.enter_context(files.replacing(path)), "wb"))
         size = 0
         try:
             # read1 gives what has come, so that a server which drips cannot hold us beyond the deadline.
@@ -215,6 +249,20 @@ def _answer(session: requests.Session, url: str) -> requests.Response:
     return answer
 
 
+def _may_ask(url: str) -> bool:
+    """Whether it is an https URL, or an http one on this machine; ValueError where it is none at all."""
+    parts = urlsplit(url)
+    return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname)))
+
+
+def _may_follow(location: str, redirects: Collection[str]) -> bool:
+    """Whether a redirect leads to one of the hosts; compared with all that stands between // and /, so no user, no other port."""
+    try:
+        return urlsplit(location).netloc.lower() in redirects and _may_ask(location)
+    except ValueError:
+        return False
+
+
 def _is_loopback(host: str | None) -> bool:
     try:
         return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
@@ -222,7 +270,7 @@ def _is_loopback(host: str | None) -> bool:
         return False
 
 
-def _shown(url: str) -> str:
+def shown(url: str) -> str:
     """The URL without what may be secret in it: user, password, query."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -5,11 +5,12 @@ own). It raises DataError for anything that is missing, damaged or not what it c
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dcgan import archives, formats
 from dcgan.catalog import (
+    CELEBA_ATTRIBUTES,
     CELEBA_PARTITION,
     CELEBA_ZIP,
     CIFAR_FOLDER,
@@ -24,6 +25,7 @@ from dcgan.catalog import (
     LSUN_ZIP,
     Known,
     Pin,
+    known_of,
 )
 from dcgan.errors import DataError
 
@@ -75,11 +77,13 @@ def svhn(served: Path, target: Path, pins: Pins) -> None:
         formats.svhn(target / name)
 
 
-def celeba(served: Path, target: Path, pins: Pins) -> None:
-    """CelebA: the zip stays as it is; its directory must have what the partition file names."""
-    for file in KNOWN["celeba"].files:
+def celeba(served: Path, target: Path, pins: Pins, attributes: Sequence[str] = ()) -> None:
+    """CelebA: the zip stays as it is; its directory must have what the partition file names. With `attributes` their file too."""
+    for file in known_of("celeba", attributes).files:
         archives.copy(find(served, *file.names), target / file.names[0], file.max_bytes)
-    formats.celeba(target / CELEBA_ZIP, target / CELEBA_PARTITION)
+    parts = formats.celeba(target / CELEBA_ZIP, target / CELEBA_PARTITION)
+    if attributes:
+        formats.celeba_labels(target / CELEBA_ATTRIBUTES, parts, attributes)
 
 
 def lsun(served: Path, target: Path, pins: Pins) -> None:

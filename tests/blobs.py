@@ -1,0 +1,15 @@
+"""Made-up features for the tests of the SVM and of the probe."""
+
+import numpy as np
+
+
+def blobs(count=600, dims=30, num_classes=4, seed=0, offset=0.5):
+    """Overlapping clouds away from the origin, so that the intercept and the mean direction matter."""
+    centres = np.random.default_rng(99).normal(size=(num_classes, dims))
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, num_classes, count)
+    return (centres[labels] + generator.normal(scale=2, size=(count, dims)) + offset).astype(np.float32), labels
+
+
+def changed(features, value):
+    return np.where(np.arange(len(features))[:, None] == 3, np.float32(value), features)
