@@ -156,16 +156,23 @@ def keras_step(params, generator, critic, real, latent):
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_one_step_moves_every_weight_as_keras_does(name):
-    # Where a value lies within rounding of a LeakyReLU's kink, the two take different sides, on one processor or another; RMSprop
-    # makes 1e-4 of it. So one of a few beginnings has to agree in every weight. With a wrong step none does.
-    differences = [step_difference(name, seed) for seed in range(1, 6)]
-    assert min(differences) <= 1e-5, differences
+    # A value within rounding of an activation's kink may fall to either side of it, and RMSprop makes 1e-4 of that. So the step is
+    # compared from the first beginning without such a value, whatever comes of it; which one that is depends on the processor.
+    steps = (step(name, seed) for seed in range(1, 20))
+    difference, nearest = next((found for found in steps if found[1] > 5e-8), (0.0, 0.0))
+    assert nearest > 5e-8, "every beginning has a value at a kink"
+    assert difference <= 1e-5
 
 
-def step_difference(name, seed):
+def step(name, seed):
+    """Largest difference of a weight after one step, and the smallest size of a value that enters an activation."""
     from dcgan import rng
 
     params, state, (generator, critic) = build(name, seed)
+    sizes: list[float] = []
+    for module in [*state.generator.modules(), *state.discriminator.modules()]:
+        if isinstance(module, torch.nn.LeakyReLU | torch.nn.SELU):
+            module.register_forward_pre_hook(lambda _, inputs: sizes.append(inputs[0].detach().abs().min().item()))
     real = data.to_float(data.to_uint8(drawn(params)[1]))
     before = copy.deepcopy(state.generator.state_dict())
     updates.train_step(state, params, real, "float32", measure=False)
@@ -176,7 +183,7 @@ def step_difference(name, seed):
         expected = dict(zip(network.state_dict(), ported(network, model), strict=True))
         for key, weight in network.named_parameters():
             largest = max(largest, (weight.detach() - expected[key]).abs().max().item())
-    return largest
+    return largest, min(sizes)
 
 
 def test_parameter_totals_are_keras(system):
