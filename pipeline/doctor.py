@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dcgan import provenance, tracking
+from dcgan import provenance, store
 from dcgan.errors import EnvironmentProblem
 from pipeline import cli
 
@@ -28,7 +28,7 @@ def main() -> None:
         ("device", device),
         ("git", git),
         ("DVC", dvc),
-        ("MLflow store", store),
+        ("MLflow store", mlflow_store),
         ("disk", disk),
     ):
         try:
@@ -80,10 +80,10 @@ def dvc() -> str:
     return "lock file present" if Path("dvc.lock").is_file() else "nothing made yet: dvc repro makes everything"
 
 
-def store() -> str:
+def mlflow_store() -> str:
     """Where the runs go, opened for a moment."""
-    tracking.connect()
-    return provenance.redact(tracking.location())
+    store.connect()
+    return provenance.redact(store.location())
 
 
 def disk() -> str:

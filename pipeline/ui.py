@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from dcgan import provenance, tracking
+from dcgan import provenance, store
 from dcgan.errors import ConfigError, EnvironmentProblem
 from pipeline import cli
 
@@ -26,12 +26,12 @@ def main(
     host: Annotated[str, typer.Option(help="Loopback address to listen on.")] = "127.0.0.1",
 ) -> None:
     """Browse the runs in MLflow: python -m pipeline ui --port 5001. Ctrl-C ends it."""
-    uri = tracking.location()
+    uri = store.location()
     if uri.startswith(("http://", "https://")):
         print(f"MLflow runs at {provenance.redact(uri)}")
         return
     check_address(host, port)
-    tracking.connect()
+    store.connect()
     # A server that outlived us would keep the port.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     process = start_server(uri, host, port)
@@ -72,9 +72,9 @@ def check_address(host: str, port: int) -> None:
 def start_server(uri: str, host: str, port: int) -> "subprocess.Popen[bytes]":
     """Start `mlflow server` with one worker and without its job runner: two processes instead of fifteen."""
     # The store's address may hold a password, which a command line would show to everybody.
-    quiet = {**tracking.ENVIRONMENT, "PYTHONWARNINGS": "ignore"}
+    quiet = {**store.ENVIRONMENT, "PYTHONWARNINGS": "ignore"}
     environment = {**quiet, **os.environ, "MLFLOW_BACKEND_STORE_URI": uri, "MLFLOW_REGISTRY_STORE_URI": uri}
-    folder = tracking.artifacts(uri)
+    folder = store.artifacts(uri)
     if folder:
         environment["MLFLOW_ARTIFACTS_DESTINATION"] = folder.as_uri()
     command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]

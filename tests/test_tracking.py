@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dcgan import provenance, tracking
+from dcgan import provenance, store, tracking
 from dcgan.errors import DataError, Stopped
 
 ROWS = [{"step": step, "loss_d": 1.0 / step, "loss_g": 2.0 / step} for step in range(1, 21)]
@@ -28,7 +28,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.setenv("DVC_ROOT", str(folder))
-        tracking.connect()
+        store.connect()
     return folder / ".mlflow/mlflow.db"
 
 
@@ -44,7 +44,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path) -> 
 
 def points(run_id: str | None, key: str) -> list[tuple[int, float]]:
     assert run_id
-    return sorted((point.step, point.value) for point in tracking.connect().get_metric_history(run_id, key))
+    return sorted((point.step, point.value) for point in store.connect().get_metric_history(run_id, key))
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -62,7 +62,7 @@ def test_the_same_fingerprint_finds_the_same_run_again(root: Path) -> None:
 def test_the_newest_of_several_runs_with_the_fingerprint_goes_on(root: Path) -> None:
     with tracking.run("aa", dataset="toys") as first:
         pass
-    client = tracking.connect()
+    client = store.connect()
     experiment = client.get_run(first.id).info.experiment_id
     newer = client.create_run(experiment, start_time=2**42, tags={"fingerprint": "aa"}).info.run_id
     with tracking.run("aa", dataset="toys") as again:
@@ -73,7 +73,7 @@ def test_the_newest_of_several_runs_with_the_fingerprint_goes_on(root: Path) -> 
 def test_runs_are_grouped_by_dataset(root: Path) -> None:
     with tracking.run("aa", dataset="toys") as toys, tracking.run("bb", dataset="shoes") as shoes:
         pass
-    client = tracking.connect()
+    client = store.connect()
     names = [client.get_experiment(client.get_run(run.id).info.experiment_id).name for run in (toys, shoes)]
     assert names == ["dcgan-toys", "dcgan-shoes"]
 
@@ -82,7 +82,7 @@ def test_a_new_run_says_what_it_was_made_with(root: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("DVC_EXP_NAME", "fond-heron")
     with tracking.run("aa", dataset="toys", tags={"seed": 3, "device": "cpu", "extractor_sha256": None}) as run:
         run.describe("# A heading")
-    logged = tracking.connect().get_run(run.id)
+    logged = store.connect().get_run(run.id)
     tags = logged.data.tags
     assert logged.info.run_name == "fond-heron"
     assert tags["fingerprint"] == "aa" and tags["dvc_experiment"] == "fond-heron"
@@ -122,14 +122,14 @@ def test_a_changed_figure_supersedes_the_old_and_an_equal_one_adds_no_point(root
         run.log_metrics({"fid_10k": 9.0})
         assert points(run.id, "fid_10k") == [(0, 9.0)]
         run.log_metrics({"fid_10k": 8.0})
-    assert tracking.connect().get_run(run.id).data.metrics["fid_10k"] == 8.0
+    assert store.connect().get_run(run.id).data.metrics["fid_10k"] == 8.0
 
 
 def test_what_is_not_finite_becomes_a_tag(root: Path) -> None:
     with tracking.run("aa", dataset="toys") as run:
         run.log_metrics({"fid_10k": math.inf, "kid_10k": 0.5, "absent": None}, step=3)
         run.log_rows([{"step": 7, "loss_d": math.nan}])
-    data = tracking.connect().get_run(run.id).data
+    data = store.connect().get_run(run.id).data
     assert data.metrics == {"kid_10k": 0.5}
     assert data.tags["fid_10k.not_finite"] == "inf at step 3" and data.tags["loss_d.not_finite"] == "nan at step 7"
 
@@ -141,7 +141,7 @@ def test_a_conflicting_parameter_keeps_its_first_value_and_warns(root: Path, cap
         assert not warnings(caplog)
         run.log_params({"lr": 0.2, "epochs": 6})
         run.log_metrics({"fid_10k": 1.0})
-    logged = tracking.connect().get_run(run.id)
+    logged = store.connect().get_run(run.id)
     assert logged.data.params == {"lr": "0.1", "seed": "1", "epochs": "6"}
     assert logged.data.metrics and logged.info.status == "FINISHED"
     (line,) = warnings(caplog)
@@ -166,7 +166,7 @@ def test_a_run_ends_as_its_stage_does_and_finishes_when_it_is_continued(
     def stage() -> None:
         with tracking.run("aa", dataset="toys") as run:
             ids.append(run.id)
-            assert tracking.connect().get_run(run.id).info.status == "RUNNING"
+            assert store.connect().get_run(run.id).info.status == "RUNNING"
             if error:
                 raise error
 
@@ -176,10 +176,10 @@ def test_a_run_ends_as_its_stage_does_and_finishes_when_it_is_continued(
             stage()
     else:
         stage()
-    assert tracking.connect().get_run(ids[0]).info.status == status
+    assert store.connect().get_run(ids[0]).info.status == status
     error = None
     stage()
-    assert ids[0] == ids[1] and tracking.connect().get_run(ids[0]).info.status == "FINISHED"
+    assert ids[0] == ids[1] and store.connect().get_run(ids[0]).info.status == "FINISHED"
 
 
 def test_images_files_and_models_are_logged_once(root: Path) -> None:
@@ -195,7 +195,7 @@ def test_images_files_and_models_are_logged_once(root: Path) -> None:
             run.log_file(root / "training.gif", "render")
             run.log_folder(root / "docs", "validate/data_docs")
             run.log_model(root / "generator.safetensors")
-    client = tracking.connect()
+    client = store.connect()
     images = [file.path for file in client.list_artifacts(run.id, "images")]
     assert len([path for path in images if path.endswith(".png")]) == 3
     assert {file.path for file in client.list_artifacts(run.id, "model")} == {"model/generator.safetensors", "model/generator.json"}
@@ -244,7 +244,7 @@ def test_four_processes_share_a_fresh_store(tmp_path: Path, monkeypatch: pytest.
 def test_a_store_that_fails_midway_costs_one_warning(
     root: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
-    monkeypatch.setattr(tracking, "SQLITE_TIMEOUT", 0.1)
+    monkeypatch.setattr(store, "SQLITE_TIMEOUT", 0.1)
     store = root / ".mlflow/mlflow.db"
     steps = 0
     with tracking.run("aa", dataset="toys") as run:
@@ -323,7 +323,7 @@ def test_a_password_in_an_address_reaches_no_store(root: Path) -> None:
     with tracking.run("aa", dataset="toys", tags={"source": "https://me:canary@example.org/a"}) as run:
         run.log_params({"dataset.source": "https://me:canary@example.org/a"})
         run.describe("from https://me:canary@example.org/a")
-    assert tracking.connect().get_run(run.id).data.params == {"dataset.source": "https://example.org/a"}
+    assert store.connect().get_run(run.id).data.params == {"dataset.source": "https://example.org/a"}
     assert b"canary" not in (root / ".mlflow/mlflow.db").read_bytes()
 
 
@@ -335,7 +335,7 @@ def test_a_folder_with_strange_characters_works(tmp_path: Path, monkeypatch: pyt
     (strange / "note.txt").write_text("text")
     with tracking.run("aa", dataset="toys") as run:
         run.log_file(strange / "note.txt")
-    assert [file.path for file in tracking.connect().list_artifacts(run.id)] == ["note.txt"]
+    assert [file.path for file in store.connect().list_artifacts(run.id)] == ["note.txt"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a b#é"]
 
 

@@ -235,6 +235,26 @@ class Paper(Section):
         return self
 
 
+class Tracking(Section):
+    """How MLflow is written to. No stage declares it: it cannot change an output."""
+
+    required: bool
+    system_metrics: bool
+
+
+class Gate(Section):
+    """When a challenger becomes the champion; null switches a floor off."""
+
+    absolute: Annotated[float, Field(ge=0)]
+    relative: Fraction
+    z: Annotated[float, Field(ge=0, le=10)]
+    max_kid: Annotated[float, Field(gt=0)] | None
+    min_recall: Fraction | None
+    min_class_share: Fraction | None
+    min_probe: Fraction | None
+    min_memorisation: Annotated[float, Field(ge=0)] | None
+
+
 class Params(Section):
     """The whole of params.yaml."""
 
@@ -252,6 +272,8 @@ class Params(Section):
     probe: Probe
     render: Render
     paper: Paper
+    tracking: Tracking
+    gate: Gate
 
     @model_validator(mode="after")
     def _image_size(self) -> Self:

@@ -23,9 +23,21 @@ class DataError(UserError):
 
 
 class Diverged(UserError):
-    """Training left the finite numbers, or a gate refused its result."""
+    """Training left the finite numbers."""
 
     exit_code = 4
+
+
+class Refused(UserError):
+    """The gate judged a model worse than the champion, or below a floor; the registry is as it was."""
+
+    exit_code = 4
+
+
+class CannotTell(UserError):
+    """The gate cannot tell two models apart; the registry is as it was."""
+
+    exit_code = 7
 
 
 class NoCheckpoint(UserError):

@@ -1,6 +1,6 @@
 """One MLflow run per training, found again by its fingerprint; a store that fails costs seconds, never the training.
 
-The only module that imports mlflow, and only when a store is opened.
+Imports mlflow only when a store is opened.
 """
 
 import contextlib
@@ -8,68 +8,20 @@ import functools
 import logging
 import math
 import os
-import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
-from urllib.parse import unquote
 
-from dcgan.errors import EnvironmentProblem, Stopped
+from dcgan import store
+from dcgan.errors import Stopped
 from dcgan.provenance import Value, environment_tags, redact
 
 if TYPE_CHECKING:
     import numpy as np
-    from mlflow import MlflowClient
 
 P = ParamSpec("P")
 log = logging.getLogger(__name__)
-
-# Set before mlflow is imported, unless the user has set them.
-ENVIRONMENT = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-    # A server that never answers costs two tries of two seconds; MLflow's own values make it four minutes a call.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "2",
-    "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
-    # Our one warning says what MLflow, SQLAlchemy and alembic would say in fifty lines.
-    "MLFLOW_LOGGING_LEVEL": "CRITICAL",
-    # It prints the store's address with the password in it.
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-}
-SQLITE_TIMEOUT = 5  # seconds that another writer may hold the store
-LOCK_TIMEOUT = 60  # seconds that another process may take to create it
-
-
-def location() -> str:
-    """Address of the store: MLFLOW_TRACKING_URI, or else a sqlite file in DVC's main workspace, for queued experiments too."""
-    # SQLAlchemy decodes what stands for these two, and takes every other character as it is.
-    path = str(_folder() / "mlflow.db").replace("%", "%25").replace("?", "%3F")
-    return os.environ.get("MLFLOW_TRACKING_URI", "").strip() or f"sqlite:///{path}"
-
-
-def artifacts(uri: str) -> Path | None:
-    """Folder of the artifacts, beside a sqlite store; None where a server has its own place for them."""
-    path = _sqlite_path(uri)
-    return path.parent / "artifacts" if path else None
-
-
-def connect() -> "MlflowClient":
-    """Open the store, and create it if it is not there.
-
-    Raises:
-        EnvironmentProblem: it does not open within seconds.
-    """
-    try:
-        with _lock():
-            client = _client(location())
-            client.search_experiments(max_results=1)
-            return client
-    except Exception as error:  # whatever MLflow, SQLAlchemy or requests raise
-        where = redact(location())
-        raise EnvironmentProblem(f"MLflow store {where}: cannot be opened ({_line(error)}): check MLFLOW_TRACKING_URI") from error
 
 
 @contextlib.contextmanager
@@ -110,12 +62,12 @@ def _write(method: "Callable[Concatenate[Run, P], None]") -> "Callable[Concatena
             return
         try:
             if self.id:
-                _check(location())
+                store.check(store.location())
             method(self, *args, **kwargs)
         except Exception as error:  # whatever MLflow, SQLAlchemy or requests raise must not end a training
             self.off = True
-            where = redact(location())
-            log.warning("MLflow store %s failed (%s): the work goes on, nothing more is logged there", where, _line(error))
+            where = redact(store.location())
+            log.warning("MLflow store %s failed (%s): the work goes on, nothing more is logged there", where, store.one_line(error))
 
     return guarded
 
@@ -132,8 +84,8 @@ class Run:
     @_write
     def open(self, fingerprint: str, dataset: str, name: str | None) -> None:
         """Find the run or create it; see `run`."""
-        with _lock():
-            self._client = _client(location())
+        with store.lock():
+            self._client = store.open_client(store.location())
             experiment = self._experiment(f"dcgan-{dataset}")
             same = f"tags.fingerprint = '{fingerprint}'"
             found = self._client.search_runs([experiment], same, max_results=1, order_by=["attributes.start_time DESC"])
@@ -258,50 +210,8 @@ class Run:
         found = self._client.get_experiment_by_name(name)
         if found:
             return str(found.experiment_id)
-        folder = artifacts(location())
+        folder = store.artifacts(store.location())
         return self._client.create_experiment(name, artifact_location=(folder / name).as_uri() if folder else None)
-
-
-def _folder() -> Path:
-    return Path(os.environ.get("DVC_ROOT") or ".").absolute() / ".mlflow"
-
-
-def _lock() -> contextlib.AbstractContextManager[Any]:
-    """One process of this machine at a time looks for a store, an experiment or a run and creates what is not there."""
-    from filelock import FileLock
-
-    _folder().mkdir(parents=True, exist_ok=True)
-    return FileLock(_folder() / "lock", timeout=LOCK_TIMEOUT)
-
-
-def _client(uri: str) -> "MlflowClient":
-    path = _sqlite_path(uri)
-    if path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    _check(uri)
-    for key, value in ENVIRONMENT.items():
-        os.environ.setdefault(key, value)
-    # It announces every retry.
-    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
-    from mlflow import MlflowClient
-
-    if not uri.startswith("http"):
-        from mlflow.store.db import utils
-
-        # Ten tries to open a database take 100 s.
-        utils.MAX_RETRY_COUNT = 1
-    return MlflowClient(tracking_uri=uri)
-
-
-def _check(uri: str) -> None:
-    """Take a sqlite store's write lock for a moment, to learn of trouble in seconds: MLflow itself tries for 20 to 100."""
-    path = _sqlite_path(uri)
-    if path:
-        # mode=rw, because a store that somebody deleted must not come back empty.
-        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=SQLITE_TIMEOUT)) as database:
-            database.execute("BEGIN IMMEDIATE")
-            database.rollback()
 
 
 def _missing(image: "Path | np.ndarray[Any, Any]") -> bool:
@@ -310,13 +220,3 @@ def _missing(image: "Path | np.ndarray[Any, Any]") -> bool:
         log.warning("%s: missing, not logged to MLflow", image)
         return True
     return False
-
-
-def _sqlite_path(uri: str) -> Path | None:
-    if not uri.startswith("sqlite:///"):
-        return None
-    return Path(unquote(uri.removeprefix("sqlite:///").partition("?")[0])).absolute()
-
-
-def _line(error: Exception) -> str:
-    return redact(" ".join(f"{type(error).__name__}: {error}".split()))[:200]
