@@ -245,17 +245,17 @@ def test_a_store_that_fails_midway_costs_one_warning(
     root: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
     monkeypatch.setattr(store, "SQLITE_TIMEOUT", 0.1)
-    store = root / ".mlflow/mlflow.db"
+    database = root / ".mlflow/mlflow.db"
     steps = 0
     with tracking.run("aa", dataset="toys") as run:
         run.log_rows(ROWS[:5])
-        other = sqlite3.connect(store)
+        other = sqlite3.connect(database)
         if damage == "deleted":
-            store.unlink()
+            database.unlink()
         elif damage == "locked":
             other.execute("BEGIN EXCLUSIVE")
         else:
-            store.write_bytes(b"x" * 4096)
+            database.write_bytes(b"x" * 4096)
         for row in ROWS:
             run.log_rows([row])
             run.log_image(np.zeros((8, 8), np.uint8), "samples", int(row["step"]))
@@ -263,7 +263,7 @@ def test_a_store_that_fails_midway_costs_one_warning(
     other.close()
     assert steps == len(ROWS) and run.off
     assert len(warnings(caplog)) == 1
-    assert store.exists() == (damage != "deleted")
+    assert database.exists() == (damage != "deleted")
 
 
 @pytest.fixture
