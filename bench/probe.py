@@ -50,7 +50,7 @@ def main() -> None:
     print(*names, f"{'difference':>11}", f"{'GiB':>6}")
     start = began = time.perf_counter()
     ours = []
-    for fit in svm.iterate_path(features, labels, args.c, args.classes, gap=args.gap):
+    for fit in svm.fit_path(features, labels, args.c, args.classes, gap=args.gap):
         ours.append((fit, time.perf_counter() - start))
         row(fit, ours[-1][1])
         start = time.perf_counter()

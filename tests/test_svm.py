@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
-import torch
 from blobs import blobs, changed
 from sklearn.svm import LinearSVC
 
-from dcgan import svm
+from dcgan import newton, svm
 from dcgan.errors import DataError
 
 
@@ -64,44 +63,12 @@ def test_the_path_rises_whatever_the_order_given_and_repeats_to_the_bit():
     assert all((a.weights == b.weights).all() for a, b in zip(first, again, strict=True))
 
 
-def test_a_sample_of_the_rows_is_enough_to_precondition(monkeypatch):
+def test_a_sample_of_the_rows_is_enough_to_precondition_and_to_start(monkeypatch):
     features, labels = blobs(900, 60)
-    monkeypatch.setattr(svm, "SAMPLE", 120)
-    monkeypatch.setattr(svm, "ACTIVE", 40)
+    for name, value in {"SAMPLED": 40, "FEWEST": 20}.items():
+        monkeypatch.setattr(newton, name, value)
     best = objective(*oracle(0.1, features, labels), 0.1, features, labels)
     assert svm.fit_path(features, labels, [1e-3, 0.1], 4)[1].objective <= best * (1 + 1e-4)
-
-
-def test_the_preconditioner_is_the_inverse_of_a_hessian_whose_large_eigenvalues_stand_out():
-    generator = torch.Generator().manual_seed(0)
-    directions = torch.linalg.qr(torch.randn(60, 3, dtype=torch.float64, generator=generator)).Q
-    rows = torch.randn(40, 3, dtype=torch.float64, generator=generator) @ (directions * torch.tensor([9.0, 5.0, 3.0])).T
-    matrix, level = svm._spikes(0.7 * rows @ rows.T, 0.7, 60)
-    assert level == pytest.approx(1, abs=1e-6)
-    found = torch.eye(60, dtype=torch.float64) / level + rows.T @ matrix.double() @ rows
-    inverse = torch.linalg.inv(torch.eye(60, dtype=torch.float64) + 0.7 * rows.T @ rows)
-    torch.testing.assert_close(found, inverse, rtol=1e-3, atol=1e-4)
-
-
-def test_what_does_not_stand_out_is_one_level_of_the_same_trace():
-    rows = torch.randn(50, 400, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    matrix, level = svm._spikes(rows @ rows.T, 1.0, 400)
-    assert level == pytest.approx(1 + rows.square().sum().item() / 400) and matrix.abs().max() == 0
-
-
-def test_each_class_gets_the_rows_inside_its_own_margin():
-    features, labels = blobs(80, 20)
-    problem = svm._Problem(features, labels, 4, torch.device("cpu"))
-    slack = torch.zeros(4, 80)
-    slack[1, :30] = 1
-    slack[3] = 1
-    gradient = torch.randn(4, 21, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    found = problem._preconditioner(0.3, slack)(gradient)
-    rows = torch.cat([torch.from_numpy(features), torch.ones(80, 1)], 1).double()
-    for k, inside in enumerate((rows[:0], rows[:30], rows[:0], rows)):
-        matrix, level = svm._spikes(0.6 * inside @ inside.T, 0.6, 21)
-        expected = gradient[k] / level + inside.T @ (matrix.double() @ (inside @ gradient[k]))
-        torch.testing.assert_close(found[k], expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 100.0])
