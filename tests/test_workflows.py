@@ -1,4 +1,4 @@
-"""The workflows: what they may do, what the linters find, and the scripts in them, run here with stand-ins for what only a runner has."""
+"""The workflows: what they may do, what the linters find, and their scripts, run with stand-ins for what only a runner has."""
 
 import json
 import os
@@ -71,13 +71,8 @@ LINTERS = [["actionlint"], ["zizmor", "--quiet", "--offline", "--persona=pedanti
 
 def test_make_lint_runs_the_linters():
     recipe = (ROOT / "Makefile").read_text().partition("\nlint:")[2].partition("\n\n")[0]
-    for command in (
-        "actionlint",
-        "zizmor --quiet --offline --persona=pedantic .github",
-        "hadolint Dockerfile",
-        "shellcheck $(SCRIPTS)",
-    ):
-        assert f"\t{command}\n" in recipe + "\n"
+    for command in ("shellcheck $(SCRIPTS)", "actionlint", f"{' '.join(LINTERS[1])} .github", "hadolint Dockerfile"):
+        assert f"\t{command}\n" in f"{recipe}\n"
 
 
 @pytest.mark.parametrize("linter", LINTERS, ids=lambda command: command[0])
@@ -87,24 +82,24 @@ def test_the_linters_find_nothing(linter):
 
 
 @pytest.mark.parametrize(
-    ("linter", "old", "new"),
+    ("linter", "old", "new", "rule"),
     [
-        (0, "timeout-minutes: 350", "timeout-minuets: 350"),
-        (0, "steps.retrain.outputs.branch != ''", "steps.retrian.outputs.branch != ''"),
-        (0, 'read -ra assignments <<< "$SET"', "read -ra assignments <<< $(echo $SET"),  # shellcheck, inside the script
-        (1, 'read -ra assignments <<< "$SET"', "read -ra assignments <<< ${{ inputs.set }}"),
-        (1, "persist-credentials: false", "persist-credentials: true"),
-        (1, "permissions: {}", "permissions: write-all"),
-        (1, "@08c6903cd8c0fde910a37f88322edcfb5dd907a8 # v5.0.0", "@v5"),
+        (0, "timeout-minutes: 350", "timeout-minuets: 350", "timeout-minuets"),
+        (0, "steps.retrain.outputs.branch != ''", "steps.retrian.outputs.branch != ''", "retrian"),
+        (0, 'unset "$name"', "unset $name", "shellcheck"),
+        (1, 'read -ra assignments <<< "$SET"', "read -ra assignments <<< ${{ inputs.set }}", "template-injection"),
+        (1, "persist-credentials: false", "fetch-tags: false", "artipacked"),
+        (1, "permissions: {}", "permissions: write-all", "excessive-permissions"),
+        (1, "@08c6903cd8c0fde910a37f88322edcfb5dd907a8 # v5.0.0", "@v5", "unpinned-uses"),
     ],
 )
-def test_the_linters_would_find(linter, old, new, tmp_path):
+def test_the_linters_would_find(linter, old, new, rule, tmp_path):
     text = (FOLDER / "retrain.yml").read_text()
     assert old in text
     path = tmp_path / "retrain.yml"
     path.write_text(text.replace(old, new))
     done = subprocess.run([*LINTERS[linter], str(path)], capture_output=True, text=True, check=False)
-    assert done.returncode in (1, 11, 12, 13, 14), done.stdout + done.stderr
+    assert done.returncode != 0 and rule in done.stdout
 
 
 class Runner:
