@@ -86,7 +86,7 @@ def test_the_linters_find_nothing(linter):
     [
         (0, "timeout-minutes: 350", "timeout-minuets: 350", "timeout-minuets"),
         (0, "steps.retrain.outputs.branch != ''", "steps.retrian.outputs.branch != ''", "retrian"),
-        (0, 'unset "$name"', "unset $name", "shellcheck"),
+        (0, '[ -z "${!name}" ]', "[ -z ${!name} ]", "shellcheck"),
         (1, 'read -ra assignments <<< "$SET"', "read -ra assignments <<< ${{ inputs.set }}", "template-injection"),
         (1, "persist-credentials: false", "fetch-tags: false", "artipacked"),
         (1, "permissions: {}", "permissions: write-all", "excessive-permissions"),
@@ -110,9 +110,10 @@ class Runner:
         for path in ("bin", ".venv/bin", ".dvc", "results/gate"):
             (folder / path).mkdir(parents=True)
 
-    def stand_in(self, path: str, exit_code: int = 0) -> None:
+    def stand_in(self, path: str, exit_code: int = 0, outcome: str = "", prints: str = "") -> None:
         program = self.folder / path
         note = f'json.dump([sys.argv[1:], dict(os.environ)], open({str(program) + ".json"!r}, "w"))'
+        note += f'\nif {outcome!r}: open(os.environ["GITHUB_OUTPUT"], "a").write("outcome={outcome}\\n")\nprint({prints!r}, end="")'
         program.write_text(f"#!{sys.executable}\nimport json, os, sys\n{note}\nsys.exit({exit_code})\n")
         program.chmod(0o755)
 
@@ -124,6 +125,8 @@ class Runner:
         script = self.folder / "script"
         script.write_text(RETRAIN[step]["run"])
         environment = {"PATH": f"{self.folder / 'bin'}:/usr/bin:/bin", "HOME": str(self.folder), **environment}
+        environment["GITHUB_OUTPUT"] = str(self.folder / "output")
+        (self.folder / "output").touch()
         # As a runner calls it.
         return subprocess.run(["bash", "-e", script], cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
 
@@ -134,7 +137,7 @@ UNSET = {name: "" for name in RETRAIN["Retrain"]["env"] if name.startswith("MLFL
 @pytest.fixture
 def runner(tmp_path):
     runner = Runner(tmp_path)
-    for program in ("bin/make", "bin/gh", "bin/git", ".venv/bin/python"):
+    for program in ("bin/make", "bin/gh", ".venv/bin/python"):
         runner.stand_in(program)
     return runner
 
@@ -153,7 +156,7 @@ def test_what_a_person_types_becomes_flags_and_never_a_command(asked, flags, run
     assert done.returncode == 0, done.stderr
     called, environment = runner.called(".venv/bin/python")
     expected = flags if flags is not None else [part for word in asked.split() for part in ("-S", word)]
-    assert called == ["-m", "pipeline", "retrain", *expected]
+    assert called == ["-m", "pipeline", "retrain", "--git-remote", "origin", *expected]
     assert not (runner.folder / "caught").exists()
     assert not any(name.startswith("MLFLOW") for name in environment)
 
@@ -170,18 +173,21 @@ def test_secrets_that_are_set_reach_the_retraining(runner):
 
 
 @pytest.mark.parametrize(
-    ("exit_code", "ends", "says"),
+    ("exit_code", "outcome", "ends", "says"),
     [
-        (0, 0, ""),
-        (4, 0, "::warning title=Refused::"),
-        (7, 0, "::warning title=Cannot tell::"),
-        (3, 3, "::error title=Not retrained::"),
+        (0, "promoted", 0, ""),
+        (0, "unchanged", 0, ""),
+        (4, "refused", 0, "::warning title=Refused::"),
+        (7, "cannot tell", 0, "::warning title=Cannot tell::"),
+        (4, "failed", 4, "::error title=Not retrained::"),  # a training that diverged
+        (6, "failed", 6, "::error title=Not retrained::"),
+        (7, "", 7, "::error title=Not retrained::"),  # killed before it said anything
     ],
 )
-def test_a_refusal_leaves_the_job_green_and_says_why_and_a_failure_does_not(exit_code, ends, says, runner):
-    runner.stand_in(".venv/bin/python", exit_code)
+def test_a_champion_that_stays_leaves_the_job_green_and_says_why_and_a_failure_does_not(exit_code, outcome, ends, says, runner):
+    runner.stand_in(".venv/bin/python", exit_code, outcome)
     done = runner.run("Retrain", SET="", **UNSET)
-    assert done.returncode == ends
+    assert done.returncode == ends, done.stderr
     assert done.stdout.startswith(says) and len(done.stdout.splitlines()) == bool(says)
 
 
@@ -196,13 +202,15 @@ def test_a_remote_given_as_a_secret_is_written_for_the_owner_alone_and_forgotten
     assert runner.run("Forget the DVC remote").returncode == 0 and not config.exists()
 
 
-def test_a_branch_becomes_a_pull_request_with_the_gates_summary(runner):
+def test_a_branch_becomes_a_pull_request_with_the_gates_summary_unless_it_has_been_one(runner):
     step = RETRAIN["Open a pull request"]
     assert step["if"] == "steps.retrain.outputs.branch != ''"
-    assert runner.run("Open a pull request", BRANCH="retrain/1", GH_TOKEN="t").returncode == 0
-    assert runner.called("bin/git")[0] == ["push", "origin", "retrain/1"]
-    arguments = runner.called("bin/gh")[0]
-    assert arguments[:4] == ["pr", "create", "--head", "retrain/1"] and arguments[-2:] == ["--body-file", "results/gate/summary.md"]
+    for number, last in (("0", "create"), ("1", "list")):
+        runner.stand_in("bin/gh", prints=number)
+        assert runner.run("Open a pull request", BRANCH="retrain/1", GH_TOKEN="t").returncode == 0
+        arguments = runner.called("bin/gh")[0]
+        assert arguments[:4] == ["pr", last, "--head", "retrain/1"]
+        assert ("results/gate/summary.md" in arguments) == (last == "create")
 
 
 @pytest.mark.slow
