@@ -86,7 +86,7 @@ def test_the_linters_find_nothing(linter):
     [
         (0, "timeout-minutes: 350", "timeout-minuets: 350", "timeout-minuets"),
         (0, "steps.retrain.outputs.branch != ''", "steps.retrian.outputs.branch != ''", "retrian"),
-        (0, '[ -z "${!name}" ]', "[ -z ${!name} ]", "shellcheck"),
+        (0, '"${flags[@]}"', "${flags[@]}", "shellcheck"),
         (1, 'read -ra assignments <<< "$SET"', "read -ra assignments <<< ${{ inputs.set }}", "template-injection"),
         (1, "persist-credentials: false", "fetch-tags: false", "artipacked"),
         (1, "permissions: {}", "permissions: write-all", "excessive-permissions"),
