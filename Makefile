@@ -6,6 +6,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+SCRIPTS := .ci/run .ci/figures docker/entrypoint.sh
+
 .DEFAULT_GOAL := help
 .PHONY: help repro ui test test-slow lint format lock bench recipes-table probe-table clean
 
@@ -24,10 +26,14 @@ test: .venv/.dev  ## Run the test suite (under 10 minutes on two cores)
 test-slow: .venv/.dev  ## Run the slow tests as well
 	OMP_NUM_THREADS=1 pytest -n 2 --dist loadscope -m "slow or not slow"
 
-lint: .venv/.dev  ## Check style, types and the locks
+lint: .venv/.dev  ## Check style, types, scripts, workflows and the Dockerfile
 	ruff check .
 	ruff format --check .
 	mypy
+	shellcheck $(SCRIPTS)
+	actionlint
+	zizmor --quiet --offline --persona=pedantic .github
+	hadolint Dockerfile
 
 format: .venv/.dev  ## Bring the code into style
 	ruff check --fix .
