@@ -1,8 +1,6 @@
 """The registry: what goes in comes out, aliases move from where they were seen, and nothing hostile gets through."""
 
 import json
-import os
-import pickle
 import resource
 import shutil
 import threading
@@ -52,16 +50,6 @@ def add(folder: Path, **changes: object) -> registry.Version:
 def stored(root: Path, version: registry.Version) -> Path:
     """Where the store keeps a version's files."""
     return next((root / ".mlflow/artifacts").rglob(f"models/{version.tags['manifest_sha256'][:16]}"))
-
-
-def marker_pickle(marker: Path) -> bytes:
-    """A pickle that makes a file when it is loaded."""
-
-    class Payload:
-        def __reduce__(self) -> tuple[object, tuple[str]]:
-            return os.system, (f"touch {marker}",)
-
-    return pickle.dumps(Payload())
 
 
 def test_the_files_of_a_version_are_those_that_were_registered(root: Path, made: Path) -> None:
@@ -250,7 +238,7 @@ def test_what_python_and_mlflow_add_to_a_folder_is_neither_copied_nor_refused(ro
 
 
 def pickle_as_python_model(folder: Path, marker: Path) -> None:
-    (folder / "python_model.pkl").write_bytes(marker_pickle(marker))
+    (folder / "python_model.pkl").write_bytes(exports.marker_pickle(marker))
     (folder / "MLmodel").write_text(
         "flavors:\n  python_function:\n    loader_module: mlflow.pyfunc.model\n    python_model: python_model.pkl\n"
     )
@@ -258,7 +246,7 @@ def pickle_as_python_model(folder: Path, marker: Path) -> None:
 
 
 def pickle_under_an_allowed_name(folder: Path, marker: Path) -> None:
-    (folder / "python_model.json").write_bytes(marker_pickle(marker))
+    (folder / "python_model.json").write_bytes(exports.marker_pickle(marker))
     text = (folder / "MLmodel").read_text()
     exports.rewrite(
         folder, "MLmodel", text.replace("    streamable", "    python_model: python_model.json\n    streamable").encode()
@@ -266,21 +254,17 @@ def pickle_under_an_allowed_name(folder: Path, marker: Path) -> None:
 
 
 def another_flavor(folder: Path, marker: Path) -> None:
-    (folder / "model.json").write_bytes(marker_pickle(marker))
+    (folder / "model.json").write_bytes(exports.marker_pickle(marker))
     text = (folder / "MLmodel").read_text().replace("flavors:\n", "flavors:\n  sklearn:\n    pickled_model: model.json\n")
     exports.rewrite(folder, "MLmodel", text.encode())
 
 
 def pickle_named_safetensors(folder: Path, marker: Path) -> None:
-    exports.rewrite(folder, bundle.GENERATOR, marker_pickle(marker))
+    exports.rewrite(folder, bundle.GENERATOR, exports.marker_pickle(marker))
 
 
 def torch_pickle_named_safetensors(folder: Path, marker: Path) -> None:
-    class Payload:
-        def __reduce__(self) -> tuple[object, tuple[str]]:
-            return os.system, (f"touch {marker}",)
-
-    torch.save(Payload(), folder / bundle.DISCRIMINATOR)
+    torch.save(exports.Payload(marker), folder / bundle.DISCRIMINATOR)
     exports.rewrite(folder, bundle.DISCRIMINATOR, (folder / bundle.DISCRIMINATOR).read_bytes())
 
 

@@ -181,14 +181,11 @@ def test_a_run_with_the_folder_has_a_model_that_mlflow_loads(root: Path, made: P
     with tracking.run("aa", dataset="toys") as run:
         run.log_folder(made / "model", "model")
         run.set_tags(serving.tags(made / "model", "model"))
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(store.location())
-    try:
+    with monkeypatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", store.location())
         model = mlflow.pyfunc.load_model(f"runs:/{run.id}/model")
-        rows = model.predict(pd.DataFrame({"seed": [3], "count": [2]}))
-        assert (np.stack([decoded(text) for text in rows["png"]]) == drawn(made, 2, 3)).all()
-    finally:
-        mlflow.set_tracking_uri(before)
+    rows = model.predict(pd.DataFrame({"seed": [3], "count": [2]}))
+    assert (np.stack([decoded(text) for text in rows["png"]]) == drawn(made, 2, 3)).all()
     (logged,) = json.loads(store.connect().get_run(run.id).data.tags["mlflow.log-model.history"])
     assert logged["artifact_path"] == "model" and list(logged["flavors"]) == ["python_function"]
     assert bundle.check(registry.fetch(f"runs:/{run.id}/model", root / "fetched")) == bundle.check(made / "model")
@@ -283,6 +280,7 @@ def ask(address: str, question: object) -> tuple[int, dict[str, object]]:
 def test_mlflow_serves_pngs_for_seed_and_count(server: str, made: Path) -> None:
     expected = drawn(made, 3, 7)
     for question in (
+        {"inputs": {"seed": 7, "count": 3}},
         {"inputs": {"seed": [7], "count": [3]}},
         {"inputs": [{"seed": 7, "count": 3}]},
         {"dataframe_records": [{"seed": 7, "count": 3}]},
