@@ -1,6 +1,7 @@
 """The registry: what goes in comes out, aliases move from where they were seen, and nothing hostile gets through."""
 
 import json
+import pickle
 import resource
 import shutil
 import threading
@@ -355,6 +356,11 @@ def test_a_hostile_folder_is_refused_everywhere(root: Path, made: Path, model: P
         assert "\n" not in str(refused.value)
     assert not marker.exists() and not (root / "local").exists() and not (root / "stored").exists()
     assert len(registry.versions("toys")) == 1
+
+
+def test_the_payload_of_these_folders_would_have_made_its_file(tmp_path: Path) -> None:
+    pickle.loads(exports.marker_pickle(tmp_path / "marker"))
+    assert (tmp_path / "marker").exists()
 
 
 def test_a_link_in_a_folder_is_refused(root: Path, model: Path) -> None:
