@@ -18,6 +18,7 @@ COMMANDS = {
     "render": "Make the GIFs and the comparison.",
     "paper": "Repeat the paper's experiments on the chosen checkpoint.",
     "recipe": "List, show and apply the recipes, each a known system as an overlay of params.yaml.",
+    "sync": "Send to MLflow what waits in the journal.",
     "ui": "Browse the runs in MLflow.",
     "doctor": "Show what this machine has and what is missing.",
 }

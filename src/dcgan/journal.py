@@ -87,8 +87,11 @@ class Session:
         return self._read(self._sent())
 
     def waiting(self) -> int:
-        """How many entries wait."""
-        return sum(1 for _ in self.unsent())
+        """How many entries wait; 0 where somebody else has just sent and deleted them."""
+        try:
+            return sum(1 for _ in self.unsent())
+        except FileNotFoundError:
+            return 0
 
     def mark(self, sent: int) -> None:
         """Note that the first `sent` bytes are sent."""

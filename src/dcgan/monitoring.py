@@ -34,9 +34,10 @@ class Monitor:
     def _sample(self) -> dict[str, float]:
         figures = gpu_memory()
         for monitor in self._monitors:
-            monitor.collect_metrics()
-            figures |= monitor.aggregate_metrics()
-            monitor.clear_metrics()
+            with contextlib.suppress(Exception):  # what cannot be read is not shown
+                monitor.collect_metrics()
+                figures |= monitor.aggregate_metrics()
+                monitor.clear_metrics()
         return {f"system/{name}": float(value) for name, value in figures.items()}
 
 
@@ -58,7 +59,8 @@ def _monitors() -> list[Any]:
     from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
     from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
 
-    monitors: list[Any] = [CPUMonitor(), DiskMonitor(), NetworkMonitor()]
-    with contextlib.suppress(Exception):  # no package, no driver or no GPU
-        monitors.append(GPUMonitor())
+    monitors: list[Any] = []
+    for kind in (CPUMonitor, DiskMonitor, NetworkMonitor, GPUMonitor):
+        with contextlib.suppress(Exception):  # no network, no GPU, no package that knows it
+            monitors.append(kind())
     return monitors

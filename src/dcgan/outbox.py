@@ -114,11 +114,10 @@ class Outbox:
         """What killed or cut-off stages of other runs have left; those that were killed are marked so."""
         self._others = []
         for run in journal.runs(self._run.parent):
-            if run == self._run or any(session.alive() for session in journal.sessions(run)):
-                continue
-            self._others.append(sender := Sender(run, self._uri))
             try:
-                sender.send(client, wait=False, stop=lambda: self._left)
+                if run != self._run and not any(session.alive() for session in journal.sessions(run)):
+                    self._others.append(Sender(run, self._uri))
+                    self._others[-1].send(client, wait=False, stop=lambda: self._left)
             except Exception as error:  # as above; this run's own next try tells
                 log.debug("%s: not sent (%s)", run.name, store.one_line(error))
 

@@ -52,6 +52,19 @@ def git_state() -> tuple[str | None, bool]:
     return _git("rev-parse", "--verify", "--quiet", "HEAD") or None, bool(changes)
 
 
+def remake() -> str:
+    """The command that makes the present results again, as Markdown."""
+    commit, dirty = git_state()
+    experiment = os.environ.get("DVC_EXP_NAME")
+    if experiment:
+        return f"`dvc exp apply {experiment} && make repro`"
+    if commit is None:
+        return "`make repro` with these parameters; no commit is known"
+    if dirty:
+        return f"`git checkout {commit}`, set these parameters, `make repro`; the working folder differed from the commit"
+    return f"`git checkout {commit} && make repro`"
+
+
 def redact(text: str) -> str:
     """Take out of `text` passwords in addresses, and keys and tokens known by shape or from the environment."""
     return _redact(text, _secrets())

@@ -1,8 +1,8 @@
 """From the journal to the store: every operation may be repeated without a second effect, so what was sent twice is there once.
 
 A point's time is fixed when it is noted; key, time, step and value together are a point's identity in MLflow's database. So what a
-killed sender had sent but not marked is sent again and changes nothing. A step that a resumed training logs anew has another time: it
-is compared with what the store has. One process at a time sends a run.
+killed sender had sent but not marked is sent again and changes nothing. A step that a resumed training logs anew has another time:
+it is compared with what the store has. One process at a time sends a run.
 """
 
 import json
@@ -27,7 +27,7 @@ THUMBNAIL = 256  # pixels, the longer side of what MLflow's image slider shows f
 # Somebody has deleted the run, put another store in its place, or made the experiment a moment before us: look again.
 MOVED = {"RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"}
 # What the store will never take, however often it is asked.
-REFUSALS = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "INVALID_STATE"}
+REFUSALS, HTTP_REFUSALS = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "INVALID_STATE"}, {400, 413, 415, 422}
 
 
 class Sender:
@@ -100,8 +100,6 @@ class Sender:
         return True
 
     def _apply(self, session: Session, opening: Entry, entry: Entry) -> None:
-        from mlflow.exceptions import MlflowException
-
         for last_try in (False, True):
             try:
                 if not self._id or entry["op"] == "open":
@@ -109,11 +107,14 @@ class Sender:
                 if entry["op"] != "open":
                     getattr(self, f"_send_{entry['op']}")(entry, session)
                 return
-            except MlflowException as error:
-                if error.error_code in MOVED and not last_try:
+            except Exception as error:
+                code = getattr(error, "error_code", None)
+                if code in MOVED and not last_try:
                     self._forget()
                     continue
-                if not self._id or error.error_code not in REFUSALS:
+                # What serves artifacts answers in plain HTTP.
+                status = getattr(getattr(error, "response", None), "status_code", None)
+                if not self._id or not (code in REFUSALS or status in HTTP_REFUSALS):
                     raise
                 if entry["op"] not in self._refused:
                     self._refused.add(entry["op"])

@@ -77,6 +77,11 @@ def folder() -> Path:
     return Path(os.environ.get("DVC_ROOT") or ".").absolute() / ".mlflow"
 
 
+def journals() -> Path:
+    """Where all runs' journals are: in the main workspace, so that those of queued experiments outlive their folders."""
+    return folder() / "journal"
+
+
 def lock() -> contextlib.AbstractContextManager[Any]:
     """One process of this machine at a time looks for a store, an experiment or a run and creates what is not there."""
     from filelock import FileLock

@@ -81,7 +81,7 @@ class Run:
         self._outbox: Outbox | None = None
         self._journal: journal.Writer | None = None
         try:
-            self._journal = journal.Writer(journal_folder(), fingerprint)
+            self._journal = journal.Writer(store.journals(), fingerprint)
         except OSError as error:
             self._warn(error)
             return
@@ -225,13 +225,8 @@ class Run:
     def _warn(self, error: OSError) -> None:
         if not self._broken:
             text = "MLflow journal %s failed (%s): the work goes on, not all of it is logged"
-            log.warning(text, journal_folder(), store.one_line(error))
+            log.warning(text, store.journals(), store.one_line(error))
         self._broken = True
-
-
-def journal_folder() -> Path:
-    """Where all runs' journals are: in the main workspace, so that those of queued experiments outlive their folders."""
-    return store.folder() / "journal"
 
 
 def _texts(values: Mapping[str, Value], length: int = TAG_LENGTH) -> dict[str, str]:
