@@ -18,7 +18,7 @@ def main() -> None:
             sender.send(client)
         except Exception as error:  # whatever MLflow, SQLAlchemy or requests raise; another run may do
             problem = f"{run.name}: {store.one_line(error)}"
-        sent.update(runs=bool(sender.progress), points=sender.points, files=sender.files)
+        sent.update(runs=int(sender.progress > 0), points=sender.points, files=sender.files)
     left = [session.waiting() for run in journal.runs(store.journals()) for session in journal.sessions(run)]
     waiting = f"{sum(left)} entries still wait"
     where = provenance.redact(store.location())

@@ -61,7 +61,7 @@ def remake() -> str:
     if commit is None:
         return "`make repro` with these parameters; no commit is known"
     if dirty:
-        return f"`git checkout {commit}`, set these parameters, `make repro`; the working folder differed from the commit"
+        return f"`git checkout {commit}`, set these parameters, `make repro`; the folder differed from the commit"
     return f"`git checkout {commit} && make repro`"
 
 

@@ -120,7 +120,7 @@ class Run:
     def log_image(self, image: "Path | np.ndarray[Any, Any]", key: str, step: int) -> None:
         """Log a file or an H x W (x 3) uint8 array under a key with a step slider, unless the store has that step."""
         if isinstance(image, Path):
-            self._keep(image, image.name, op="image", key=safe(key), step=int(step))
+            self._keep(image, image.name, op="image", key=safe(key, limit=100), step=int(step))
         elif self._journal:
             from PIL import Image
 
@@ -130,7 +130,7 @@ class Run:
             except OSError as error:
                 self._warn(error)
                 return
-            self._note("image", file=place, key=safe(key), step=int(step))
+            self._note("image", file=place, key=safe(key, limit=100), step=int(step))
 
     def log_file(self, path: Path, folder: str | None = None) -> None:
         """Copy a file into a folder of the run's artifacts."""
@@ -157,7 +157,9 @@ class Run:
 
     def set_tags(self, tags: Mapping[str, Value | None]) -> None:
         """Set tags; None values are left out."""
-        self._note("tags", tags=_texts({key: value for key, value in tags.items() if value is not None}))
+        texts = _texts({key: value for key, value in tags.items() if value is not None})
+        if texts:
+            self._note("tags", tags=texts)
 
     def describe(self, markdown: str) -> None:
         """Set the description at the head of the run's page."""
@@ -194,8 +196,7 @@ class Run:
                     tags[f"{key}.not_finite"] = f"{value} at step {step}"
         if points:
             self._note("points", points=points, replace=replace)
-        if tags:
-            self.set_tags(tags)
+        self.set_tags(tags)
 
     def _keep(self, path: Path, name: str, **entry: Any) -> None:
         """Copy a file into the journal, since it may change or go, and note what it is for."""
