@@ -45,6 +45,21 @@ def test_what_is_marked_is_not_read_again_and_a_lost_mark_loses_nothing(tmp_path
     assert session.waiting() == 3
 
 
+def test_points_that_follow_each_other_are_read_as_one_entry(tmp_path: Path) -> None:
+    writer = Writer(tmp_path, "aa")
+    writer.append("open")
+    for step in range(5):
+        writer.append("points", points=[("a", step, 1.0), ("b", step, 2.0)], replace=False)
+    writer.append("tags", tags={})
+    writer.append("points", points=[("a", 5, 1.0)], replace=True)
+    found = list(journal.merged(the_session(tmp_path).unsent(), 4))
+    assert [entry["op"] for entry, _ in found] == ["open", "points", "points", "points", "tags", "points"]
+    assert [len(entry["points"]) for entry, _ in found if entry["op"] == "points"] == [4, 4, 2, 1]
+    assert found[-1][0]["points"][0][:3] == ("a", 5, 1.0) and found[-1][0]["points"][0][4] is True
+    offsets = [sent for _, sent in found]
+    assert offsets == sorted(offsets) and offsets[-1] == (the_session(tmp_path).folder / "entries.jsonl").stat().st_size
+
+
 @pytest.mark.parametrize("cut", [1, 10, 30])
 def test_a_line_that_a_kill_cut_short_is_left_out_and_the_next_is_whole(tmp_path: Path, cut: int) -> None:
     writer = Writer(tmp_path, "aa")
@@ -138,6 +153,12 @@ def test_a_new_session_comes_even_while_the_folder_is_tidied_up(tmp_path: Path, 
     monkeypatch.setattr(Path, "mkdir", made_and_gone)
     Writer(tmp_path, "aa").append("open")
     assert len(read(the_session(tmp_path))) == 1
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_and_no_endless_loop(tmp_path: Path) -> None:
+    (tmp_path / "journal").symlink_to(tmp_path / "nowhere" / "deeper")
+    with pytest.raises(OSError):
+        Writer(tmp_path / "journal", "aa")
 
 
 @pytest.mark.parametrize("name", ["../x", "%2e%2e/x", "a#b", "x" * 300, "a\0b", "\x1b[31mred", "..", "", "/etc/x", "ä ö"])

@@ -15,7 +15,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -145,6 +145,23 @@ class Session:
                     yield entry, offset
 
 
+def merged(unsent: Iterable[tuple[Entry, int]], size: int) -> Iterator[tuple[Entry, int]]:
+    """The entries, those with points that follow each other as one, up to about `size` points: a call takes many at once."""
+    points: list[tuple[Any, ...]] = []
+    last = 0
+    for entry, sent in unsent:
+        if points and (entry["op"] != "points" or len(points) >= size):
+            yield {"op": "points", "points": points}, last
+            points = []
+        if entry["op"] == "points":
+            points += [(*point, entry["at"], entry["replace"]) for point in entry["points"]]
+            last = sent
+        else:
+            yield entry, sent
+    if points:
+        yield {"op": "points", "points": points}, last
+
+
 def runs(root: Path) -> list[Path]:
     """The folders of all runs of which something may wait."""
     return sorted({path.parent.parent for path in root.glob("*/*/entries.jsonl")})
@@ -192,7 +209,7 @@ def lock(path: Path, *, wait: bool) -> Iterator[int | None]:
 
 def _create(run: Path) -> tuple[Path, int]:
     """A new session and the locked handle of its file."""
-    while True:
+    for tries_left in reversed(range(10)):
         folder = run / f"{time.time_ns():020d}-{os.getpid()}"
         hidden = folder / ".entries.jsonl"
         try:
@@ -202,8 +219,11 @@ def _create(run: Path) -> tuple[Path, int]:
             fcntl.flock(handle, fcntl.LOCK_EX)
             hidden.rename(folder / "entries.jsonl")
         except (FileNotFoundError, FileExistsError):
-            continue  # `tidy` was faster, or another thread of this process
+            if tries_left:
+                continue  # `tidy` was faster, or another thread of this process
+            raise
         return folder, handle
+    raise AssertionError
 
 
 def _append(handle: int, entry: Entry) -> None:

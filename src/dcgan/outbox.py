@@ -5,14 +5,11 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from dcgan import journal, store
 from dcgan.provenance import redact
 from dcgan.sending import Sender
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +26,10 @@ class Outbox:
         self._uri = uri
         self._run = run
         self._sender = Sender(run, uri)
-        self._client: MlflowClient | None = None
+        self._client: Any = None
         self._told, self._done = 1, 0  # how often there was news, and how much of it is sent
         self._closing = self._left = False
+        self._patience = PATIENCE  # of the whole stage
         self._changed = threading.Condition()
         self._others: list[Sender] | None = None  # of other runs; None: not looked for yet
         # MLflow is imported here: two threads that import at once can get in each other's way.
@@ -53,26 +51,27 @@ class Outbox:
     def wait(self) -> None:
         """Return when all that was told is sent, or when the store fails or makes no progress."""
         told = self._told
-        self._wait_for(lambda: self._done >= told or self.failing, PATIENCE)
+        self._wait_for(lambda: self._done >= told or self.failing)
 
     def close(self, *, quick: bool) -> None:
         """Send the rest, and end the thread."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        patience = QUICK if quick else PATIENCE
-        self._wait_for(lambda: False, patience)
+        patience = self._patience = min(QUICK, self._patience) if quick else self._patience
+        self._wait_for(lambda: False)
         self._left = True  # a thread that still waits for an answer goes when it comes
         if self._thread.is_alive() and self._done < self._told:
             self._fail(f"no answer for {patience:g} s")
 
-    def _wait_for(self, done: Callable[[], bool], patience: float) -> None:
+    def _wait_for(self, done: Callable[[], bool]) -> None:
         progress, deadline = -1, 0.0
         with self._changed:
             while self._thread.is_alive() and not done():
                 if progress != self._progress():
-                    progress, deadline = self._progress(), time.monotonic() + patience
+                    progress, deadline = self._progress(), time.monotonic() + self._patience
                 if time.monotonic() > deadline:
+                    self._patience = 0.0
                     return
                 self._changed.wait(0.05)
 
@@ -110,7 +109,7 @@ class Outbox:
             self._send_others(client)
         return True
 
-    def _send_others(self, client: "MlflowClient") -> None:
+    def _send_others(self, client: Any) -> None:
         """What killed or cut-off stages of other runs have left; those that were killed are marked so."""
         self._others = []
         for run in journal.runs(self._run.parent):

@@ -86,7 +86,7 @@ class Sender:
             if not session.alive():
                 session.delete()  # the disk was full, or it was killed at its first word
             return True
-        for entry, sent in session.unsent():
+        for entry, sent in journal.merged(session.unsent(), POINTS):
             if stop():
                 return False
             store.check(self.uri)
@@ -166,9 +166,9 @@ class Sender:
         from mlflow.entities import Metric
 
         points = []
-        for key, step, value in entry["points"]:
+        for key, step, value, at, replace in entry["points"]:
             known = self._known(key)
-            place = _place(known, step, value, entry["at"], entry["replace"])
+            place = _place(known, step, value, at, replace)
             if place:
                 step, time = place
                 known.setdefault(step, {})[time] = value
