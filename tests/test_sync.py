@@ -149,11 +149,11 @@ def test_a_server_that_dies_midway_and_comes_back_has_everything_once(
         assert f"1 runs, 10 points, 1 files sent to {address}; 0 entries" in capsys.readouterr().out
         with urllib.request.urlopen(f"{address}/api/2.0/mlflow/runs/get?run_id={run.id}") as answer:
             assert json.load(answer)["run"]["info"]["status"] == "FINISHED"
+        assert sorted(file.path for file in store.connect().list_artifacts(run.id)) == ["after", "before"]
     finally:
         ui.stop(server)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     assert steps("aa") == list(range(1, 21))
-    assert sorted(file.path for file in store.connect().list_artifacts(run.id)) == ["after", "before"]
 
 
 @pytest.mark.slow

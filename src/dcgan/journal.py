@@ -94,10 +94,11 @@ class Session:
             return 0
 
     def mark(self, sent: int) -> None:
-        """Note that the first `sent` bytes are sent."""
+        """Note that the first `sent` bytes are sent; a full disk is no reason to stop, since they may be sent again."""
         part = self.folder / ".sent"
-        part.write_text(str(sent))
-        os.replace(part, self.folder / "sent")
+        with contextlib.suppress(OSError):
+            part.write_text(str(sent))
+            os.replace(part, self.folder / "sent")
 
     def drop(self, place: str) -> None:
         """Delete the copy of a file that is sent."""

@@ -94,9 +94,11 @@ class Outbox:
 
     def _try(self, told: int) -> bool:
         try:
-            client = self._client = self._client or store.open_client(self._uri)
-            self._sender.progress += 1
-            if not self._sender.send(client, stop=lambda: self._left):
+            if not self._client:
+                with store.lock():  # another process may be creating it
+                    self._client = store.open_client(self._uri)
+                self._sender.progress += 1
+            if not self._sender.send(self._client, stop=lambda: self._left):
                 return False
         except Exception as error:  # whatever MLflow, SQLAlchemy or requests raise must not end a training
             self._client = None
@@ -106,17 +108,17 @@ class Outbox:
             log.info("MLflow store %s answers again", redact(self._uri))
         self.failing, self._done = False, told
         if self._others is None:
-            self._send_others(client)
+            self._send_others()
         return True
 
-    def _send_others(self, client: Any) -> None:
+    def _send_others(self) -> None:
         """What killed or cut-off stages of other runs have left; those that were killed are marked so."""
         self._others = []
         for run in journal.runs(self._run.parent):
             try:
                 if run != self._run and not any(session.alive() for session in journal.sessions(run)):
                     self._others.append(Sender(run, self._uri))
-                    self._others[-1].send(client, wait=False, stop=lambda: self._left)
+                    self._others[-1].send(self._client, wait=False, stop=lambda: self._left)
             except Exception as error:  # as above; this run's own next try tells
                 log.debug("%s: not sent (%s)", run.name, store.one_line(error))
 

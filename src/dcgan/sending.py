@@ -5,6 +5,7 @@ killed sender had sent but not marked is sent again and changes nothing. A step 
 it is compared with what the store has. One process at a time sends a run.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -70,7 +71,8 @@ class Sender:
                     return False
                 if os.pread(handle, 64, 0) != self._token:
                     self._forget()  # somebody else has sent since
-                    os.pwrite(handle, self._token, 0)
+                    with contextlib.suppress(OSError):  # a full disk: we forget again the next time
+                        os.pwrite(handle, self._token, 0)
                 done = all([self._send_session(session, stop) for session in journal.sessions(self.run)])
                 journal.tidy(self.run)
                 return done

@@ -207,7 +207,11 @@ class Run:
             return
         try:
             copy, place = self._journal.room(name)
-            shutil.copyfile(path, copy)
+            try:
+                shutil.copyfile(path, copy)
+            except OSError:
+                shutil.rmtree(copy.parent)  # a part of it only fills the disk
+                raise
         except OSError as error:
             self._warn(error)
             return
