@@ -19,6 +19,7 @@ COMMANDS = {
     "paper": "Repeat the paper's experiments on the chosen checkpoint.",
     "recipe": "List, show and apply the recipes, each a known system as an overlay of params.yaml.",
     "sample": "Draw images from a model.",
+    "sync": "Send to MLflow what waits in the journal.",
     "ui": "Browse the runs in MLflow.",
     "doctor": "Show what this machine has and what is missing.",
 }

@@ -81,7 +81,9 @@ def main() -> None:
 
 
 def description(about: dict[str, Any], metrics: dict[str, Any], name: str) -> str:
-    """What stands at the head of the run's page: what was trained, how good it is, by which protocol."""
+    """What stands at the head of the run's page: what was trained, how good it is, by which protocol, and how to remake it."""
+    from dcgan import provenance
+
     protocol, count = metrics["protocol"], name.removeprefix("fid_")
     keys = {key: f"{key}_{count}" if key in ("fid", "kid") else key for key in FIGURES}
     floor, ceiling, noise = metrics["floor"], metrics["ceiling"], metrics["noise"]
@@ -99,10 +101,10 @@ def description(about: dict[str, Any], metrics: dict[str, Any], name: str) -> st
 {table}
 
 {protocol["generated_images"]} generated against {protocol["real_images"]} real images, mean and standard deviation of \
-{protocol["draws"]} draws of latent vectors; extractor `{protocol["extractor"]}` `{protocol["extractor_sha256"][:16]}`. Pictures \
-are in the Artifacts, under `render` and `paper`, and by epoch under Model metrics.
+{protocol["draws"]} draws of latent vectors; extractor `{protocol["extractor"]}` `{protocol["extractor_sha256"][:16]}`. Grids of \
+samples by epoch are under Model metrics; real beside generated images, and animations, in the Artifacts under `render` and `paper`.
 
-Remake it: `git checkout COMMIT && make repro`, with the commit in the tags and the values in the parameters."""
+Made from data `{about["data_sha256"][:16]}`. Remake it: {provenance.remake()}."""
 
 
 def log_model(run: "Run", about: dict[str, Any], metrics: dict[str, Any]) -> None:

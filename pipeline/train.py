@@ -38,11 +38,13 @@ def main() -> None:
     scratch = checkpoint.Scratch(root / "train", trajectory)
     bar = Bar("train", unit="images", per_step=params.batch_size)
     stop_signal = cli.catch_signals()
-    with scratch, tracking.run(about["fingerprint"], dataset=about["dataset"], tags=about) as run, bar:
+    settings = config.load("tracking").tracking.model_dump()
+    with scratch, tracking.run(about["fingerprint"], dataset=about["dataset"], tags=about, **settings) as run, bar:
         going_on = f", going on after {scratch.last_step()} steps" if scratch.last_step() else ""
         bar.say(f"train: {len(images)} images on {device.type} in {precision}, scratch folder {scratch.folder}{going_on}")
         run.log_params(provenance.flatten(params.model_dump()))
         run.set_tags({"params_hash": provenance.params_hash(params.model_dump()), "validation": report["success"]})
+        run.log_dataset(about["dataset"], about["data_sha256"], PREPARED, "training")
         run.log_file(Path("results/validate/report.json"), "validate")
         run.log_folder(root / "data_docs" / about["data_sha256"][:16], "validate/data_docs")
         rows: list[dict[str, float]] = []

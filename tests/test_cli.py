@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from dcgan import tracking
+from dcgan import outbox, store, tracking
 from dcgan.errors import ConfigError, DataError, EnvironmentProblem
 from pipeline import cli, ui
 from pipeline.__main__ import COMMANDS
@@ -208,7 +208,8 @@ def test_ui_serves_a_fresh_store_and_ends_with_all_its_children(
         monkeypatch.setenv("DVC_ROOT", str(tmp_path))
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:canary@127.0.0.1:{port}")
         # The first answer of a fresh server is slow on a busy machine.
-        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+        monkeypatch.setattr(outbox, "PATIENCE", 60)
+        monkeypatch.setattr(store, "ANSWER_TIMEOUT", 60)
         with tracking.run("aa", dataset="toys") as run:
             run.log_rows([{"step": 1, "loss": 0.5}])
             run.log_file(tmp_path / "note.txt", "notes")

@@ -1,32 +1,42 @@
 """One MLflow run per training, found again by its fingerprint; a store that fails costs seconds, never the training.
 
-Imports mlflow only when a store is opened.
+Whatever a stage logs goes to the journal first; a thread sends it in the background. What the store does not take in time waits in
+the journal for the run's next stage or for `python -m pipeline sync`.
 """
 
 import contextlib
-import functools
 import logging
 import math
 import os
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import shutil
+import signal
+import threading
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
+from typing import TYPE_CHECKING, Any
 
-from dcgan import store
+from dcgan import journal, store
 from dcgan.errors import Stopped
-from dcgan.provenance import Value, environment_tags, redact
+from dcgan.outbox import Outbox
+from dcgan.provenance import FILE, Value, environment_tags, safe
 
 if TYPE_CHECKING:
     import numpy as np
 
-P = ParamSpec("P")
 log = logging.getLogger(__name__)
+
+PARAM_LENGTH, TAG_LENGTH = 6000, 8000  # characters that MLflow takes
 
 
 @contextlib.contextmanager
 def run(
-    fingerprint: str, *, dataset: str, name: str | None = None, tags: Mapping[str, Value | None] | None = None
+    fingerprint: str,
+    *,
+    dataset: str,
+    name: str | None = None,
+    tags: Mapping[str, Value | None] | None = None,
+    required: bool = False,
+    system_metrics: bool = False,
 ) -> Iterator["Run"]:
     """Continue the newest run with this fingerprint, or start one; it ends as FINISHED, FAILED or KILLED as the body does.
 
@@ -35,188 +45,211 @@ def run(
         dataset: names the experiment that the run belongs to.
         name: shown in MLflow for a new run; None: the DVC experiment's, or else dataset and fingerprint.
         tags: more tags, None values left out.
+        required: the store has to answer, or else the body does not begin.
+        system_metrics: watch processor, memory, disk, network and GPU during the body.
+
+    Raises:
+        EnvironmentProblem: the store is required and does not open.
+        Stopped: SIGTERM came, and the program has no other answer to it.
     """
-    current = Run()
-    current.open(fingerprint, dataset, name)
-    current.set_tags(tags or {})
-    status = "FAILED"
-    try:
-        yield current
-        status = "FINISHED"
-    except (Stopped, KeyboardInterrupt):
-        status = "KILLED"
-        raise
-    finally:
-        current.close(status)
-
-
-def _write(method: "Callable[Concatenate[Run, P], None]") -> "Callable[Concatenate[Run, P], None]":
-    """The one way to the store: nothing raises, and the first failure is one warning and the last call.
-
-    A local journal would note method and arguments here: every method may be repeated without a second effect.
-    """
-
-    @functools.wraps(method)
-    def guarded(self: "Run", /, *args: P.args, **kwargs: P.kwargs) -> None:
-        if self.off:
-            return
+    if required:
+        store.connect()
+    with _sigterm_raises():
+        current = Run(fingerprint, dataset, name)
+        current.set_tags(tags or {})
+        monitor = current.watch() if system_metrics else None
+        status = "FAILED"
         try:
-            if self.id:
-                store.check(store.location())
-            method(self, *args, **kwargs)
-        except Exception as error:  # whatever MLflow, SQLAlchemy or requests raise must not end a training
-            self.off = True
-            where = redact(store.location())
-            log.warning("MLflow store %s failed (%s): the work goes on, nothing more is logged there", where, store.one_line(error))
-
-    return guarded
+            yield current
+            status = "FINISHED"
+        except (Stopped, KeyboardInterrupt):
+            status = "KILLED"
+            raise
+        finally:
+            if monitor:
+                monitor.stop()
+            current.close(status)
 
 
 class Run:
-    """One run in the store, for a stage to write to."""
+    """One run, for a stage to write to. No method raises, and none waits for the store but `id` and `close`."""
 
-    def __init__(self) -> None:
-        self.id: str | None = None
-        self.off = False
-        self._points: dict[str, dict[int, float]] = {}  # by metric and step, what the store has
-        self._images: set[str] | None = None
+    def __init__(self, fingerprint: str, dataset: str, name: str | None = None) -> None:
+        fingerprint, dataset = safe(fingerprint), safe(dataset).replace("/", "_")
+        name = (name or os.environ.get("DVC_EXP_NAME") or f"{dataset}-{fingerprint[:8]}")[:200]
+        self._broken = False
+        self._outbox: Outbox | None = None
+        self._journal: journal.Writer | None = None
+        try:
+            self._journal = journal.Writer(store.journals(), fingerprint)
+        except OSError as error:
+            self._warn(error)
+            return
+        # A store of our own is made here, in the open; the thread never makes one, so that one that somebody deletes stays away.
+        if store.is_new():
+            with contextlib.suppress(Exception):  # the thread meets the same trouble, and tells
+                store.connect()
+        tags = _texts({"fingerprint": fingerprint, **environment_tags()})
+        self._note("open", fingerprint=fingerprint, dataset=dataset, name=name, tags=tags)
+        self._outbox = Outbox(self._journal.folder.parent, store.location())
 
-    @_write
-    def open(self, fingerprint: str, dataset: str, name: str | None) -> None:
-        """Find the run or create it; see `run`."""
-        with store.lock():
-            self._client = store.open_client(store.location())
-            experiment = self._experiment(f"dcgan-{dataset}")
-            same = f"tags.fingerprint = '{fingerprint}'"
-            found = self._client.search_runs([experiment], same, max_results=1, order_by=["attributes.start_time DESC"])
-            if found:
-                self._id = found[0].info.run_id
-                self._client.update_run(self._id, status="RUNNING")
-            else:
-                name = name or os.environ.get("DVC_EXP_NAME") or f"{dataset}-{fingerprint[:8]}"
-                tags = {"fingerprint": fingerprint, **environment_tags()}
-                self._id = self._client.create_run(experiment, run_name=name, tags=tags).info.run_id
-        self.id = self._id
+    @property
+    def id(self) -> str | None:
+        """The run's id in the store, once all that was logged so far is there; None if the store does not answer."""
+        if self._outbox:
+            self._outbox.wait()
+        return self._outbox.run_id if self._outbox else None
 
-    @_write
+    @property
+    def off(self) -> bool:
+        """Whether something waits in the journal, or is lost, because a store or a disk failed."""
+        return self._broken or self._outbox is None or self._outbox.failing
+
     def log_params(self, params: Mapping[str, Value]) -> None:
         """Log flat parameters (see `flatten`); one that the run has with another value keeps the first and warns."""
-        from mlflow.entities import Param
-
-        logged = self._client.get_run(self._id).data.params
-        new = []
-        for key, value in params.items():
-            text = redact(str(value))
-            if key not in logged:
-                new.append(Param(key, text))
-            elif logged[key] != text:
-                log.warning("MLflow run %s keeps %s = %s, although it is %s now", self._id, key, logged[key], text)
-        for start in range(0, len(new), 100):
-            self._client.log_batch(self._id, params=new[start : start + 100])
+        self._note("params", params=_texts(params, PARAM_LENGTH))
 
     def log_rows(self, rows: Iterable[Mapping[str, float | None]]) -> None:
         """Log rows of `step` and metrics; a step that the store has is skipped, so a repeated or resumed training adds no point."""
-        self._log_metrics(rows, replace=False)
+        self._log_points(rows, replace=False)
 
     def log_metrics(self, metrics: Mapping[str, float | None], step: int = 0) -> None:
         """Log figures; a changed one supersedes the old, an equal one adds no point."""
-        self._log_metrics([{"step": step, **metrics}], replace=True)
+        self._log_points([{"step": step, **metrics}], replace=True)
 
-    @_write
-    def _log_metrics(self, rows: Iterable[Mapping[str, float | None]], *, replace: bool) -> None:
-        from mlflow.entities import Metric
-
-        now = time.time_ns() // 1_000_000
-        points, tags = [], {}
-        for row in rows:
-            step = int(row["step"] or 0)
-            for key, number in row.items():
-                if key == "step" or number is None:
-                    continue
-                value = float(number)
-                if not math.isfinite(value):
-                    # MLflow stores inf as the largest float, which flattens every chart.
-                    tags[f"{key}.not_finite"] = f"{value} at step {step}"
-                    continue
-                known = self._known(key)
-                if step not in known or (replace and known[step] != value):
-                    known[step] = value
-                    points.append(Metric(key, value, now, step))
-        for start in range(0, len(points), 1000):
-            self._client.log_batch(self._id, metrics=points[start : start + 1000])
-        self.set_tags(tags)
-
-    @_write
     def log_image(self, image: "Path | np.ndarray[Any, Any]", key: str, step: int) -> None:
         """Log a file or an H x W (x 3) uint8 array under a key with a step slider, unless the store has that step."""
-        from PIL import Image
-
-        if self._images is None:
-            self._images = {file.path.partition("+timestamp")[0] for file in self._client.list_artifacts(self._id, "images")}
-        # The name that MLflow gives, up to the time.
-        name = f"images/{key.replace('/', '~')}+step+{step}"
-        if name in self._images or _missing(image):
-            return
         if isinstance(image, Path):
-            with Image.open(image) as picture:
-                self._client.log_image(self._id, picture, key=key, step=step)
-        else:
-            self._client.log_image(self._id, image, key=key, step=step)
-        self._images.add(name)
+            self._keep(image, image.name, op="image", key=safe(key, limit=100), step=int(step))
+        elif self._journal:
+            from PIL import Image
 
-    @_write
+            try:
+                path, place = self._journal.room("image.png")
+                Image.fromarray(image).save(path)
+            except OSError as error:
+                self._warn(error)
+                return
+            self._note("image", file=place, key=safe(key, limit=100), step=int(step))
+
     def log_file(self, path: Path, folder: str | None = None) -> None:
         """Copy a file into a folder of the run's artifacts."""
-        if not _missing(path):
-            self._client.log_artifact(self._id, str(path), folder)
+        self._keep(path, path.name, op="file", folder=safe(folder, FILE) if folder else None)
 
-    @_write
     def log_folder(self, path: Path, folder: str) -> None:
         """Copy a folder's content into a folder of the run's artifacts."""
-        if not _missing(path):
-            self._client.log_artifacts(self._id, str(path), folder)
+        if not path.is_dir():
+            log.warning("%s: missing, not logged to MLflow", path)
+        for file in sorted(path.rglob("*")):
+            if file.is_file():
+                below = file.parent.relative_to(path)
+                self.log_file(file, str(Path(folder) / below))
 
     def log_model(self, weights: Path, folder: str = "model") -> None:
         """Copy an export, its safetensors and the JSON beside it, into the run's artifacts."""
         self.log_file(weights, folder)
         self.log_file(weights.with_suffix(".json"), folder)
 
-    @_write
+    def log_dataset(self, name: str, sha256: str, source: Path, context: str) -> None:
+        """Say what the run is made from; `context` is what it is used for, as training."""
+        # MLflow takes 36 characters of a digest.
+        self._note("dataset", name=safe(name), digest=sha256[:36], source=str(source), context=context)
+
     def set_tags(self, tags: Mapping[str, Value | None]) -> None:
         """Set tags; None values are left out."""
-        from mlflow.entities import RunTag
-
-        texts = [RunTag(key, redact(str(value))) for key, value in tags.items() if value is not None]
+        texts = _texts({key: value for key, value in tags.items() if value is not None})
         if texts:
-            self._client.log_batch(self._id, tags=texts)
+            self._note("tags", tags=texts)
 
     def describe(self, markdown: str) -> None:
         """Set the description at the head of the run's page."""
         self.set_tags({"mlflow.note.content": markdown})
 
-    @_write
+    def watch(self) -> Any:
+        """Log system metrics until what is returned is stopped."""
+        from dcgan import monitoring
+
+        return monitoring.Monitor(lambda figures: self._log_points([{"step": None, **figures}], replace=False))
+
     def close(self, status: str) -> None:
-        """End the run as FINISHED, FAILED or KILLED; opened again, it goes on."""
-        self._client.set_terminated(self._id, status)
+        """End the run as FINISHED, FAILED or KILLED, and wait for the store for as long as it makes progress."""
+        self._note("close", status=status)
+        if self._outbox:
+            self._outbox.close(quick=status == "KILLED")
+        if self._journal:
+            self._journal.close()
+            self._journal = None
 
-    def _known(self, key: str) -> dict[int, float]:
-        """What the store has of a metric, by step."""
-        if key not in self._points:
-            history = self._client.get_metric_history(self._id, key)
-            self._points[key] = {point.step: point.value for point in sorted(history, key=lambda point: point.timestamp)}
-        return self._points[key]
+    def _log_points(self, rows: Iterable[Mapping[str, float | None]], *, replace: bool) -> None:
+        points: list[tuple[str, int | None, float]] = []
+        tags = {}
+        for row in rows:
+            step = None if row["step"] is None else int(row["step"])
+            for key, number in row.items():
+                if key == "step" or number is None:
+                    continue
+                value = float(number)
+                if math.isfinite(value):
+                    points.append((safe(key), step, value))
+                else:
+                    # MLflow stores inf as the largest float, which flattens every chart.
+                    tags[f"{key}.not_finite"] = f"{value} at step {step}"
+        if points:
+            self._note("points", points=points, replace=replace)
+        self.set_tags(tags)
 
-    def _experiment(self, name: str) -> str:
-        found = self._client.get_experiment_by_name(name)
-        if found:
-            return str(found.experiment_id)
-        folder = store.artifacts(store.location())
-        return self._client.create_experiment(name, artifact_location=(folder / name).as_uri() if folder else None)
+    def _keep(self, path: Path, name: str, **entry: Any) -> None:
+        """Copy a file into the journal, since it may change or go, and note what it is for."""
+        if not self._journal:
+            return
+        if not path.exists():
+            log.warning("%s: missing, not logged to MLflow", path)
+            return
+        try:
+            copy, place = self._journal.room(name)
+            try:
+                shutil.copyfile(path, copy)
+            except OSError:
+                shutil.rmtree(copy.parent)  # a part of it only fills the disk
+                raise
+        except OSError as error:
+            self._warn(error)
+            return
+        self._note(**entry, file=place)
+
+    def _note(self, op: str, **arguments: Any) -> None:
+        if not self._journal:
+            return
+        try:
+            self._journal.append(op, **arguments)
+        except OSError as error:
+            self._warn(error)
+        if self._outbox:
+            self._outbox.tell()
+
+    def _warn(self, error: OSError) -> None:
+        if not self._broken:
+            text = "MLflow journal %s failed (%s): the work goes on, not all of it is logged"
+            log.warning(text, store.journals(), store.one_line(error))
+        self._broken = True
 
 
-def _missing(image: "Path | np.ndarray[Any, Any]") -> bool:
-    # Not the store's fault, so no reason to give up on it.
-    if isinstance(image, Path) and not image.exists():
-        log.warning("%s: missing, not logged to MLflow", image)
-        return True
-    return False
+def _texts(values: Mapping[str, Value], length: int = TAG_LENGTH) -> dict[str, str]:
+    return {safe(key): str(value)[:length] for key, value in values.items()}
+
+
+@contextlib.contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """SIGTERM raises Stopped, so that the run ends as KILLED; where the stage has an answer of its own, nothing changes."""
+
+    def stop(number: int, _frame: object) -> None:
+        raise Stopped("stopped by SIGTERM; run the same command again to go on", number)
+
+    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if ours:
+        signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,0 +1,31 @@
+"""Send to MLflow what waits in the journal."""
+
+from collections import Counter
+
+from dcgan import journal, provenance, sending, store
+from dcgan.errors import EnvironmentProblem
+from pipeline import cli
+
+
+def main() -> None:
+    """Send to MLflow what waits in the journal: python -m pipeline sync. Exit 6 where the store does not take it."""
+    client = store.connect()
+    sent: Counter[str] = Counter()
+    problem = ""
+    for run in journal.runs(store.journals()):
+        sender = sending.Sender(run, store.location())
+        try:
+            sender.send(client)
+        except Exception as error:  # whatever MLflow, SQLAlchemy or requests raise; another run may do
+            problem = f"{run.name}: {store.one_line(error)}"
+        sent.update(runs=int(sender.progress > 0), points=sender.points, files=sender.files)
+    left = [session.waiting() for run in journal.runs(store.journals()) for session in journal.sessions(run)]
+    waiting = f"{sum(left)} entries still wait"
+    where = provenance.redact(store.location())
+    print(f"sync: {sent['runs']} runs, {sent['points']} points, {sent['files']} files sent to {where}; {waiting}")
+    if problem:
+        raise EnvironmentProblem(f"sync: MLflow store {where} failed ({problem}): {waiting}: run sync again later")
+
+
+if __name__ == "__main__":
+    cli.run(main)
