@@ -18,7 +18,7 @@ SMALL = {
     "discriminator.channels": [8, 16], "discriminator.strides": [2, 2], "discriminator.dropout": [0.3, 0.3],
     "training.linear_decay_from": 1.0, "training.num_samples": 16, "training.log_every": 4, "training.save_every": 5,
     "evaluate.num_samples": 100,
-    "probe.num_train": 400, "probe.c": [0.01, 0.1], "paper.num_candidates": 200,
+    "probe.num_train": 400, "probe.c": [1.0, 10.0], "paper.num_candidates": 200,
     "render.walk_points": 2, "render.walk_frames": 3,
 }  # fmt: skip
 

@@ -4,7 +4,7 @@ import torch
 from blobs import blobs, changed
 from sklearn.svm import LinearSVC
 
-from dcgan import models, probe, svm
+from dcgan import config, data, models, probe, svm
 from dcgan.config import DiscriminatorParams
 from dcgan.errors import DataError
 
@@ -129,6 +129,19 @@ def test_extracted_features_are_those_of_the_network_whatever_the_batches():
 def test_features_without_a_network_are_the_pixels():
     images = np.array([[[[0, 255], [51, 102]]]], np.uint8)
     np.testing.assert_allclose(probe.extract(None, images), [[-1, 1, -0.6, -0.2]], atol=1e-6)
+
+
+def test_c_in_units_of_the_features_length_does_not_depend_on_their_scale():
+    features, _ = splits()
+    length = probe.squared_length(features["train"])
+    assert length == pytest.approx(np.mean([row @ row for row in features["train"].astype(np.float64)]))
+    assert probe.squared_length(3 * features["train"]) == pytest.approx(9 * length, rel=1e-5)
+    images = np.random.default_rng(0).integers(0, 256, (40, 1, 4, 4), np.uint8)
+    some = {name: data.Split(images, np.arange(40) % 4) for name in data.SPLITS}
+    params = config.Probe(protocol="cifar10", c=[2.0], c_unit="features", num_train=40, labels_per_class=1, num_draws=2)
+    in_units = probe.judge(None, some, params, 4, seed=0).figures["c"]
+    assert in_units == pytest.approx(2 / probe.squared_length(probe.extract(None, images)))
+    assert probe.judge(None, some, params.model_copy(update={"c_unit": "one"}), 4, seed=0).figures["c"] == 2
 
 
 @pytest.mark.parametrize("split", ["validation", "test"])

@@ -18,7 +18,7 @@ SOURCES = {
 }
 SMALL = {
     "epochs": 2, "dataset.validation_size": 60, "reference.epochs": 1, "reference.batch_size": 40,
-    "training.log_every": 1, "evaluate.num_samples": 60, "probe.num_train": 200, "probe.c": [0.01],
+    "training.log_every": 1, "evaluate.num_samples": 60, "probe.num_train": 200, "probe.c": [1.0], "probe.c_unit": "features",
     "render.walk_points": 2, "render.walk_frames": 2,
 }  # fmt: skip
 

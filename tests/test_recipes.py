@@ -127,7 +127,7 @@ def test_a_recipe_sets_every_key_that_decides_what_is_trained_and_on_what(name):
     wanted = {"lr", "beta1", "batch_size", "epochs"}
     for section in ("dataset", "generator", "discriminator", "training"):
         wanted |= {f"{section}.{key}" for key in values[section] if key not in FREE.get(section, ())}
-    wanted |= {"probe.protocol", "probe.c"}
+    wanted |= {"probe.protocol", "probe.c", "probe.c_unit"}
     assert set(recipes.leaves(recipe(name).overlay)) == wanted
 
 

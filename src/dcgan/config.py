@@ -207,6 +207,7 @@ class Probe(Section):
 
     protocol: Literal["cifar10", "svhn1000"]
     c: list[Annotated[float, Field(gt=0, le=1e6)]] = Field(min_length=1, max_length=32)
+    c_unit: Literal["one", "features"]
     num_train: int = Field(ge=2, le=10_000_000)
     labels_per_class: int = Field(ge=1, le=1_000_000)
     num_draws: int = Field(ge=2, le=10_000)

@@ -44,8 +44,8 @@ class Report:
         """The test figure and C, for people."""
         f = self.figures
         if "test_error" in f:
-            return f"{100 * f['test_error']:.2f} +- {100 * f['test_error_1.96_sigma']:.2f} % error on test, C = {f['c']}"
-        return f"{100 * f['test_accuracy']:.2f} % on test, C = {f['c']}"
+            return f"{100 * f['test_error']:.2f} +- {100 * f['test_error_1.96_sigma']:.2f} % error on test, C = {f['c']:.3g}"
+        return f"{100 * f['test_accuracy']:.2f} % on test, C = {f['c']:.3g}"
 
 
 def judge(network: Discriminator | None, splits: Mapping[str, Split], params: ProbeParams, num_classes: int, seed: int) -> Report:
@@ -56,10 +56,12 @@ def judge(network: Discriminator | None, splits: Mapping[str, Split], params: Pr
     if params.protocol == "svhn1000" and network is not None:
         recompute_batch_norm(network, images["train"])
     features = {name: extract(network, images[name]) for name in SPLITS}
+    unit = 1.0 if params.c_unit == "one" else 1 / squared_length(features["train"])
+    c_values = [unit * c for c in params.c]
     if params.protocol == "cifar10":
-        return all_labels(features, labels, params.c, num_classes)
+        return all_labels(features, labels, c_values, num_classes)
     return few_labels(
-        features, labels, params.c, num_classes, seed=seed, labels_per_class=params.labels_per_class, draws=params.num_draws
+        features, labels, c_values, num_classes, seed=seed, labels_per_class=params.labels_per_class, draws=params.num_draws
     )
 
 
@@ -92,6 +94,7 @@ def protocol(params: ProbeParams) -> dict[str, Any]:
         "name": params.protocol,
         "features": "every convolution of D after its activation, max-pooled to 4 x 4, concatenated",
         "classifier": "L2-SVM, one against the rest",
+        "c_unit": "1" if params.c_unit == "one" else "1 / mean squared length of the train features",
         "chosen_on": "validation",
         "reported_on": "test",
         **learnt_from,
@@ -114,6 +117,11 @@ def extract(network: Discriminator | None, images: npt.NDArray[np.uint8], batch_
         features[end : end + len(found)] = found.numpy()
         end += len(found)
     return features
+
+
+def squared_length(features: Features) -> float:
+    """Mean over N of |x|^2: C times this is the same for features of any scale."""
+    return float(np.einsum("nd,nd->", features, features, dtype=np.float64) / len(features))
 
 
 def pool_features(maps: Sequence[torch.Tensor]) -> torch.Tensor:
