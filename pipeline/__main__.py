@@ -18,6 +18,9 @@ COMMANDS = {
     "render": "Make the GIFs and the comparison.",
     "paper": "Repeat the paper's experiments on the chosen checkpoint.",
     "recipe": "List, show and apply the recipes, each a known system as an overlay of params.yaml.",
+    "promote": "Promote models/, refuse it, or say that one cannot tell (exit 0, 4, 7).",
+    "rollback": "Make the previous champion the champion again.",
+    "retrain": "Rebuild what has changed and let the gate decide.",
     "ui": "Browse the runs in MLflow.",
     "doctor": "Show what this machine has and what is missing.",
 }

@@ -20,7 +20,7 @@ def check() -> None:
     try:
         children.output("git", "var", "GIT_COMMITTER_IDENT")
     except EnvironmentProblem as error:
-        raise EnvironmentProblem("git: has no name to commit with: git config user.name NAME, git config user.email ADDRESS") from error
+        raise EnvironmentProblem("git: nobody to commit as: set user.name and user.email with git config") from error
 
 
 def fetch(remote: str) -> None:
@@ -41,6 +41,13 @@ def holding_lock(remote: str | None) -> str | None:
         if children.output("git", "ls-tree", "--format=%(objectname)", ref, "--", LOCK) == wanted:
             return ref if ref == "HEAD" else ref[ref.index("retrain/") :]
     return None
+
+
+def leaves_out() -> bool:
+    """Whether tracked files differ from HEAD that `commit` does not take along."""
+    return bool(
+        children.output("git", "status", "--porcelain", "--untracked-files=no", "--", ".", *(f":!{path}" for path in PATHS))
+    )
 
 
 def commit(date: str, message: str, forced: list[Path]) -> str:
@@ -73,4 +80,4 @@ def push(remote: str, branch: str) -> None:
         EnvironmentProblem: the remote did not take it.
     """
     if code := children.run("git", "push", remote, f"refs/heads/{branch}"):
-        raise EnvironmentProblem(f"git push of {branch} to {remote} ended with {code}: see its lines above; run the same command again")
+        raise EnvironmentProblem(f"git push {remote} {branch}: exit code {code}: see its lines above, run the same command again")

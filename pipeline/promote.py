@@ -9,10 +9,9 @@ import typer
 from pipeline import children, cli
 
 if TYPE_CHECKING:
-    from dcgan.registry import Version
-
     from dcgan.config import Params
     from dcgan.gate import Decision
+    from dcgan.registry import Version
 
 MODELS, REFERENCE, RESULTS = Path("models"), Path("results/reference"), Path("results/gate")
 GENERATOR, PROBE = MODELS / "generator.safetensors", Path("results/probe/metrics.json")

@@ -84,21 +84,18 @@ class Trial:
             found, expected = (f"{size} x {size} x {channels}" for size, channels in (self._shape(path), shape))
             raise DataError(f"its images are {found}, the challenger's {expected}")
         generator, _ = checkpoint.load_generator(path)
-        judge, draws, first, ratio = Judge(self.extractor, self.num_samples, self.real.seed), [], None, {}
-        for index in range(evaluation.DRAWS):
+        judge, draws = Judge(self.extractor, self.num_samples, self.real.seed), []
+        for index in reversed(range(evaluation.DRAWS)):  # so that the first draw's images and features are at hand at the end
             images, features, verdicts = judge.draw(generator, f"gate {index}")
             draws.append(self.real.all(features, verdicts))
-            if first is None:
-                first = images[:SHOWN]
-                ratio, _ = manifold.memorisation(features, self.train, self.real.features)
-        assert first is not None
+        ratio, _ = manifold.memorisation(features, self.train, self.real.features)
         values = {name: [draw[name] for draw in draws] for name, value in draws[0].items() if isinstance(value, float)}
         absent = {} if "smallest_class_share" in values else {"smallest_class_share": NO_LABELS}
         if "ratio" in ratio:
             values["memorisation"] = [ratio["ratio"]]
         else:
             absent["memorisation"] = "half of the test images have a copy in train"
-        return Figures(values, absent), first
+        return Figures(values, absent), images[:SHOWN]
 
     @staticmethod
     def _shape(path: Path) -> tuple[int, int]:
