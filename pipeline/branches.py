@@ -45,9 +45,7 @@ def holding_lock(remote: str | None) -> str | None:
 
 def leaves_out() -> bool:
     """Whether tracked files differ from HEAD that `commit` does not take along."""
-    return bool(
-        children.output("git", "status", "--porcelain", "--untracked-files=no", "--", ".", *(f":!{path}" for path in PATHS))
-    )
+    return bool(children.output("git", "diff", "HEAD", "--name-only", "--", ".", *(f":!{path}" for path in PATHS)))
 
 
 def commit(date: str, message: str, forced: list[Path]) -> str:

@@ -33,7 +33,7 @@ def main(
     champion = registry.alias(name, "champion")  # before the work, so that a store that is down costs none
     record: dict[str, Any] = {
         "dataset": name, "limits": params.gate.model_dump(), "protocol": None, "version": None,
-        "champion": champion and {"version": champion.number, "generator_sha256": champion.tags["generator_sha256"]},
+        "champion": champion and {"version": champion.number, "generator_sha256": champion.tags.get("generator_sha256")},
         "challenger": {"fingerprint": about["fingerprint"], **{key: challenger[key] for key in ("sha256", "epoch", "weights")}},
     }  # fmt: skip
     decision = known(name, champion, challenger) or judge(params, None if floors_only else champion, record)
