@@ -250,8 +250,6 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("step", ["write", "has_remote", "register", "registered", "set_alias", "aliased"])
 def test_killed_between_any_two_effects_the_same_command_completes_it(name, step, monkeypatch):
-    assert run(name, 2) == 0
-
     def killed(where: object, function: str, *, after: bool = False) -> None:
         real: Callable = getattr(where, function)
 
@@ -268,10 +266,10 @@ def test_killed_between_any_two_effects_the_same_command_completes_it(name, step
         else:
             killed(registry, {"registered": "register", "aliased": "set_alias"}.get(step, step), after=step.endswith("ed"))
         run(name, 0)
-    assert champion(name) == (2 if step == "aliased" else 1)
+    assert champion(name) == (1 if step == "aliased" else None)
     # The alias is the last effect: there the work was done, and the same generator is no challenger.
     assert run(name) == (7 if step == "aliased" else 0)
-    assert (champion(name), numbers(name)) == (2, [1, 2])
+    assert (champion(name), numbers(name)) == (1, [1])
 
 
 def test_of_two_jobs_at_once_one_wins_and_both_versions_stay(name, monkeypatch):
@@ -289,7 +287,9 @@ def test_of_two_jobs_at_once_one_wins_and_both_versions_stay(name, monkeypatch):
 
     monkeypatch.setattr(children, "has_remote", meanwhile)
     challenge(1)
-    with pytest.raises(errors.EnvironmentProblem, match=r"points at version 2, expected version 1: somebody else moved it") as caught:
+    with pytest.raises(
+        errors.EnvironmentProblem, match=r"points at version 2, expected version 1: somebody else moved it"
+    ) as caught:
         promote.main(dataset=name)
     assert "\n" not in str(caught.value) and caught.value.exit_code == 6
     assert (champion(name), numbers(name)) == (2, [1, 2, 3])
