@@ -21,6 +21,7 @@ COMMANDS = {
     "promote": "Promote models/, refuse it, or say that one cannot tell (exit 0, 4, 7).",
     "rollback": "Make the previous champion the champion again.",
     "retrain": "Rebuild what has changed and let the gate decide.",
+    "sample": "Draw images from a model.",
     "ui": "Browse the runs in MLflow.",
     "doctor": "Show what this machine has and what is missing.",
 }

@@ -1,10 +1,14 @@
 """The evaluate stage: every checkpoint judged, the best one chosen on validation and reported on test."""
 
 import shutil
+import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline import cli
+
+if TYPE_CHECKING:
+    from dcgan.tracking import Run
 
 PARAMS = ("seed", "evaluate")
 PREPARED, REFERENCE, RESULTS = Path("data/prepared"), Path("results/reference"), Path("results/evaluate")
@@ -71,8 +75,7 @@ def main() -> None:
         run.log_metrics({f"{section}/{key}": value for key, value in numbers.items()})
         run.describe(description(about, metrics, name))
         run.log_folder(RESULTS, "evaluate")
-        for network in ("generator", "discriminator"):
-            run.log_model(MODELS / f"{network}.safetensors")
+        log_model(run, about, metrics)
         noise = metrics["noise"][name]
         bar.say(f"evaluate: epoch {metrics['epoch']}, {weights} weights: FID {metrics[name]:.2f} +- {noise:.2f} on test")
 
@@ -100,6 +103,18 @@ def description(about: dict[str, Any], metrics: dict[str, Any], name: str) -> st
 are in the Artifacts, under `render` and `paper`, and by epoch under Model metrics.
 
 Remake it: `git checkout COMMIT && make repro`, with the commit in the tags and the values in the parameters."""
+
+
+def log_model(run: "Run", about: dict[str, Any], metrics: dict[str, Any]) -> None:
+    """Log the exports as a folder that MLflow loads, serves and registers, with its card; it is no output of the stage."""
+    from dcgan import config, data, model_card, serving
+
+    settings = config.load(*model_card.SETTINGS).model_dump()
+    card = model_card.write(about, settings, data.read_manifest(PREPARED), metrics)
+    with tempfile.TemporaryDirectory() as folder:
+        model = serving.write_model(Path(folder, "model"), MODELS, card)
+        run.log_folder(model, "model")
+        run.set_tags(serving.tags(model, "model"))
 
 
 def export_chosen(folder: Path, generator: str) -> None:

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
@@ -20,7 +21,7 @@ CODE = "pyfunc.py"  # what MLflow runs to serve the model
 # What MLflow and Python put into a folder that they load a model from. It is in no list, and neither read nor copied.
 ADDED = ("registered_model_meta", "__pycache__")
 SUFFIXES = (".safetensors", ".json", ".py", ".txt", ".yaml", ".md")
-MAX_FILES = 100
+MAX_FILES, MAX_DEPTH = 100, 4
 
 
 @contextlib.contextmanager
@@ -93,16 +94,28 @@ def check(folder: Path, expected: str | None = None) -> str:
 
 
 def check_networks(folder: Path) -> None:
-    """Load the generator, and the discriminator if there is one.
+    """Check the generator, and the discriminator if there is one, against their descriptions.
 
     Raises:
-        DataError: one is damaged, of the wrong kind, or no safetensors file.
+        DataError: one is damaged, of the wrong kind, no safetensors file, or not what its description says.
     """
+    import torch
+
     from dcgan import checkpoint
 
-    checkpoint.load_generator(folder / GENERATOR)
-    if (folder / DISCRIMINATOR).exists():
-        checkpoint.load_discriminator(folder / DISCRIMINATOR)
+    for name, load in ((GENERATOR, checkpoint.load_generator), (DISCRIMINATOR, checkpoint.load_discriminator)):
+        path = folder / name
+        if name == DISCRIMINATOR and not path.exists():
+            continue
+        try:
+            # Without memory for its weights, because a description may speak of any size.
+            with torch.device("meta"), warnings.catch_warnings(action="ignore"):
+                load(path)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            what = " ".join(str(error).split())[:200]
+            raise DataError(
+                f"{path.with_suffix('.json')}: describes no network ({what}): fetch or export the model again"
+            ) from error
 
 
 def manifest(folder: Path) -> dict[str, str]:
@@ -130,10 +143,11 @@ def check_names(names: Iterable[str]) -> None:
         raise DataError(f"a model of {len(names)} files: must be at most {MAX_FILES}; is it the right folder?")
     for name in names:
         path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts or str(path) != name or "\\" in name or not name.isprintable():
-            raise DataError(f"{name!r} in a model: leaves its folder, or is no plain name: do not use this model")
+        plain = str(path) == name and "\\" not in name and name.isprintable() and len(path.parts) <= MAX_DEPTH
+        if not plain or path.is_absolute() or ".." in path.parts:
+            raise DataError(f"{name[:200]!r} in a model: leaves its folder, or is no plain name: do not use this model")
         if path.suffix not in SUFFIXES and name != "MLmodel":
-            raise DataError(f"{name!r} in a model: must be MLmodel or end in {' '.join(SUFFIXES)}: do not use this model")
+            raise DataError(f"{name[:200]!r} in a model: must be MLmodel or end in {' '.join(SUFFIXES)}: do not use this model")
 
 
 def listed(folder: Path) -> list[str]:
@@ -183,7 +197,10 @@ def copy(source: Path, folder: Path) -> None:
 def _check_flavor(folder: Path) -> None:
     from dcgan import config
 
-    about = config.read_yaml(folder / "MLmodel")
+    try:
+        about = config.read_yaml(folder / "MLmodel")
+    except ConfigError as error:
+        raise DataError(f"{folder / 'MLmodel'}: cannot be read as YAML 1.2: fetch or export the model again") from error
     flavors = about.get("flavors") if isinstance(about, dict) else None
     flavor = flavors.get("python_function") if isinstance(flavors, dict) and set(flavors) == {"python_function"} else None
     if (

@@ -6,13 +6,11 @@ MLflow executes a copy of this file in the model's folder; importing it does not
 import base64
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import mlflow
+import pandas as pd
 from mlflow.pyfunc.model import PythonModel
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 MAX_COUNT = 1000  # images that one request may ask for
 
@@ -26,7 +24,7 @@ class ImageModel(PythonModel):  # type: ignore[misc]  # mlflow is Any to mypy
 
         self.generator, _ = checkpoint.load_generator(Path(context.artifacts["generator"]))
 
-    def predict(self, context: Any, model_input: "pd.DataFrame", params: dict[str, Any] | None = None) -> "pd.DataFrame":
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """The first `count` images of each `seed`.
 
         Args:
@@ -40,8 +38,6 @@ class ImageModel(PythonModel):  # type: ignore[misc]  # mlflow is Any to mypy
         Raises:
             MlflowException: a seed or a count is out of range; the server answers 400 with the message.
         """
-        import pandas as pd
-
         from dcgan import sampling
 
         pairs = list(zip(model_input["seed"].tolist(), model_input["count"].tolist(), strict=True))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from dcgan import bundle, store
 from dcgan import versions as stored
-from dcgan.errors import EnvironmentProblem, NoCheckpoint, UserError
+from dcgan.errors import DataError, EnvironmentProblem, NoCheckpoint, UserError
 from dcgan.versions import Version as Version
 
 if TYPE_CHECKING:
@@ -162,11 +162,15 @@ def fetch(uri: str, folder: Path) -> Path:
             bundle.copy(Path(uri).expanduser(), temporary)
             if not (temporary / bundle.MANIFEST).exists():
                 bundle.check_networks(temporary)
-        else:
-            with stored.opened(f"fetch {uri}") as client:
-                source, expected = stored.source(client, uri)
-                stored.download(source, temporary)
+            return folder
+        with stored.opened(f"fetch {uri}") as client:
+            source, expected = stored.source(client, uri)
+            stored.download(source, temporary)
+        try:
             bundle.check(temporary, expected)
+        except (DataError, NoCheckpoint) as error:
+            # It names the files where they lie for the moment.
+            raise type(error)(str(error).replace(str(temporary), uri)) from error
     return folder
 
 

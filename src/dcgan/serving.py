@@ -1,12 +1,14 @@
 """Write the exported networks as a folder that MLflow registers and serves: code file, safetensors and no pickle."""
 
+import json
 import os
 import re
 import shutil
 import tempfile
+import warnings
 from pathlib import Path
 
-from dcgan import bundle, store
+from dcgan import bundle, config, store
 from dcgan.errors import DataError
 
 HERE = Path(__file__).resolve().parent
@@ -40,6 +42,13 @@ def write_model(folder: Path, models: Path, card: str) -> Path:
     return folder
 
 
+def tags(folder: Path, path: str) -> dict[str, str]:
+    """The tags of a run by which MLflow's pages know that the artifacts under `path` are a model."""
+    about = config.read_yaml(folder / "MLmodel")
+    entry = {"artifact_path": path, **{key: about[key] for key in ("flavors", "utc_time_created", "model_uuid", "mlflow_version")}}
+    return {"mlflow.log-model.history": json.dumps([entry])}
+
+
 def requirements(lock: Path = LOCK) -> list[str]:
     """The packages that a served model needs, pinned as in the lock file.
 
@@ -53,7 +62,7 @@ def requirements(lock: Path = LOCK) -> list[str]:
 
 
 def _save(folder: Path, models: Path) -> None:
-    for key, value in store.ENVIRONMENT.items():
+    for key, value in {**store.ENVIRONMENT, "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}.items():
         os.environ.setdefault(key, value)
     import pandas as pd
     from mlflow import pyfunc
@@ -65,7 +74,8 @@ def _save(folder: Path, models: Path) -> None:
         outputs=Schema([ColSpec(DataType.long, "seed"), ColSpec(DataType.long, "index"), ColSpec(DataType.string, "png")]),
     )
     model = Model(signature=signature)
-    with tempfile.TemporaryDirectory() as code:
+    with tempfile.TemporaryDirectory() as code, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # hints about missing values, of which there are none
         package = Path(code, "dcgan")
         package.mkdir()
         for name in MODULES:

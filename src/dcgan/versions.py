@@ -128,12 +128,12 @@ def download(source: str, folder: Path) -> None:
     except MlflowException as error:
         raise NoCheckpoint(f"{redact(source)}: cannot be found ({store.one_line(error)})") from error
     names: list[str] = []
-    waiting: list[str | None] = [None]
-    while waiting:
-        for entry in repository.list_artifacts(waiting.pop()):
+    folders: list[str | None] = [None]
+    for folder_name in folders:  # which grows meanwhile
+        for entry in repository.list_artifacts(folder_name):
             if entry.path.rpartition("/")[2] not in bundle.ADDED:
-                (waiting if entry.is_dir else names).append(entry.path)
-        bundle.check_names([*names, *(f"{name}/x.json" for name in waiting)])
+                (folders if entry.is_dir else names).append(entry.path)
+        bundle.check_names([*names, *(f"{name}/any.json" for name in folders[1:])])
     if not names:
         raise NoCheckpoint(f"{redact(source)}: there is no model")
     for name in names:
