@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from dcgan.gate import Decision
     from dcgan.registry import Version
 
-MODELS, REFERENCE, RESULTS = Path("models"), Path("results/reference"), Path("results/gate")
+MODELS, PREPARED, REFERENCE, RESULTS = Path("models"), Path("data/prepared"), Path("results/reference"), Path("results/gate")
+RUN = Path("results/train/run.json")
 GENERATOR, PROBE = MODELS / "generator.safetensors", Path("results/probe/metrics.json")
 PICTURE = RESULTS / "samples.png"
 
@@ -29,7 +30,7 @@ def main(
     from dcgan import errors, files, registry, tracking
 
     name = dataset or params.dataset.name
-    about, challenger = files.read_json(Path("results/train/run.json")), described(GENERATOR)
+    about, challenger = files.read_json(RUN), described(GENERATOR)
     champion = registry.alias(name, "champion")  # before the work, so that a store that is down costs none
     record: dict[str, Any] = {
         "dataset": name, "limits": params.gate.model_dump(), "protocol": None, "version": None,
@@ -112,19 +113,19 @@ def judge(params: "Params", champion: "Version | None", record: dict[str, Any]) 
 
 def register(record: dict[str, Any]) -> "Version":
     """Make a version of the challenger, read back before it counts; the one there is, where it was registered before."""
-    from dcgan import data, registry, serving
+    from dcgan import config, data, files, model_card, registry, serving
 
-    figures = {name: f"{found['mean']:.6g}" for name, found in record["numbers"]["challenger"].items() if found["mean"] is not None}
-    challenger = record["challenger"]
+    about, manifest = files.read_json(RUN), data.read_manifest(PREPARED)
+    settings = config.load(*model_card.SETTINGS).model_dump()
+    card = model_card.write(about, settings, manifest, files.read_json(Path("results/evaluate/metrics.json")))
     tags = {
-        "epoch": str(challenger["epoch"]), "weights": challenger["weights"], "gate": record["reasons"][0],
-        "data_sha256": data.data_sha256(data.read_manifest(Path("data/prepared"))),
-        "extractor_sha256": record["protocol"]["extractor_sha256"],
-        **{f"figure.{name}": value for name, value in figures.items()},
+        "epoch": str(record["challenger"]["epoch"]), "weights": record["challenger"]["weights"], "gate": record["reasons"][0],
+        "data_sha256": about["data_sha256"], "extractor_sha256": record["protocol"]["extractor_sha256"],
+        **{f"gate.{name}": str(found["mean"]) for name, found in record["numbers"]["challenger"].items()},
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
-        model = serving.write_model(Path(folder, "model"), MODELS, (RESULTS / "gate.md").read_text())
-        return registry.register(model, dataset=record["dataset"], fingerprint=challenger["fingerprint"], tags=tags)
+        model = serving.write_model(Path(folder, "model"), MODELS, card)
+        return registry.register(model, dataset=record["dataset"], fingerprint=about["fingerprint"], tags=tags)
 
 
 def write(record: dict[str, Any]) -> None:

@@ -120,7 +120,7 @@ def stop(what: str, code: int) -> NoReturn:
     from dcgan import errors
 
     error = errors.EnvironmentProblem(f"retrain: {what} ended with exit code {code}: see its lines above")
-    if code <= 7 or code in (130, 143):  # one of ours; dvc itself answers 255
+    if 2 <= code <= 7 or code in (130, 143):  # one of ours; dvc itself answers 255
         error.exit_code = code
     finish("failed", f"# Retraining failed\n\n{what} ended with exit code {code}; its output says why.\n")
     raise error

@@ -24,6 +24,20 @@ SMALL = {
     "gate.max_kid": None, "gate.min_recall": None, "gate.min_class_share": None, "gate.min_memorisation": None,
 }  # fmt: skip
 
+ABOUT = {
+    "fingerprint": "aa" * 16 + "-1", "dataset": "fashion_mnist", "data_sha256": "bb" * 32, "seed": 999, "epochs": 1,
+    "device": "cpu", "precision": "float32",
+}  # fmt: skip
+# What the model card shows; the gate uses none of it.
+METRICS = {
+    "epoch": 1, "weights": "raw", "fid_60": 1.0, "noise": {"fid_60": 0.1}, "floor": {"fid": 0.1}, "ceiling": {"fid": 9.0},
+    "memorisation": {"closer_than_test": 0.0}, "collapsed": False,
+    "protocol": {
+        "reported_on": "test", "generated_images": 60, "real_images": 100, "draws": 5, "extractor": "classifier",
+        "extractor_sha256": "cc" * 32,
+    },
+}  # fmt: skip
+
 
 def write_data(repo: Repository, *, classes: bool = True) -> None:
     images, labels = shapes.draw(400, 28, 1, seed=0)
@@ -74,7 +88,8 @@ def here(repo, monkeypatch, request):
     monkeypatch.chdir(repo.folder)
     for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT"):
         monkeypatch.delenv(name, raising=False)
-    files.write_json(Path("results/train/run.json"), {"fingerprint": "aa" * 16 + "-1", "dataset": "fashion_mnist"})
+    files.write_json(Path("results/train/run.json"), ABOUT)
+    files.write_json(Path("results/evaluate/metrics.json"), METRICS)
     files.write_json(Path("results/probe/metrics.json"), {"discriminator": {"test_accuracy": 0.9}})
     shutil.rmtree("results/gate", ignore_errors=True)
     kept = {path: path.read_bytes() for path in [Path("params.yaml"), *Path("results/reference").rglob("*.*")]}
@@ -130,6 +145,7 @@ def test_the_first_challenger_is_promoted_by_the_floors_and_can_be_fetched(name,
     assert files.sha256(fetched / "artifacts/generator.safetensors") == record["challenger"]["sha256"]
     text = Path("results/gate/gate.md").read_text()
     assert "promoted" in text and "no champion" in text and "samples.png" in text and "seed 999" in text
+    assert "# dcgan-fashion_mnist" in (fetched / "README.md").read_text()
     assert {"fid", "kid", "recall", "smallest_class_share", "probe", "memorisation"} <= set(record["numbers"]["challenger"])
     assert Path("results/gate/samples.png").is_file()
 
