@@ -144,6 +144,7 @@ def test_the_first_challenger_is_promoted_by_the_floors_and_can_be_fetched(name,
     fetched = registry.fetch(f"models:/dcgan-{name}@champion", tmp_path / "model")
     assert files.sha256(fetched / "artifacts/generator.safetensors") == record["challenger"]["sha256"]
     text = Path("results/gate/gate.md").read_text()
+    assert "| kid | " in text and "None" not in text and "nan" not in text  # of floors that are switched off
     assert "promoted" in text and "no champion" in text and "samples.png" in text and "seed 999" in text
     assert "# dcgan-fashion_mnist" in (fetched / "README.md").read_text()
     assert {"fid", "kid", "recall", "smallest_class_share", "probe", "memorisation"} <= set(record["numbers"]["challenger"])
