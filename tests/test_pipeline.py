@@ -123,7 +123,8 @@ run = runs[0]
 def walk(path=None):
     for item in client.list_artifacts(run.info.run_id, path):
         yield from walk(item.path) if item.is_dir else [item.path]
-print(json.dumps({"count": len(runs), "status": run.info.status, "metrics": run.data.metrics, "params": run.data.params,
+print(json.dumps({"count": len(runs), "id": run.info.run_id, "status": run.info.status,
+  "metrics": run.data.metrics, "params": run.data.params,
   "tags": run.data.tags, "files": list(walk()), "losses": [m.step for m in client.get_metric_history(run.info.run_id, "loss_d")]}))
 """
     found = json.loads(repo.run("python", "-c", script, str(repo.folder / ".mlflow/mlflow.db")).stdout.splitlines()[-1])
@@ -137,7 +138,8 @@ print(json.dumps({"count": len(runs), "status": run.info.status, "metrics": run.
     for tag in ("fingerprint", "data_sha256", "params_hash", "extractor_sha256", "seed", "device"):
         assert found["tags"][tag], tag
     for file in (
-        "model/generator.safetensors",
+        "model/MLmodel",
+        "model/artifacts/generator.safetensors",
         "validate/report.json",
         "render/training.gif",
         "train/curves.png",
@@ -145,6 +147,14 @@ print(json.dumps({"count": len(runs), "status": run.info.status, "metrics": run.
     ):
         assert file in found["files"], found["files"]
     assert sum(file.startswith("images/samples") and file.endswith(".png") for file in found["files"]) == 3
+    # The model of the run is the exported one, and MLflow's pages know it for a model.
+    assert '"artifact_path": "model"' in found["tags"]["mlflow.log-model.history"]
+    for name, model in (("run", f"runs:/{found['id']}/model"), ("exports", "models/generator.safetensors")):
+        repo.run("python", "-m", "pipeline", "sample", "--model", model, "--count", "4", "--out", f"{name}.png")
+    images = [repo.read(f"{name}.png") for name in ("run", "exports")]
+    for name in ("run", "exports"):
+        (repo.folder / f"{name}.png").unlink()
+    assert images[0] == images[1]
 
 
 @pytest.mark.usefixtures("undo")

@@ -1,10 +1,9 @@
 """The model card: what the model was made of, how good it is and by which protocol, what it must not be used for, how to use it."""
 
-import io
 from collections.abc import Mapping
 from typing import Any
 
-from ruamel.yaml import YAML
+from dcgan import provenance
 
 # The sections of params.yaml that a card shows: what the networks are and how they were trained.
 SETTINGS = ("seed", "lr", "beta1", "batch_size", "epochs", "generator", "discriminator", "training")
@@ -93,8 +92,9 @@ in base64. One seed, one image: number `index` of a seed is the same whatever th
 
 Training `{about["fingerprint"]}` on {about["device"]} in {about["precision"]}:
 
-```yaml
-{_yaml(settings)}```
+```
+{_settings(settings)}
+```
 """
 
 
@@ -132,7 +132,5 @@ def _limits(metrics: Mapping[str, Any]) -> str:
     return "\n".join(f"* {line}" for line in [*lines, *metrics.get("notes", ())])
 
 
-def _yaml(settings: Mapping[str, Any]) -> str:
-    stream = io.StringIO()
-    YAML().dump(dict(settings), stream)
-    return stream.getvalue()
+def _settings(settings: Mapping[str, Any]) -> str:
+    return "\n".join(f"{key}: {value}" for key, value in provenance.flatten(settings).items())

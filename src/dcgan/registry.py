@@ -1,6 +1,6 @@
 """The registry: versions of one model a data set, read back before they count, and aliases that say which of them is in use.
 
-Together with `store`, `tracking` and `versions` the only home of mlflow, which is imported only when a store is opened.
+mlflow is imported only when a store is opened.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Read the registry in MLflow: versions of a model by number and alias, and the files of an address.
 
-Together with `store`, `tracking` and `registry` the only home of mlflow, which is imported only when a store is opened.
+mlflow is imported only when a store is opened.
 """
 
 import contextlib
