@@ -141,8 +141,9 @@ def markdown(record: Mapping[str, Any], picture: str | None) -> str:
     for name in sorted({*numbers["challenger"], *(numbers["champion"] or {}), *floors}, key=lambda name: (name != "fid", name)):
         shown = [_value((numbers[which] or {}).get(name)) for which in ("champion", "challenger")]
         floor = floors.get(name)
-        asked = floor and floor["limit"] is not None
-        limit = f"{'at most' if floor['key'].startswith('max') else 'at least'} {floor['limit']}" if asked else ""
+        limit = ""
+        if floor and floor["limit"] is not None:
+            limit = f"{'at most' if floor['key'].startswith('max') else 'at least'} {floor['limit']}"
         lines.append(f"| {name} | {shown[0]} | {shown[1]} | {limit} | {floor['verdict'] if floor else ''} |")
     if "margins" in numbers:
         margins = ", ".join(f"{name} {_number(value)}" for name, value in numbers["margins"].items())
