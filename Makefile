@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 SCRIPTS := .ci/run .ci/figures docker/entrypoint.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help repro ui test test-slow lint format lock bench recipes-table probe-table clean
+.PHONY: help repro ui retrain drill test test-slow lint format lock bench recipes-table probe-table clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -19,6 +19,12 @@ repro: .venv/.runtime  ## Build everything: download, prepare, validate, referen
 
 ui: .venv/.runtime  ## Browse the runs in MLflow on 127.0.0.1:5000
 	python -m pipeline ui
+
+retrain: .venv/.runtime  ## Fetch again, rebuild, pass the gate; ARGS="-S seed=7 --git-remote origin"
+	python -m pipeline retrain $(ARGS)
+
+drill: .venv/.dev  ## Rehearse retraining: better, worse, equal, new data, divergence, kills, MLflow down (minutes)
+	OMP_NUM_THREADS=1 pytest -m slow tests/test_drill.py
 
 test: .venv/.dev  ## Run the test suite (under 10 minutes on two cores)
 	OMP_NUM_THREADS=1 pytest -n 2 --dist loadscope

@@ -1,15 +1,17 @@
 """Edit a YAML file as a person would: the comments, the order and the style of what is not changed stay."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
+from ruamel.yaml.error import YAMLError
 from ruamel.yaml.representer import RoundTripRepresenter
 
-from dcgan.config import MAX_BYTES, read_yaml
+from dcgan import files
+from dcgan.config import MAX_BYTES, parse, read_yaml
 from dcgan.errors import ConfigError
 
 
@@ -42,6 +44,42 @@ def edit(path: Path, overlay: Mapping[str, Any]) -> str:
             f"{path}: cannot be edited, because some of its values share one place: write aliases out, then try again"
         )
     return changed.getvalue()
+
+
+def overlay(pairs: Sequence[str]) -> dict[str, Any]:
+    """What `section.key=value` stand for, nested; values are YAML, so `null`, `2e-4` and `[1, 2]` are what they are in the file.
+
+    Raises:
+        ConfigError: one has no `=`, or its value is no YAML.
+    """
+    nested: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise ConfigError(f"-S {pair}: must be KEY=VALUE, as in -S lr=2e-4")
+        try:
+            value = YAML(typ="safe").load(text)
+        except (YAMLError, ValueError) as error:
+            raise ConfigError(f"-S {pair}: its value is no YAML 1.2: {' '.join(str(error).split())}") from error
+        for key in reversed(name.split(".")):
+            value = {key: value}
+        nested = merge(nested, value)
+    return nested
+
+
+def apply(path: Path, overlay: Mapping[str, Any]) -> None:
+    """Check the values of an overlay on top of a params file, then write them into it; comments, order and style stay.
+
+    Raises:
+        ConfigError: an unknown key, a value out of range, or the file cannot be edited; the file is as it was.
+        EnvironmentProblem: the file cannot be written.
+    """
+    values = read_yaml(path)
+    parse(values, path)  # So that what is wrong there is not blamed on the overlay.
+    merged = merge(values, overlay)
+    parse(merged, Path("-S"))
+    if merged != values:
+        files.write_text(path, edit(path, overlay))
 
 
 class _Representer(RoundTripRepresenter):

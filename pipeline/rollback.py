@@ -1,0 +1,80 @@
+"""Take the alias `champion` back from a version that turned out bad."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline import cli
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dcgan.registry import Move
+
+PREFIX = "rolled back: "  # of the noted reason; tells such a move from a promotion
+
+
+def main(
+    reason: Annotated[str, typer.Option(help="Why, for those who come after.")],
+    to: Annotated[int | None, typer.Option(help="Version to go to. Default: the champion before this one.", min=1)] = None,
+    dataset: Annotated[str | None, typer.Option(help="Whose champion: NAME of dcgan-NAME. Default: dataset.name.")] = None,
+) -> None:
+    """Make the previous champion the champion again: python -m pipeline rollback --reason "grey images"."""
+    from dcgan import config, errors, registry
+
+    if not reason.strip():
+        raise errors.ConfigError("rollback: --reason is empty: say why, for those who come after")
+    name = dataset or config.load("dataset").dataset.name
+    champion = registry.alias(name, "champion")
+    if champion is None:
+        raise errors.NoCheckpoint(f"rollback: {registry.model_name(name)} has no champion: python -m pipeline promote makes one")
+    target = to or before(registry.history(name), champion.number)
+    if target is None:
+        raise errors.NoCheckpoint(
+            f"rollback: version {champion.number} of {champion.name} is the first champion, there is none before it: give --to"
+        )
+    if target == champion.number:
+        raise errors.ConfigError(f"rollback: --to {target}: is the champion already: give another version")
+    registry.set_alias(name, "champion", target, f"{PREFIX}{reason.strip()}", expected=champion.number)
+    print(
+        f"rollback: version {target} of {champion.name} is the champion again, version {champion.number} no more: {reason.strip()}"
+    )
+
+
+def is_one(move: "Move") -> bool:
+    """Whether a noted move of the alias was a rollback."""
+    return move.reason.startswith(PREFIX)
+
+
+def before(moves: "Sequence[Move]", current: int) -> int | None:
+    """The champion before the current one; two rollbacks in a row go two champions back, not to and fro.
+
+    Args:
+        moves: newest first, as `registry.history` has them. Some may be noted and not made, others made by hand and not noted.
+        current: the version that the alias points at.
+
+    Returns:
+        The version, None where the current one is the first.
+    """
+    champions: list[int] = []
+
+    def stands_at(version: int) -> None:
+        # The alias is where the next move found it, whatever was noted before.
+        if version not in champions:
+            champions.append(version)
+        while champions[-1] != version:
+            champions.pop()
+
+    for move in reversed(moves):
+        if move.before is not None:
+            stands_at(move.before)
+        if is_one(move):
+            stands_at(move.version)
+        else:
+            champions.append(move.version)
+    stands_at(current)
+    return champions[-2] if len(champions) > 1 else None
+
+
+if __name__ == "__main__":
+    cli.run(main)
