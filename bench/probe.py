@@ -4,8 +4,9 @@
     python bench/probe.py --images 60000 --features 3072      # the size of CIFAR-10's pixels: LinearSVC takes an hour or so
     python bench/probe.py --images 50000 --features 28672 --alone    # probe32's features, which LinearSVC cannot hold
 
-Prints seconds for each C of the path, their ratio, both objectives and the largest memory so far. LinearSVC uses one core by its
-nature and starts each C from nothing; ours uses as many cores as torch is given, and starts each C from the one before.
+Prints seconds for each C of the path (the first with the start from some of the rows), their ratio, both objectives and the largest
+memory so far. LinearSVC uses one core by its nature and starts each C from nothing; ours uses as many cores as torch is given, and
+starts each C from the one before.
 """
 
 import argparse
@@ -48,12 +49,14 @@ def main() -> None:
     print(f"{len(features)} images, {features.shape[1]} features ({size:.2f} GiB), {args.classes} classes, {threads} threads")
     names = (f"{'C':>8}", f"{'ours, s':>9}", f"{'LinearSVC, s':>13}", f"{'ratio':>6}", f"{'objective':>14}", f"{'LinearSVC':>14}")
     print(*names, f"{'difference':>11}", f"{'GiB':>6}")
-    start = began = time.perf_counter()
-    ours = []
-    for fit in svm.fit_path(features, labels, args.c, args.classes, gap=args.gap):
-        ours.append((fit, time.perf_counter() - start))
-        row(fit, ours[-1][1])
-        start = time.perf_counter()
+    began = time.perf_counter()
+    ours: list[tuple[svm.Svm, float]] = []
+
+    def on_fit(fit: svm.Svm) -> None:
+        ours.append((fit, time.perf_counter() - began - sum(seconds for _, seconds in ours)))
+        row(*ours[-1])
+
+    svm.fit_path(features, labels, args.c, args.classes, gap=args.gap, on_fit=on_fit)
     print(f"the path: {time.perf_counter() - began:.1f} s, gaps {', '.join(f'{fit.gap:.1e}' for fit, _ in ours)}")
     for fit, seconds in ours if not args.alone else ():
         start = time.perf_counter()

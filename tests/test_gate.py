@@ -8,7 +8,7 @@ import statistics
 
 import pytest
 
-from dcgan import config, gate
+from dcgan import config, gate, trial
 from dcgan.gate import Figures
 
 FLOORS = {"max_kid": 1.0, "min_recall": 0.3, "min_class_share": 0.02, "min_probe": 0.8, "min_memorisation": 0.9}
@@ -140,3 +140,16 @@ def test_every_number_that_was_used_is_told():
     assert numbers["draws"] == 5
     assert {floor["key"]: floor["limit"] for floor in numbers["floors"]} == FLOORS
     assert all(floor["value"] == GOOD[floor["figure"]] for floor in numbers["floors"])
+
+
+@pytest.mark.parametrize(
+    ("metrics", "expected"),
+    [
+        ({"discriminator": {"test_accuracy": 0.9}}, [0.9]),
+        ({"discriminator": {"test_error": 0.25}}, [0.75]),
+        ({"discriminator": {}}, None),
+        ({}, None),
+    ],
+)
+def test_the_probes_figure_is_an_accuracy_whichever_its_protocol(metrics, expected):
+    assert trial.with_probe(Figures({}), metrics).values.get("probe") == expected

@@ -107,8 +107,10 @@ def with_probe(figures: Figures, metrics: Mapping[str, Any]) -> Figures:
     """The figures, and the probe's accuracy from what results/probe/metrics.json holds."""
     if "skipped" in metrics:
         return Figures(figures.values, {**figures.absent, "probe": NO_LABELS})
-    accuracy = metrics.get("discriminator", {}).get("test_accuracy")
-    return Figures({**figures.values, **({} if accuracy is None else {"probe": [float(accuracy)]})}, figures.absent)
+    found = metrics.get("discriminator", {})
+    # Of all labels an accuracy, of few the mean error of the draws; with neither the figure is missing.
+    accuracies = [found["test_accuracy"]] if "test_accuracy" in found else [1 - found["test_error"]] if "test_error" in found else []
+    return Figures({**figures.values, **({"probe": accuracies} if accuracies else {})}, figures.absent)
 
 
 def picture(images: Mapping[str, Images]) -> Picture | None:
