@@ -93,7 +93,7 @@ class Run:
                 self._id = found[0].info.run_id
                 self._client.update_run(self._id, status="RUNNING")
             else:
-                name = name or os.environ.get("DVC_EXP_NAME") or f"{dataset}-{fingerprint[:8]}"
+                name = name or f"{dataset}-{fingerprint[:8]}{fingerprint[16:]}"  # the end is the number of epochs
                 tags = {"fingerprint": fingerprint, **environment_tags()}
                 self._id = self._client.create_run(experiment, run_name=name, tags=tags).info.run_id
         self.id = self._id
