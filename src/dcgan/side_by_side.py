@@ -53,12 +53,11 @@ def differences(candidates: Sequence[Candidate]) -> list[list[str]]:
 def obstacle(first: Candidate, second: Candidate) -> str | None:
     """Why the figures of two models must not be compared; None where they may be."""
     pairs = {"data": (first.data_sha256, second.data_sha256)}
-    # The hash says more than the name, which comes first for those extractors that share none.
     pairs |= {key: (first.metrics["protocol"].get(key), second.metrics["protocol"].get(key)) for key in PROTOCOL}
     for key, (one, other) in pairs.items():
         if one != other:
             name = key.removesuffix("_sha256").replace("_", " ")
-            return f"not comparable: {name} {str(one)[:12]} and {str(other)[:12]}"
+            return f"{name} {str(one)[:12]} and {str(other)[:12]}"
     return None
 
 
@@ -79,7 +78,7 @@ def judged(first: Candidate, second: Candidate, key: str, z: float) -> str:
     """A cell of the table of figures: the second model's figure and its verdict."""
     if first is second:
         return shown(second, key)
-    return f"{shown(second, key)}, {obstacle(first, second) or verdict(first, second, key, z)}"
+    return f"{shown(second, key)}, {'not comparable' if obstacle(first, second) else verdict(first, second, key, z)}"
 
 
 def shown(candidate: Candidate, key: str) -> str:
@@ -102,16 +101,18 @@ def keys(candidates: Sequence[Candidate]) -> list[str]:
 def markdown(candidates: Sequence[Candidate], z: float, picture: str) -> str:
     """The comparison as a document that shows the file `picture` of the same folder."""
     first, names = candidates[0], [candidate.name for candidate in candidates]
+    draws = first.metrics["protocol"]["draws"]
     about = [[key, *(str(one.metrics.get(key)) for one in candidates)] for key in ("epoch", "weights", "collapsed", "mlflow_run")]
+    apart = [f"Not comparable: {one.name}, because of {why}.\n\n" for one in candidates if (why := obstacle(first, one))]
     figures = [[key, *(judged(first, one, key, z) for one in candidates)] for key in keys(candidates)]
     return f"""# {" and ".join(names)}
 
-A verdict compares with {first.name}: better or worse where the difference exceeds {z:g} standard errors. The noise is that of {first.metrics["protocol"]["draws"]} draws
-of latent vectors. It says nothing about what another training seed would give, which varies more.
+A verdict compares with {first.name}: better or worse where the difference exceeds {z:g} standard errors. The noise is that
+of {draws} draws of latent vectors. It says nothing about what another training seed would give, which varies more.
 
 {_table(["figure", *names], figures)}
 
-{_table(["chosen checkpoint", *names], about)}
+{"".join(apart)}{_table(["chosen checkpoint", *names], about)}
 
 {_table(["parameter that differs", *names], differences(candidates))}
 

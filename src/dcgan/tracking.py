@@ -7,7 +7,6 @@ import contextlib
 import functools
 import logging
 import math
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -33,7 +32,7 @@ def run(
     Args:
         fingerprint: names the training; from results/train/run.json in the stages after train.
         dataset: names the experiment that the run belongs to.
-        name: shown in MLflow for a new run; None: the DVC experiment's, or else dataset and fingerprint.
+        name: shown in MLflow for a new run; None: dataset and fingerprint, as the column `mlflow_run` of `dvc exp show`.
         tags: more tags, None values left out.
     """
     current = Run()
