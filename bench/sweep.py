@@ -99,7 +99,7 @@ def queue(recipe: str, epochs: int, names: dict[Point, str]) -> None:
 
 def wait(names: dict[Point, str], seconds: float) -> Figures:
     """Wait until no experiment of the grid is queued or runs; the figures of those that ended well."""
-    shown = ""
+    shown, quiet = "", 0
     while True:
         known = states()
         grid = {point: known.get(key, State("missing")) for point, key in names.items()}
@@ -108,7 +108,9 @@ def wait(names: dict[Point, str], seconds: float) -> Figures:
         line = f"sweep: {len(found)} of {len(grid)} done, {len(to_go)} to go"
         if line != shown:
             print(shown := line, flush=True)
-        if not to_go:
+        # On its way from the queue to the worker, and from there to the results, an experiment is nowhere for a moment.
+        quiet = 0 if to_go else quiet + 1
+        if len(found) == len(grid) or quiet == 3:
             return found
         if "running" not in to_go:
             dvc("queue", "start", "--jobs", "1")  # does nothing where a worker is alive

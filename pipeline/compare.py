@@ -1,5 +1,6 @@
 """Compare runs side by side: parameters, figures with verdicts, samples."""
 
+import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -107,6 +108,7 @@ def fetch_from_mlflow(name: str, folder: Path) -> Any | None:
     path = store.sqlite_path(store.location())
     if "'" in name or (path and not path.exists()):
         return None
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     client = store.connect()
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     for field in ("attributes.run_id", "attributes.run_name", "tags.fingerprint"):
