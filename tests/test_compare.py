@@ -17,7 +17,8 @@ from dcgan.side_by_side import Candidate
 from pipeline import cli, compare
 
 METRICS = {
-    "fid_100": 10.0, "kid_100": 0.2, "kid_std_100": 0.1, "recall": 0.5, "coverage": 0.6, "epoch": 2, "weights": "ema", "collapsed": False,
+    "fid_100": 10.0, "kid_100": 0.2, "kid_std_100": 0.1, "recall": 0.5, "coverage": 0.6,
+    "epoch": 2, "weights": "ema", "collapsed": False,
     "noise": {"fid_100": 0.5, "kid_100": 0.01, "recall": 0.01, "coverage": 0.01},
     "protocol": {
         "extractor": "classifier", "extractor_sha256": "a" * 64, "resize": "none", "generated_images": 100, "real_images": 200,
@@ -196,7 +197,7 @@ def test_an_mlflow_run_is_found_by_name_id_and_fingerprint(inside: Path, tmp_pat
         (
             ["workspace", "nothing"],
             2,
-            "unknown Git revision 'nothing', and no such MLflow run: must be workspace, a DVC experiment's",
+            "unknown Git revision 'nothing', and no such MLflow run: must be workspace, a DVC",
         ),
         (["workspace", "a'b"], 2, "no such MLflow run"),
         (["workspace", "lost"], 3, "models/generator.json is neither in git nor in DVC's cache"),

@@ -58,7 +58,7 @@ def repo(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Repository:
 def clean(repo: Repository) -> Iterator[None]:
     yield
     repo.run("git", "checkout", "--quiet", "HEAD", "--", ".")
-    repo.run("dvc", "checkout", "--quiet", "--force")
+    repo.run("dvc", "checkout", "--quiet", "--force", "train", "evaluate")
 
 
 def table(repo: Repository) -> dict[str, dict[str, str]]:
@@ -175,9 +175,7 @@ def test_diff_apply_branch_push_and_pull_work(repo: Repository, tmp_path: Path) 
     assert "| lr | 0.0004 | 0.0006 |" in (clone / "results/compare/compare.md").read_text()
 
 
-def test_a_terminated_experiment_goes_on_from_its_checkpoint_to_the_same_bits(
-    repo: Repository, source: Path, tmp_path: Path
-) -> None:
+def test_a_terminated_experiment_goes_on_to_the_same_bits(repo: Repository, source: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pipeline", "run", "-S", "lr=7e-4", "-S", "epochs=40", "train"]
     straight = small(tmp_path / "straight", source)
     straight.run(*command)

@@ -1,4 +1,4 @@
-"""`python -m pipeline run`: one experiment at a time, signals reach the stage, nothing is left behind. With a stage of a few lines."""
+"""`python -m pipeline run`: one experiment at a time, signals reach the stage, nothing is left. With a stage of a few lines."""
 
 import os
 import signal
