@@ -24,7 +24,7 @@ def main(
     runs: Annotated[list[str], typer.Argument(help=f"Two or more; each is {ACCEPTED}.")],
     out: Annotated[Path, typer.Option(help="Folder for compare.md and compare.png.")] = Path("results/compare"),
 ) -> None:
-    """Compare runs side by side: python -m pipeline compare HEAD workspace."""
+    """Compare runs side by side: parameters, figures with verdicts, samples: python -m pipeline compare HEAD workspace."""
     if len(runs) < 2:
         raise ConfigError(f"compare: {runs[0]} alone: must be at least two, each {ACCEPTED}")
     from dcgan import config
@@ -140,7 +140,7 @@ def read(name: str, folder: Path, run: Any | None = None) -> "Candidate":
     from dcgan.side_by_side import Candidate
 
     if run:
-        params, data_sha256 = run.data.params, run.data.tags["data_sha256"]
+        params, data_sha256 = run.data.params, run.data.tags.get("data_sha256", "unknown")
     else:
         values = config.read_yaml(folder / PARAMS_FILE)
         params = {key: str(value) for key, value in provenance.flatten(values).items()}
