@@ -22,7 +22,9 @@ signal.signal(signal.SIGINT, stop)
 pathlib.Path(".scratch/started").write_text(str(os.getpid()))
 if "lr: 0.5" in open("params.yaml").read():
     sys.exit(3)
-while not pathlib.Path(".scratch/go").exists():
+for _ in range(6000):  # not for ever, should a test fail
+    if pathlib.Path(".scratch/go").exists():
+        break
     time.sleep(0.02)
 pathlib.Path("out").write_text(open("params.yaml").read())
 """
