@@ -140,8 +140,8 @@ class State:
 def states() -> dict[str, State]:
     """State of every experiment of HEAD, by name."""
     found = {}
-    # The first revision is the workspace, the second HEAD.
-    for experiment in json.loads(dvc("exp", "show", "--json"))[1]["experiments"] or []:
+    # The first revision is the workspace, the second HEAD. To fetch from running experiments has hung when one ended meanwhile.
+    for experiment in json.loads(dvc("exp", "show", "--json", "--no-fetch"))[1]["experiments"] or []:
         executor = experiment["executor"] or {"state": "success", "local": None}
         metrics = ((experiment["revs"] or [{}])[0].get("data") or {}).get("metrics", {}).get(METRICS, {}).get("data") or {}
         fids = [value for key, value in metrics.get("validation", {}).items() if key.startswith("fid_")]

@@ -63,8 +63,9 @@ def clean(repo: Repository) -> Iterator[None]:
 
 
 def table(repo: Repository) -> dict[str, dict[str, str]]:
-    """`dvc exp show` by experiment."""
-    return {row["Experiment"]: row for row in csv.DictReader(repo.run("dvc", "exp", "show", "--csv").stdout.splitlines())}
+    """`dvc exp show` by experiment; it has hung where it fetched from a running experiment that ended meanwhile."""
+    lines = repo.run("dvc", "exp", "show", "--csv", "--no-fetch").stdout.splitlines()
+    return {row["Experiment"]: row for row in csv.DictReader(lines)}
 
 
 def mlflow_runs(repo: Repository) -> list[dict]:
