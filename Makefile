@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 SCRIPTS := .ci/run .ci/figures docker/entrypoint.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help repro ui retrain drill test test-slow lint format lock bench recipes-table probe-table clean
+.PHONY: help repro ui retrain drill test test-slow lint format lock bench recipes-table probe-table sweep clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -60,6 +60,9 @@ recipes-table: .venv/.runtime  ## Compare recipes at ten minutes each, three see
 probe-table: .venv/.runtime  ## Probe the discriminators of three seeds of best28, for docs/protocol.md (an hour)
 	dvc repro reference
 	python bench/recipes.py --only best28 --probe
+
+sweep: .venv/.runtime  ## Learning rates x batch sizes x three seeds as DVC experiments, for docs/sweep.md (hours)
+	python bench/sweep.py
 
 clean:  ## Delete the virtual environment and what the checks leave
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache

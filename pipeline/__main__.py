@@ -17,6 +17,8 @@ COMMANDS = {
     "probe": "Fit the L2-SVM on D's features, on an untrained D's and on raw pixels.",
     "render": "Make the GIFs and the comparison.",
     "paper": "Repeat the paper's experiments on the chosen checkpoint.",
+    "run": "Run an experiment with DVC, safe from a second one and from signals.",
+    "compare": "Compare runs side by side: parameters, figures with verdicts, samples.",
     "recipe": "List, show and apply the recipes, each a known system as an overlay of params.yaml.",
     "promote": "Promote models/, refuse it, or say that one cannot tell (exit 0, 4, 7).",
     "rollback": "Make the previous champion the champion again.",
@@ -34,6 +36,8 @@ def main() -> None:
     if name in COMMANDS:
         module = importlib.import_module(f"pipeline.{name}")
         commands = module.SUBCOMMANDS if hasattr(module, "SUBCOMMANDS") else (module.main,)
+        # A command that passes options on to another program takes them as they are.
+        rest = module.arguments(rest) if hasattr(module, "arguments") else rest
         cli.run(*commands, args=rest, prog=f"python -m pipeline {name}")
     else:
         cli.run(*(_listed(*item) for item in COMMANDS.items()), args=[name, *rest], prog="python -m pipeline")

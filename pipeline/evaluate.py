@@ -52,6 +52,8 @@ def main() -> None:
         report = judge.report(MODELS / "generator.safetensors", test, found["train"])
         metrics: dict[str, Any] = {
             **report.figures,
+            # The name that tracking gives the run: the column of `dvc exp show` that leads to MLflow.
+            "mlflow_run": f"{about['dataset']}-{about['fingerprint'][:8]}{about['fingerprint'][16:]}",
             "epoch": rows[index]["epoch"],
             "weights": weights,
             "validation": judge.named({"fid": rows[index][f"fid_{weights}"]}),

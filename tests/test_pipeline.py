@@ -194,7 +194,21 @@ def test_an_experiment_with_a_changed_learning_rate_works_and_keeps_its_run(repo
     repo.run("git", "commit", "--quiet", "--message", "first")
     output = repo.run("dvc", "exp", "run", "--name", "faster", "--set-param", "lr=3e-4").stdout
     assert ran(output) == ["train", "evaluate", "probe", "render", "paper"]
-    assert "faster" in repo.run("dvc", "exp", "show", "--no-pager", "--only-changed").stdout
+    # The experiment's column leads to its run in MLflow, and the run's tag back to the experiment.
+    (row,) = [
+        row for row in csv.DictReader(repo.run("dvc", "exp", "show", "--csv").stdout.splitlines()) if row["Experiment"] == "faster"
+    ]
+    fingerprint = repo.json("results/train/run.json")["fingerprint"]
+    assert row["mlflow_run"] == f"fashion_mnist-{fingerprint[:8]}-2"
+    script = """
+import sys
+from mlflow import MlflowClient
+client = MlflowClient("sqlite:///" + sys.argv[1])
+runs = client.search_runs([exp.experiment_id for exp in client.search_experiments()], f"attributes.run_name = '{sys.argv[2]}'")
+print(*(run.data.tags["dvc_experiment"] for run in runs))
+"""
+    found = repo.run("python", "-c", script, str(repo.folder / ".mlflow/mlflow.db"), row["mlflow_run"])
+    assert found.stdout.splitlines()[-1] == "faster"
     assert "fid_100" in repo.run("dvc", "metrics", "show").stdout
     # By hand and by -S are the same experiment.
     path = repo.folder / "params.yaml"

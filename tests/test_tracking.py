@@ -93,7 +93,7 @@ def test_a_new_run_says_what_it_was_made_with(root: Path, monkeypatch: pytest.Mo
         run.describe("# A heading")
     logged = store.connect().get_run(run.id)
     tags = logged.data.tags
-    assert logged.info.run_name == "fond-heron"
+    assert logged.info.run_name == "toys-aa"
     assert tags["fingerprint"] == "aa" and tags["dvc_experiment"] == "fond-heron"
     assert tags["seed"] == "3" and tags["device"] == "cpu" and "extractor_sha256" not in tags
     assert tags["version.torch"].startswith("2.") and tags["mlflow.note.content"] == "# A heading"

@@ -7,7 +7,6 @@ the journal for the run's next stage or for `python -m pipeline sync`.
 import contextlib
 import logging
 import math
-import os
 import shutil
 import signal
 import threading
@@ -43,7 +42,7 @@ def run(
     Args:
         fingerprint: names the training; from results/train/run.json in the stages after train.
         dataset: names the experiment that the run belongs to.
-        name: shown in MLflow for a new run; None: the DVC experiment's, or else dataset and fingerprint.
+        name: shown in MLflow for a new run; None: dataset and fingerprint, as the column `mlflow_run` of `dvc exp show`.
         tags: more tags, None values left out.
         required: the store has to answer, or else the body does not begin.
         system_metrics: watch processor, memory, disk, network and GPU during the body.
@@ -76,7 +75,7 @@ class Run:
 
     def __init__(self, fingerprint: str, dataset: str, name: str | None = None) -> None:
         fingerprint, dataset = safe(fingerprint), safe(dataset).replace("/", "_")
-        name = (name or os.environ.get("DVC_EXP_NAME") or f"{dataset}-{fingerprint[:8]}")[:200]
+        name = (name or f"{dataset}-{fingerprint[:8]}{fingerprint[16:]}")[:200]  # the end is the number of epochs
         self._broken = False
         self._outbox: Outbox | None = None
         self._journal: journal.Writer | None = None

@@ -109,7 +109,9 @@ def with_probe(figures: Figures, metrics: Mapping[str, Any]) -> Figures:
         return Figures(figures.values, {**figures.absent, "probe": NO_LABELS})
     found = metrics.get("discriminator", {})
     # Of all labels an accuracy, of few the mean error of the draws; with neither the figure is missing.
-    accuracies = [found["test_accuracy"]] if "test_accuracy" in found else [1 - found["test_error"]] if "test_error" in found else []
+    accuracies = (
+        [found["test_accuracy"]] if "test_accuracy" in found else [1 - found["test_error"]] if "test_error" in found else []
+    )
     return Figures({**figures.values, **({"probe": accuracies} if accuracies else {})}, figures.absent)
 
 
