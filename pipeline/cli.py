@@ -12,7 +12,10 @@ from typer.exceptions import TyperException
 
 from dcgan.errors import UserError
 
-EXIT_CODES = "Exit codes: 0 fine, 2 config, 3 data, 4 diverged or refused, 5 no checkpoint, 6 environment, 7 cannot tell, 130 and 143 signals."
+EXIT_CODES = (
+    "Exit codes: 0 fine, 2 config, 3 data, 4 diverged or refused, 5 no checkpoint, 6 environment, 7 cannot tell,"
+    " 130 and 143 signals."
+)
 
 
 def run(*commands: Callable[..., Any], args: list[str] | None = None, prog: str | None = None) -> None:
