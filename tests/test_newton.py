@@ -51,7 +51,8 @@ def test_of_some_rows_what_does_not_stand_out_is_one_level_of_the_same_trace():
 
 
 @pytest.mark.parametrize("count", [30, 60])
-def test_curvature_comes_from_the_rows_inside_the_margin_copied_together_or_not(count):
+def test_curvature_comes_from_the_rows_inside_the_margin_copied_together_or_not(count, monkeypatch):
+    monkeypatch.setattr(newton, "EXACT", 0)
     features, labels = blobs(80, 20)
     problem = newton.Problem.of(features, labels, torch.device("cpu"))
     slack = torch.zeros(80)
@@ -73,3 +74,16 @@ def test_conjugate_gradients_solve_to_their_share_of_the_target(monkeypatch):
         monkeypatch.setattr(newton, "FORCING", share)
         found = newton._conjugate_gradients(lambda vector: matrix @ vector, target, lambda vector: vector)
         assert 1e-3 * share * target.norm() < (matrix @ found - target).norm() <= share * target.norm()
+
+
+def test_few_features_have_their_hessian_factored_and_many_do_not(monkeypatch):
+    features, labels = blobs(80, 20)
+    problem = newton.Problem.of(features, labels, torch.device("cpu"))
+    slack = torch.ones(80)
+    slack[50:] = 0
+    exact = torch.cat([torch.from_numpy(features[:50]), torch.ones(50, 1)], 1).double()
+    vector = torch.randn(21, dtype=torch.float64, generator=RANDOM)
+    torch.testing.assert_close(problem._preconditioner(0.3, slack)(vector), inverse(exact, 0.6) @ vector, rtol=1e-4, atol=1e-5)
+    monkeypatch.setattr(newton, "EXACT", 19)
+    monkeypatch.setattr(newton, "SAMPLED", 5)
+    assert not torch.allclose(problem._preconditioner(0.3, slack)(vector), inverse(exact, 0.6) @ vector, rtol=1e-2)

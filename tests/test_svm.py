@@ -19,8 +19,10 @@ def oracle(c, features, labels):
     return theirs.coef_, theirs.intercept_
 
 
+@pytest.mark.parametrize("exact", [0, newton.EXACT])
 @pytest.mark.parametrize("c", [1e-4, 1e-2, 1.0])
-def test_the_objective_is_that_of_linear_svc_and_as_small(c):
+def test_the_objective_is_that_of_linear_svc_and_as_small(c, exact, monkeypatch):
+    monkeypatch.setattr(newton, "EXACT", exact)  # the Hessian factored, or estimated
     features, labels = blobs()
     fit = svm.fit_path(features, labels, [c], 4)[0]
     best = objective(*oracle(c, features, labels), c, features, labels)
@@ -65,7 +67,7 @@ def test_the_path_rises_whatever_the_order_given_and_repeats_to_the_bit():
 
 def test_a_sample_of_the_rows_is_enough_to_precondition_and_to_start(monkeypatch):
     features, labels = blobs(900, 60)
-    for name, value in {"SAMPLED": 40, "FEWEST": 20}.items():
+    for name, value in {"EXACT": 0, "SAMPLED": 40, "FEWEST": 20}.items():
         monkeypatch.setattr(newton, name, value)
     best = objective(*oracle(0.1, features, labels), 0.1, features, labels)
     assert svm.fit_path(features, labels, [1e-3, 0.1], 4)[1].objective <= best * (1 + 1e-4)

@@ -25,9 +25,11 @@ FORCING = 0.3  # a step's linear system is solved to this share of its right-han
 MAX_PRODUCTS = 100  # conjugate gradients' products in one step
 GATHERED = 2  # rows inside the margin are copied together when they are at most one in so many
 SAMPLED = 512
+EXACT = 1024  # features up to which the Hessian itself is factored
 SPIKE = 4  # an eigenvalue counts when it is so many times the mean of those below it
 SUBSET = 8  # a fit to one row in so many is the start of the fit to all of them
 FEWEST = 2000  # rows of the smallest such fit
+TOO_LARGE = "train: features are too large to square: must be below 1e15; run train with a lower lr"
 START_GAP = 1.0  # of these fits
 
 
@@ -80,15 +82,17 @@ class Problem:
         return torch.index_select(self.features, 0, chosen, out=self.gathered[: len(chosen)]), chosen
 
     def _preconditioner(self, c: float, slack: Tensor) -> Callable[[Tensor], Tensor]:
-        """Multiplies by the inverse of the Hessian, estimated from some of the rows inside the margin."""
+        """Multiplies by the inverse of the Hessian; with many features by one estimated from some of the rows inside the margin."""
         chosen = slack.nonzero()[:, 0]
+        if self.features.shape[1] <= EXACT:
+            return _inverse(2 * c, self.features[chosen])
         # Drawn, not every n-th: labels may come in turns.
         drawn = torch.randperm(len(chosen), generator=torch.Generator().manual_seed(0))[:SAMPLED].to(chosen.device)
         some = self.features[chosen[drawn]]
         a = 2 * c * len(chosen) / max(len(some), 1)  # some stand for all
         gram = (some @ some.T + 1).double().mul_(a)  # 1 for the intercept
         if not gram.isfinite().all():
-            raise DataError("train: features are too large to square: must be below 1e15; run train with a lower lr")
+            raise DataError(TOO_LARGE)
         matrix, level = _spikes(gram, a, self.features.shape[1] + 1, complete=len(some) == len(chosen))
         return lambda vector: vector / level + _back(matrix @ _scores(vector, some), some)
 
@@ -146,6 +150,17 @@ def _scores(weights: Tensor, rows: Tensor) -> Tensor:
 
 def _back(residual: Tensor, rows: Tensor) -> Tensor:
     return torch.cat([residual @ rows, residual.sum(0, keepdim=True)]).double()
+
+
+def _inverse(a: float, rows: Tensor) -> Callable[[Tensor], Tensor]:
+    """Multiplies by the inverse of I + a X'X, X the rows with a 1 for the intercept."""
+    rows = torch.cat([rows, rows.new_ones(len(rows), 1)], dim=1)
+    hessian = (rows.T @ rows).double().mul_(a)
+    hessian.diagonal().add_(1)
+    factor, failed = torch.linalg.cholesky_ex(hessian)
+    if failed or not hessian.isfinite().all():
+        raise DataError(TOO_LARGE)
+    return lambda vector: torch.cholesky_solve(vector[:, None], factor)[:, 0]
 
 
 def _spikes(gram: Tensor, a: float, dims: int, *, complete: bool) -> tuple[Tensor, float]:
