@@ -1,0 +1,140 @@
+"""Four clients at once against a shared server: `mlflow server` with passwords, on Debian's PostgreSQL."""
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from imports import ROOT
+from test_sync import free_port
+
+from dcgan import store
+from pipeline import ui
+
+BIN = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), default=None)
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not BIN, reason="PostgreSQL is missing: apt-get install postgresql")]
+
+CLIENT = """if True:
+    import sys
+    from pathlib import Path
+
+    import numpy as np
+
+    from dcgan import outbox, store, tracking
+
+    # A fresh server on a busy machine is slow.
+    outbox.PATIENCE, store.ANSWER_TIMEOUT = 120, 60
+    sys.stdin.readline()
+    with tracking.run(sys.argv[1], dataset="toys") as run:
+        for start in range(0, 200, 50):
+            run.log_rows([{"step": start + i, "loss": float(start + i)} for i in range(50)])
+        for step in range(3):
+            run.log_image(np.full((8, 8), step, np.uint8), "samples", step)
+        run.log_file(Path(sys.argv[0] or "README.md") if False else Path("README.md"), "notes")
+    print(run.id, run.off)
+"""
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A running server."""
+
+    address: str  # without user and password
+    passwords: dict[str, str]
+    logs: list[Path]
+    artifacts: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """A client's, which holds the password."""
+        mine = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW", "DVC"))}
+        login = {"MLFLOW_TRACKING_USERNAME": "admin", "MLFLOW_TRACKING_PASSWORD": self.passwords["server"]}
+        return {**mine, **login, "MLFLOW_TRACKING_URI": self.address, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "src")}
+
+
+@contextlib.contextmanager
+def postgres(folder: Path, password: str) -> Iterator[str]:
+    """A database server of its own on 127.0.0.1, ended with the block; its address, with the password."""
+    folder.mkdir()
+    # It refuses to run as root.
+    person = "postgres" if os.getuid() == 0 else None
+    if person:
+        shutil.chown(folder, person)
+        for parent in (folder, *folder.parents):
+            if parent.stat().st_uid == 0 and parent not in (Path("/"), Path("/tmp")):
+                parent.chmod(parent.stat().st_mode | 0o011)
+    secret = folder.parent / "postgres-password"
+    secret.write_text(password)
+    secret.chmod(0o644)
+    port = free_port()
+
+    def run(*command: str) -> None:
+        subprocess.run([str(BIN / command[0]), *command[1:]], user=person, cwd="/", check=True, capture_output=True)
+
+    run("initdb", "--pgdata", str(folder / "data"), "--username", "mlflow", "--auth", "scram-sha-256", "--pwfile", str(secret))
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off -c log_statement=all"
+    where = ("--pgdata", str(folder / "data"))
+    run("pg_ctl", "start", *where, "--wait", "--log", str(folder / "log"), "--options", options)
+    try:
+        yield f"postgresql://mlflow:{password}@127.0.0.1:{port}/postgres"
+    finally:
+        run("pg_ctl", "stop", *where, "--mode", "immediate")
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    folder = tmp_path_factory.mktemp("shared")
+    passwords = {name: secrets.token_hex(12) for name in ("database", "server")}
+    port = free_port()
+    with postgres(folder / "postgres", passwords["database"]) as uri:
+        config = folder / "basic_auth.ini"
+        config.write_text(
+            f"[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///{folder}/basic_auth.db\nadmin_username = admin\n"
+            "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+        )
+        environment = {
+            **{key: value for key, value in os.environ.items() if not key.startswith("MLFLOW")}, **store.ENVIRONMENT,
+            "MLFLOW_BACKEND_STORE_URI": uri, "MLFLOW_ARTIFACTS_DESTINATION": str(folder / "artifacts"),
+            "MLFLOW_AUTH_CONFIG_PATH": str(config), "MLFLOW_AUTH_ADMIN_PASSWORD": passwords["server"],
+            "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(12), "PYTHONWARNINGS": "ignore",
+        }  # fmt: skip
+        command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "2", "--app-name", "basic-auth"]
+        with open(folder / "server.log", "wb") as log:
+            process = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log, start_new_session=True)
+        try:
+            ui.wait_until_it_answers(process, f"http://127.0.0.1:{port}")
+            logs = [folder / "server.log", folder / "postgres/log"]
+            yield Shared(f"http://127.0.0.1:{port}", passwords, logs, folder / "artifacts")
+        finally:
+            ui.stop(process)
+
+
+def together(shared: Shared, folder: Path, fingerprints: list[str]) -> list[str]:
+    """Run a client for each fingerprint, on machines of their own as far as locks go; the ids of the runs."""
+    processes = []
+    for i, fingerprint in enumerate(fingerprints):
+        environment = {**shared.environment, "DVC_ROOT": str(folder / f"client-{i}")}
+        command = [sys.executable, "-c", CLIENT, fingerprint]
+        log = open(folder / f"client-{i}.log", "w+b")
+        shared.logs.append(folder / f"client-{i}.log")
+        processes.append(subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log))
+    for process in processes:
+        assert process.stdin
+        process.stdin.write(b"go\n")
+        process.stdin.flush()
+    for process in processes:
+        process.wait(timeout=240)
+    answers = [(folder / f"client-{i}.log").read_text().splitlines() for i in range(len(fingerprints))]
+    assert [len(lines) for lines in answers] == [1] * len(fingerprints), answers
+    assert [lines[0].split()[1] for lines in answers] == ["False"] * len(fingerprints)
+    return [lines[0].split()[0] for lines in answers]
