@@ -59,15 +59,26 @@ class Pages:
         self._seen(self.page.get_by_text("Show more", exact=True)).first.click()
         return self._seen(self.page.locator("main table").filter(has_text="this model, test"))
 
-    def metrics(self, name: str = "loss_d") -> Locator:
-        """The chart of a metric."""
+    def metrics(self, pattern: str = "loss_|fid_raw|fid_ema|vendi_ema|grad_norm") -> Locator:
+        """The charts whose names match a regular expression, which MLflow makes as they come into view."""
         self.page.goto(f"{self._run}/model-metrics")
-        return self._card(name)
+        self.page.get_by_placeholder("Search metric charts").fill(pattern)
+        self._seen(self.page.locator("main .js-plotly-plot"))
+        return self.page.get_by_test_id("experiment-view-compare-runs-card")
 
     def images(self, name: str = "samples") -> Locator:
-        """The card of the images of a key, with its slider."""
+        """The images of a key in full size, with the slider at the last of them."""
         self.page.goto(f"{self._run}/model-metrics")
-        return self._card(name)
+        self.page.get_by_placeholder("Search metric charts").fill(name)
+        card = self.page.get_by_test_id("experiment-view-compare-runs-card").filter(has_text=name)
+        self._seen(card).first.get_by_role("button").first.click()
+        dialog = self._seen(self.page.get_by_role("dialog"))
+        steps = self._seen(dialog.locator("input[type=number]"))
+        last = steps.get_attribute("max")
+        steps.fill(last or "0")
+        steps.press("Enter")
+        self._seen(dialog.locator(f"img[src*='step%2B{last}%2B']"))
+        return dialog
 
     def artifact(self, path: str = "render/training.gif") -> Locator:
         """A picture among the run's artifacts."""
@@ -77,20 +88,7 @@ class Pages:
     def model(self, name: str) -> Locator:
         """The aliases of a registered model's versions."""
         self.page.goto(f"{self._models}/{name}")
-        return self._seen(self.page.get_by_text("champion", exact=True))
-
-    def _card(self, name: str) -> Locator:
-        """Scroll until a chart is there, as they are made when they come into view."""
-        card = self.page.get_by_test_id("experiment-view-compare-runs-card").filter(has_text=name)
-        heads = self.page.get_by_test_id("experiment-view-compare-runs-section-header")
-        self._seen(heads).last.hover()
-        for _ in range(30):
-            if card.count():
-                break
-            self.page.mouse.wheel(0, 300)
-            self.page.wait_for_timeout(300)
-        self._seen(card).first.scroll_into_view_if_needed()
-        return card.first
+        return self._seen(self.page.get_by_title("champion", exact=True))
 
     def _seen(self, what: Locator) -> Locator:
         what.first.wait_for()
