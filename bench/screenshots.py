@@ -17,11 +17,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
 
-from PIL import Image
-from playwright.sync_api import Locator, Page, sync_playwright
+from PIL import Image  # noqa: E402
+from playwright.sync_api import Locator, Page, sync_playwright  # noqa: E402
 
-from dcgan import store
-from pipeline import ui
+from dcgan import store  # noqa: E402
+from pipeline import ui  # noqa: E402
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
@@ -59,7 +59,7 @@ class Pages:
         self._seen(self.page.get_by_text("Show more", exact=True)).first.click()
         return self._seen(self.page.locator("main table").filter(has_text="this model, test"))
 
-    def metrics(self, pattern: str = "loss_|fid_raw|fid_ema|vendi_ema|grad_norm") -> Locator:
+    def metrics(self, pattern: str = "fid_(raw|ema)|vendi_ema|loss_|d_real") -> Locator:
         """The charts whose names match a regular expression, which MLflow makes as they come into view."""
         self.page.goto(f"{self._run}/model-metrics")
         self.page.get_by_placeholder("Search metric charts").fill(pattern)
@@ -76,7 +76,7 @@ class Pages:
         steps = self._seen(dialog.locator("input[type=number]"))
         last = steps.get_attribute("max")
         steps.fill(last or "0")
-        steps.press("Enter")
+        steps.blur()
         self._seen(dialog.locator(f"img[src*='step%2B{last}%2B']"))
         return dialog
 

@@ -71,10 +71,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[screenshot
         with screenshots.server() as address, screenshots.browser() as page:
             page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
             page.on("requestfailed", lambda request: complaints.append(f"failed: {request.url} {request.failure}"))
-            page.on(
-                "response",
-                lambda response: complaints.append(f"{response.status} {response.url}") if response.status >= 400 else None,
-            )
+            page.on("response", lambda answer: complaints.extend([f"{answer.status} {answer.url}"] if answer.status >= 400 else []))
             yield screenshots.Pages(page, address, experiment, run), complaints
 
 

@@ -6,6 +6,7 @@ import secrets
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -61,32 +62,29 @@ class Shared:
 
 
 @contextlib.contextmanager
-def postgres(folder: Path, password: str) -> Iterator[str]:
-    """A database server of its own on 127.0.0.1, ended with the block; its address, with the password."""
-    folder.mkdir()
-    # It refuses to run as root.
+def postgres(password: str) -> Iterator[tuple[str, Path]]:
+    """A database server of its own on 127.0.0.1, ended with the block; its address, with the password, and its log."""
+    # It refuses to run as root, and pytest's folders are closed to others.
     person = "postgres" if os.getuid() == 0 else None
-    if person:
-        shutil.chown(folder, person)
-        for parent in (folder, *folder.parents):
-            if parent.stat().st_uid == 0 and parent not in (Path("/"), Path("/tmp")):
-                parent.chmod(parent.stat().st_mode | 0o011)
-    secret = folder.parent / "postgres-password"
-    secret.write_text(password)
-    secret.chmod(0o644)
     port = free_port()
 
     def run(*command: str) -> None:
         subprocess.run([str(BIN / command[0]), *command[1:]], user=person, cwd="/", check=True, capture_output=True)
 
-    run("initdb", "--pgdata", str(folder / "data"), "--username", "mlflow", "--auth", "scram-sha-256", "--pwfile", str(secret))
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off -c log_statement=all"
-    where = ("--pgdata", str(folder / "data"))
-    run("pg_ctl", "start", *where, "--wait", "--log", str(folder / "log"), "--options", options)
-    try:
-        yield f"postgresql://mlflow:{password}@127.0.0.1:{port}/postgres"
-    finally:
-        run("pg_ctl", "stop", *where, "--mode", "immediate")
+    with tempfile.TemporaryDirectory() as name:
+        folder, secret = Path(name), Path(name, "password")
+        secret.write_text(password)
+        secret.chmod(0o600)
+        for path in (folder, secret) if person else ():
+            shutil.chown(path, person)
+        data = ("--pgdata", str(folder / "data"))
+        run("initdb", *data, "--username", "mlflow", "--auth", "scram-sha-256", "--pwfile", str(secret))
+        options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off -c log_statement=all"
+        run("pg_ctl", "start", *data, "--wait", "--log", str(folder / "log"), "--options", options)
+        try:
+            yield f"postgresql+psycopg2://mlflow:{password}@127.0.0.1:{port}/postgres", folder / "log"
+        finally:
+            run("pg_ctl", "stop", *data, "--mode", "immediate")
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +92,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
     folder = tmp_path_factory.mktemp("shared")
     passwords = {name: secrets.token_hex(12) for name in ("database", "server")}
     port = free_port()
-    with postgres(folder / "postgres", passwords["database"]) as uri:
+    with postgres(passwords["database"]) as (uri, database_log):
         config = folder / "basic_auth.ini"
         config.write_text(
             f"[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///{folder}/basic_auth.db\nadmin_username = admin\n"
@@ -102,6 +100,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
         )
         environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("MLFLOW")}, **store.ENVIRONMENT,
+            "MLFLOW_LOGGING_LEVEL": "INFO",
             "MLFLOW_BACKEND_STORE_URI": uri, "MLFLOW_ARTIFACTS_DESTINATION": str(folder / "artifacts"),
             "MLFLOW_AUTH_CONFIG_PATH": str(config), "MLFLOW_AUTH_ADMIN_PASSWORD": passwords["server"],
             "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(12), "PYTHONWARNINGS": "ignore",
@@ -111,8 +110,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
             process = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log, start_new_session=True)
         try:
             ui.wait_until_it_answers(process, f"http://127.0.0.1:{port}")
-            logs = [folder / "server.log", folder / "postgres/log"]
-            yield Shared(f"http://127.0.0.1:{port}", passwords, logs, folder / "artifacts")
+            yield Shared(f"http://127.0.0.1:{port}", passwords, [folder / "server.log", database_log], folder / "artifacts")
         finally:
             ui.stop(process)
 
@@ -123,9 +121,9 @@ def together(shared: Shared, folder: Path, fingerprints: list[str]) -> list[str]
     for i, fingerprint in enumerate(fingerprints):
         environment = {**shared.environment, "DVC_ROOT": str(folder / f"client-{i}")}
         command = [sys.executable, "-c", CLIENT, fingerprint]
-        log = open(folder / f"client-{i}.log", "w+b")
         shared.logs.append(folder / f"client-{i}.log")
-        processes.append(subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log))
+        with open(shared.logs[-1], "wb") as log:
+            processes.append(subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log))
     for process in processes:
         assert process.stdin
         process.stdin.write(b"go\n")
