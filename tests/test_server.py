@@ -1,0 +1,188 @@
+"""Four clients at once against a shared server: `mlflow server` with passwords, on Debian's PostgreSQL."""
+
+import contextlib
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import requests
+from imports import ROOT
+from test_sync import free_port
+
+from dcgan import store
+from pipeline import ui
+
+BIN = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), default=None)
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not BIN, reason="PostgreSQL is missing: apt-get install postgresql")]
+
+CLIENT = """if True:
+    import sys
+    from pathlib import Path
+
+    import numpy as np
+
+    from dcgan import outbox, store, tracking
+
+    # A fresh server on a busy machine is slow.
+    outbox.PATIENCE, store.ANSWER_TIMEOUT = 120, 60
+    sys.stdin.readline()
+    with tracking.run(sys.argv[1], dataset="toys") as run:
+        for start in range(0, 200, 50):
+            run.log_rows([{"step": start + i, "loss": float(start + i)} for i in range(50)])
+        for step in range(3):
+            run.log_image(np.full((8, 8), step, np.uint8), "samples", step)
+        run.log_file(Path("params.yaml"), "notes")
+    print(run.id, run.off)
+"""
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A running server."""
+
+    address: str  # without user and password
+    passwords: dict[str, str]
+    logs: list[Path]
+    artifacts: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """A client's, which holds the password."""
+        mine = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW", "DVC"))}
+        login = {"MLFLOW_TRACKING_USERNAME": "admin", "MLFLOW_TRACKING_PASSWORD": self.passwords["server"]}
+        return {**mine, **login, "MLFLOW_TRACKING_URI": self.address, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "src")}
+
+
+@contextlib.contextmanager
+def postgres(password: str) -> Iterator[tuple[str, Path]]:
+    """A database server of its own on 127.0.0.1, ended with the block; its address, with the password, and its log."""
+    # It refuses to run as root, and pytest's folders are closed to others.
+    person = "postgres" if os.getuid() == 0 else None
+    port = free_port()
+
+    def run(*command: str) -> None:
+        subprocess.run([str(BIN / command[0]), *command[1:]], user=person, cwd="/", check=True, capture_output=True)
+
+    with tempfile.TemporaryDirectory() as name:
+        folder, secret = Path(name), Path(name, "password")
+        secret.write_text(password)
+        secret.chmod(0o600)
+        for path in (folder, secret) if person else ():
+            shutil.chown(path, person)
+        data = ("--pgdata", str(folder / "data"))
+        run("initdb", *data, "--username", "mlflow", "--auth", "scram-sha-256", "--pwfile", str(secret))
+        options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off -c log_statement=all"
+        run("pg_ctl", "start", *data, "--wait", "--log", str(folder / "log"), "--options", options)
+        try:
+            yield f"postgresql+psycopg2://mlflow:{password}@127.0.0.1:{port}/postgres", folder / "log"
+        finally:
+            run("pg_ctl", "stop", *data, "--mode", "immediate")
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    folder = tmp_path_factory.mktemp("shared")
+    passwords = {name: secrets.token_hex(12) for name in ("database", "server")}
+    port = free_port()
+    with postgres(passwords["database"]) as (uri, database_log):
+        config = folder / "basic_auth.ini"
+        config.write_text(
+            f"[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///{folder}/basic_auth.db\nadmin_username = admin\n"
+            "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+        )
+        environment = {
+            **{key: value for key, value in os.environ.items() if not key.startswith("MLFLOW")}, **store.ENVIRONMENT,
+            "MLFLOW_LOGGING_LEVEL": "INFO",
+            "MLFLOW_BACKEND_STORE_URI": uri, "MLFLOW_ARTIFACTS_DESTINATION": str(folder / "artifacts"),
+            "MLFLOW_AUTH_CONFIG_PATH": str(config), "MLFLOW_AUTH_ADMIN_PASSWORD": passwords["server"],
+            "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(12), "PYTHONWARNINGS": "ignore",
+        }  # fmt: skip
+        command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "2", "--app-name", "basic-auth"]
+        with open(folder / "server.log", "wb") as log:
+            process = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log, start_new_session=True)
+        try:
+            ui.wait_until_it_answers(process, f"http://127.0.0.1:{port}")
+            yield Shared(f"http://127.0.0.1:{port}", passwords, [folder / "server.log", database_log], folder / "artifacts")
+        finally:
+            ui.stop(process)
+
+
+def together(shared: Shared, folder: Path, fingerprints: list[str]) -> list[str]:
+    """Run a client for each fingerprint, on machines of their own as far as locks go; the ids of the runs."""
+    processes = []
+    for i, fingerprint in enumerate(fingerprints):
+        environment = {**shared.environment, "DVC_ROOT": str(folder / f"client-{i}")}
+        command = [sys.executable, "-c", CLIENT, fingerprint]
+        shared.logs.append(folder / f"client-{i}.log")
+        with open(shared.logs[-1], "wb") as log:
+            processes.append(subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log))
+    for process in processes:
+        assert process.stdin
+        process.stdin.write(b"go\n")
+        process.stdin.flush()
+    for process in processes:
+        process.wait(timeout=240)
+    answers = [(folder / f"client-{i}.log").read_text().splitlines() for i in range(len(fingerprints))]
+    assert [len(lines) for lines in answers] == [1] * len(fingerprints), answers
+    assert [lines[0].split()[1] for lines in answers] == ["False"] * len(fingerprints)
+    return [lines[0].split()[0] for lines in answers]
+
+
+def answer(shared: Shared, path: str, login: bool = True) -> dict:
+    """What the server's API answers."""
+    user = ("admin", shared.passwords["server"]) if login else None
+    answered = requests.get(f"{shared.address}/api/2.0/mlflow/{path}", auth=user, timeout=60)
+    answered.raise_for_status()
+    return answered.json()
+
+
+def points(shared: Shared, run_id: str) -> list[tuple[int, float]]:
+    metrics = answer(shared, f"metrics/get-history?run_id={run_id}&metric_key=loss&max_results=25000")["metrics"]
+    return sorted((int(point["step"]), float(point["value"])) for point in metrics)
+
+
+EVERY = [(step, float(step)) for step in range(200)]
+
+
+def test_nobody_gets_in_without_the_password(shared: Shared) -> None:
+    with pytest.raises(requests.HTTPError, match="401"):
+        answer(shared, "experiments/get?experiment_id=0", login=False)
+    assert answer(shared, "experiments/get?experiment_id=0")["experiment"]["name"] == "Default"
+
+
+def test_four_clients_at_once_send_everything_once(shared: Shared, tmp_path: Path) -> None:
+    run_ids = together(shared, tmp_path, [f"f{i}" for i in range(4)])
+    assert len(set(run_ids)) == 4
+    for run_id in run_ids:
+        assert points(shared, run_id) == EVERY
+        run = answer(shared, f"runs/get?run_id={run_id}")["run"]
+        assert run["info"]["status"] == "FINISHED"
+        files = {name: answer(shared, f"artifacts/list?run_id={run_id}&path={name}")["files"] for name in ("images", "notes")}
+        assert len([file for file in files["images"] if file["path"].endswith(".png")]) == 3
+        assert [file["path"] for file in files["notes"]] == ["notes/params.yaml"]
+    experiments = answer(shared, "experiments/search?max_results=100")["experiments"]
+    assert Counter(experiment["name"] for experiment in experiments)["dcgan-toys"] == 1
+    assert list(shared.artifacts.rglob("params.yaml"))
+
+
+def test_the_same_training_from_two_clients(shared: Shared, tmp_path: Path) -> None:
+    # The lock is of one machine: two machines at the same instant may make two runs, each with every point once.
+    run_ids = together(shared, tmp_path, ["same", "same"])
+    for run_id in run_ids:
+        assert points(shared, run_id) == EVERY
+
+
+def test_no_log_holds_a_password(shared: Shared) -> None:
+    for path in shared.logs:
+        text = path.read_bytes()
+        assert text, path
+        for name, password in shared.passwords.items():
+            assert password.encode() not in text, f"{path}: the password of the {name}"
