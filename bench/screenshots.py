@@ -8,6 +8,7 @@ Where models are registered, the run is the champion's. Needs Debian's Chromium 
 
 import argparse
 import contextlib
+import re
 import shutil
 import socket
 import sys
@@ -70,7 +71,8 @@ class Pages:
         """The images of a key in full size, with the slider at the last of them."""
         self.page.goto(f"{self._run}/model-metrics")
         self.page.get_by_placeholder("Search metric charts").fill(name)
-        card = self.page.get_by_test_id("experiment-view-compare-runs-card").filter(has_text=name)
+        # Other pictures have this name in theirs, and some of them a single step.
+        card = self.page.get_by_test_id("experiment-view-compare-runs-card").filter(has_text=re.compile(f"^{name}"))
         self._seen(card).first.get_by_role("button").first.click()
         dialog = self._seen(self.page.get_by_role("dialog"))
         steps = self._seen(dialog.locator("input[type=number]"))
