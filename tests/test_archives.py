@@ -31,7 +31,7 @@ def member(name=WANTED, content=CONTENT, kind=tarfile.REGTYPE, **attributes):
     return info, content
 
 
-zipped = functools.partial(gzip.compress, mtime=0)  # the bytes name tests: both workers must see the same ones
+gzipped = functools.partial(gzip.compress, mtime=0)  # the bytes name tests: both workers must see the same ones
 
 
 def tar(*members, form=tarfile.GNU_FORMAT):
@@ -39,7 +39,7 @@ def tar(*members, form=tarfile.GNU_FORMAT):
     with tarfile.open(fileobj=buffer, mode="w", format=form) as archive:
         for info, content in members:
             archive.addfile(info, io.BytesIO(content))
-    return zipped(buffer.getvalue(), compresslevel=1)
+    return gzipped(buffer.getvalue(), compresslevel=1)
 
 
 def untar(path, packed, limit=10_000):
@@ -114,10 +114,10 @@ PAX_SPARSE = member(pax_headers={"GNU.sparse.map": "0,10", "GNU.sparse.size": "9
         (tar(member("beside", bytes(20 << 20)), member()), "holds more than the expected"),
         (tar(member())[:-20], "is truncated"),
         (tar(member()) + b"more", "has garbage after its end"),
-        (tar(member()) + zipped(b"more"), "has a second gzip member"),
-        (zipped(b"no tar" * 500), "is damaged or no tar file"),
-        (zipped(b""), "is damaged or no tar file|has no"),
-        (zipped(gzip.decompress(tar(member()))[:5000]), "is damaged or no tar file"),
+        (tar(member()) + gzipped(b"more"), "has a second gzip member"),
+        (gzipped(b"no tar" * 500), "is damaged or no tar file"),
+        (gzipped(b""), "is damaged or no tar file|has no"),
+        (gzipped(gzip.decompress(tar(member()))[:5000]), "is damaged or no tar file"),
         (b"BZh9", "is damaged or no gzip file"),
         (b"", "is truncated"),
     ],

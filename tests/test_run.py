@@ -60,10 +60,15 @@ def clean(repo: Repository) -> None:
 
 def start(repo: Repository, *args: str) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "pipeline", "run", *args]
-    # A background shell ignores SIGINT, and children inherit that.
+
+    def as_in_a_terminal() -> None:
+        # A background shell ignores SIGINT, nohup SIGHUP, and children inherit that.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
     return subprocess.Popen(
         command, cwd=repo.folder, env=repo.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=as_in_a_terminal,
     )  # fmt: skip
 
 
