@@ -344,7 +344,7 @@ def test_a_hostile_folder_is_refused_everywhere(root: Path, made: Path, model: P
     marker = root / "marker"
     version = add(made / "first")
     for folder in (model, stored(root, version)):
-        harm(folder, marker)  # type: ignore[operator]
+        harm(folder, marker)
     for call in (
         lambda: registry.fetch(str(model), root / "local"),
         lambda: add(model, fingerprint="bb"),
