@@ -1,4 +1,4 @@
-"""Newton's method for L2-SVMs, a class at a time: only rows inside the margin have a curvature, often one in ten.
+"""Newton's method for L2-SVMs, two classes at a time: only rows inside the margin have a curvature, often one in ten.
 
 They are copied together, and conjugate gradients solve each step's linear system on them, at the speed at which memory is read; an
 exact line search follows.
@@ -7,8 +7,10 @@ Source: Keerthi and DeCoste, "A Modified Finite Newton Method for Fast Solution 
 preconditioner and the start from some of the rows are ours.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,8 @@ Rows = npt.NDArray[np.float32]  # N x D
 MAX_STEPS = 100  # of Newton's method, for one class and one C
 FORCING = 0.3  # a step's linear system is solved to this share of its right-hand side
 MAX_PRODUCTS = 100  # conjugate gradients' products in one step
-GATHERED = 2  # rows inside the margin are copied together when they are at most one in so many
+AT_ONCE = 2  # classes that are solved side by side: one alone leaves half of a processor's memory bandwidth unused
+GATHERED = 3  # rows inside the margin are copied together when they are at most one in so many
 SAMPLED = 512
 EXACT = 1024  # features up to which the Hessian itself is factored
 SPIKE = 4  # an eigenvalue counts when it is so many times the mean of those below it
@@ -39,7 +42,7 @@ class Problem:
 
     features: Tensor  # float32 N x D
     labels: Tensor  # N
-    gathered: Tensor  # float32 N / 2 x D, where the rows inside the margin are copied together
+    spare: "SimpleQueue[Tensor]"  # float32 N / 3 x D, where the rows inside the margin are copied together: one a class at work
 
     @classmethod
     def of(
@@ -49,17 +52,36 @@ class Problem:
         if isinstance(features, np.ndarray):
             features = torch.from_numpy(np.ascontiguousarray(features, np.float32)).to(device)
         labels = torch.as_tensor(np.array(labels)).to(device)
-        return cls(features, labels, features.new_empty(len(features) // GATHERED, features.shape[1]))
+        spare: SimpleQueue[Tensor] = SimpleQueue()
+        for _ in range(AT_ONCE):
+            spare.put(features.new_empty(len(features) // GATHERED, features.shape[1]))
+        return cls(features, labels, spare)
 
-    def solve(self, k: int, c: float, weights: Tensor, enough: float) -> tuple[Tensor, float, float]:
-        """Class k against the rest: weights, objective, and the bound of what the objective misses."""
+    def solve(self, c: float, weights: Sequence[Tensor], enough: float) -> list[tuple[Tensor, float, float]]:
+        """Each class against the rest, from its weights: new weights, objective, and the bound of what the objective misses."""
+        threads = torch.get_num_threads()
+        a_class = max(1, threads // AT_ONCE)
+        try:
+            with ThreadPoolExecutor(AT_ONCE, initializer=torch.set_num_threads, initargs=(a_class,)) as pool:
+                return list(pool.map(lambda k: self._solve(k, c, weights[k], enough), range(len(weights))))
+        finally:
+            torch.set_num_threads(threads)
+
+    def _solve(self, k: int, c: float, weights: Tensor, enough: float) -> tuple[Tensor, float, float]:
+        gathered = self.spare.get()
+        try:
+            return self._newton(k, c, weights, enough, gathered)
+        finally:
+            self.spare.put(gathered)
+
+    def _newton(self, k: int, c: float, weights: Tensor, enough: float, gathered: Tensor) -> tuple[Tensor, float, float]:
         signs = torch.where(self.labels == k, 1.0, -1.0)
         scores = _scores(weights, self.features)
         known = 0  # rows inside the margin when the preconditioner was made
         for step_number in range(MAX_STEPS + 1):
             slack = (1 - signs * scores).clamp_(min=0)
             objective = weights.square().sum().item() / 2 + c * slack.square().sum(dtype=torch.float64).item()
-            rows, inside = self._inside(slack)
+            rows, inside = self._inside(slack, gathered)
             gradient = weights - 2 * c * _back((signs * slack)[inside], rows)
             bound = gradient.square().sum().item() / 2
             if bound <= enough * objective or step_number == MAX_STEPS:
@@ -74,12 +96,12 @@ class Problem:
             scores += step * change
         return weights, objective, bound
 
-    def _inside(self, slack: Tensor) -> tuple[Tensor, Tensor | slice]:
+    def _inside(self, slack: Tensor, gathered: Tensor) -> tuple[Tensor, Tensor | slice]:
         """The rows inside the margin and which they are; all rows where a copy would be large."""
         chosen = slack.nonzero()[:, 0]
-        if len(chosen) > len(self.gathered):
+        if len(chosen) > len(gathered):
             return self.features, slice(None)
-        return torch.index_select(self.features, 0, chosen, out=self.gathered[: len(chosen)]), chosen
+        return torch.index_select(self.features, 0, chosen, out=gathered[: len(chosen)]), chosen
 
     def _preconditioner(self, c: float, slack: Tensor) -> Callable[[Tensor], Tensor]:
         """Multiplies by the inverse of the Hessian; with many features by one estimated from some of the rows inside the margin."""
@@ -105,7 +127,7 @@ def start(problem: Problem, c: float, num_classes: int) -> list[Tensor]:
     order = torch.randperm(count, generator=torch.Generator().manual_seed(0))[: count // SUBSET].to(problem.features.device)
     part = Problem.of(problem.features[order], problem.labels[order], problem.features.device)
     weights = start(part, SUBSET * c, num_classes)  # so that the data term weighs the same
-    return [part.solve(k, SUBSET * c, weights[k], START_GAP)[0] for k in range(num_classes)]
+    return [found for found, _, _ in part.solve(SUBSET * c, weights, START_GAP)]
 
 
 def _hessian(c: float, rows: Tensor, slack: Tensor) -> Callable[[Tensor], Tensor]:

@@ -59,7 +59,7 @@ def fit_path(
     a fit ends is no guess.
 
     Args:
-        features: float32 N x D, finite; kept once, and half of it at most a second time.
+        features: float32 N x D, finite; kept once, and two thirds of it at most a second time.
         labels: N, 0 .. num_classes - 1.
         c_values: the values of C, above 0.
         num_classes: number of classes.
@@ -79,7 +79,7 @@ def fit_path(
     problem = Problem.of(features, labels, torch.device(device))
     path, weights = [], start(problem, min(c_values), num_classes)
     for c in sorted(c_values):
-        found = [problem.solve(k, c, weights[k], gap) for k in range(num_classes)]
+        found = problem.solve(c, weights, gap)
         weights = [class_weights for class_weights, _, _ in found]
         objective = sum(objective for _, objective, _ in found)
         rounded = torch.stack(weights).float().cpu().numpy()
