@@ -85,6 +85,7 @@ def main() -> None:
 def description(about: dict[str, Any], metrics: dict[str, Any], name: str) -> str:
     """What stands at the head of the run's page: what was trained, how good it is, by which protocol, and how to remake it."""
     from dcgan import provenance
+    from dcgan.sending import RUN_ID
 
     protocol, count = metrics["protocol"], name.removeprefix("fid_")
     keys = {key: f"{key}_{count}" if key in ("fid", "kid") else key for key in FIGURES}
@@ -98,13 +99,15 @@ def description(about: dict[str, Any], metrics: dict[str, Any], name: str) -> st
     return f"""A DCGAN on **{about["dataset"]}**, {about["epochs"]} epochs, seed {about["seed"]}; epoch {metrics["epoch"]}, \
 {metrics["weights"]} weights, was chosen by the lowest FID on validation images and measured once on test images.{warning}
 
+![real and generated images, once `render` is done](get-artifact?path=render%2Freal_and_generated.png&run_uuid={RUN_ID})
+
 | | this model, test | real train images | noise |
 |---|---|---|---|
 {table}
 
 {protocol["generated_images"]} generated against {protocol["real_images"]} real images, mean and standard deviation of \
 {protocol["draws"]} draws of latent vectors; extractor `{protocol["extractor"]}` `{protocol["extractor_sha256"][:16]}`. Grids of \
-samples by epoch are under Model metrics; real beside generated images, and animations, in the Artifacts under `render` and `paper`.
+samples by epoch are under Model metrics, animations in the Artifacts under `render` and `paper`.
 
 Made from data `{about["data_sha256"][:16]}`. Remake it: {provenance.remake()}."""
 

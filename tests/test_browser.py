@@ -11,7 +11,7 @@ from imports import ROOT
 from playwright.sync_api import Locator, expect
 
 from bench import screenshots
-from dcgan import config, files, provenance, registry, render, serving, tracking
+from dcgan import config, data, files, provenance, registry, render, serving, tracking
 from pipeline import evaluate
 
 pytestmark = [
@@ -24,6 +24,7 @@ ABOUT = {
     "dataset": "toys", "data_sha256": "d" * 64, "seed": 999, "epochs": EPOCHS, "fingerprint": "0123456789abcdef-5",
     "device": "cpu", "precision": "bfloat16",
 }  # fmt: skip
+NAME = "toys-01234567-5"  # of its run
 
 
 def write_store(folder: Path) -> None:
@@ -50,6 +51,7 @@ def write_store(folder: Path) -> None:
         run.set_tags(serving.tags(model, "model"))
     frames = [render.labelled(grid, f"epoch {epoch}") for epoch, grid in enumerate(grids)]
     render.gif(frames, folder / "render/training.gif", frame_ms=200)
+    data.save_png(folder / "render/real_and_generated.png", grids[-1])
     with tracking.run(ABOUT["fingerprint"], dataset="toys") as run:
         run.log_folder(folder / "render", "render")
     version = registry.register(model, dataset="toys", fingerprint=ABOUT["fingerprint"], tags={"fid_10k": "5.63"})
@@ -80,10 +82,10 @@ Shown = tuple[screenshots.Pages, list[str]]
 
 
 def test_the_run_list_names_the_run(pages: Shown) -> None:
-    assert pages[0].runs().all_inner_texts()[0] == "toys-01234567"
+    assert pages[0].runs().all_inner_texts()[0] == NAME
 
 
-def test_the_overview_shows_the_description_with_its_table(pages: Shown) -> None:
+def test_the_overview_shows_the_description_with_its_table_and_images(pages: Shown) -> None:
     table = pages[0].overview().inner_text()
     assert "fid_10k" in table and "±" in table and "real train images" in table
     text = pages[0].page.locator("main").inner_text()
@@ -91,12 +93,15 @@ def test_the_overview_shows_the_description_with_its_table(pages: Shown) -> None
     places = [text.index(part) for part in parts]
     assert places == sorted(places)
     assert "Finished" in text and "dcgan-toys" in text
+    image = pages[0].page.locator("main img[src*=real_and_generated]")
+    expect(image).to_be_visible()
+    assert natural_width(image) == 112
 
 
 def test_metrics_are_charts_with_their_epochs(pages: Shown) -> None:
     charts = pages[0].metrics()
     for name in ("classifier-01234567/validation/fid_ema", "loss_d", "loss_g"):
-        chart = charts.filter(has_text=f"toys-01234567 ({name})")
+        chart = charts.filter(has_text=f"{NAME} ({name})")
         expect(chart).to_have_count(1)
         expect(chart.locator(".scatterlayer path.js-line").first).to_be_attached()
 

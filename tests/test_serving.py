@@ -22,7 +22,7 @@ import pytest
 from imports import ROOT, closure
 from PIL import Image
 
-from dcgan import bundle, checkpoint, model_card, registry, sampling, serving, store, tracking
+from dcgan import bundle, checkpoint, model_card, recipes, registry, sampling, serving, store, tracking
 from dcgan.errors import ConfigError, DataError
 
 ABOUT = {
@@ -210,6 +210,16 @@ def test_the_card_says_data_figures_protocol_limits_licence_and_use() -> None:
     ):  # fmt: skip
         assert part in text
     assert "Collapsed" not in text
+
+
+def test_the_card_names_the_nearest_recipe_and_what_differs() -> None:
+    settings = recipes.load(ROOT / "recipes/fashion-adam.yaml", ROOT / "params.yaml").params.model_dump()
+    chosen = {name: settings[name] for name in model_card.SETTINGS}
+    assert model_card.recipe(chosen) == "`fashion-adam`"
+    assert model_card.recipe(chosen | {"seed": 5, "lr": 0.5}) == "`fashion-adam`, but lr = 0.5"
+    other = {section: {key: None for key in chosen[section]} for section in ("generator", "training")}
+    assert model_card.recipe(chosen | other) == "none of the project's; the settings are"
+    assert f"Recipe: {model_card.recipe(SETTINGS)}:" in card()
 
 
 def test_the_card_warns_of_what_is_wrong_and_guesses_no_licence() -> None:

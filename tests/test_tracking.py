@@ -1,6 +1,7 @@
 """One MLflow run per training, whatever happens to the store."""
 
 import copy
+import errno
 import logging
 import math
 import multiprocessing
@@ -97,6 +98,58 @@ def test_a_new_run_says_what_it_was_made_with(root: Path, monkeypatch: pytest.Mo
     assert tags["fingerprint"] == "aa" and tags["dvc_experiment"] == "fond-heron"
     assert tags["seed"] == "3" and tags["device"] == "cpu" and "extractor_sha256" not in tags
     assert tags["version.torch"].startswith("2.") and tags["mlflow.note.content"] == "# A heading"
+
+
+def test_a_run_names_every_experiment_that_continues_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("fond-heron", "calm-otter", "fond-heron"):
+        monkeypatch.setenv("DVC_EXP_NAME", name)
+        with tracking.run("aa", dataset="toys") as run:
+            pass
+    assert store.connect().get_run(run.id).data.tags["dvc_experiment"] == "fond-heron, calm-otter"
+
+
+def test_a_description_may_name_its_run(root: Path) -> None:
+    with tracking.run("aa", dataset="toys", tags={"other": "{run_id}"}) as run:
+        run.describe("![](get-artifact?path=a.png&run_uuid={run_id})")
+    tags = store.connect().get_run(run.id).data.tags
+    assert tags["mlflow.note.content"] == f"![](get-artifact?path=a.png&run_uuid={run.id})" and tags["other"] == "{run_id}"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("log", ["rows", "file", "image"])
+def test_a_full_disk_under_the_journal_ends_the_stage(
+    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, number: int, log: str
+) -> None:
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    (root / "a.txt").write_text("a")
+    with (
+        pytest.raises(EnvironmentProblem, match=r"journal.*: no space left on the disk"),
+        tracking.run("aa", dataset="toys") as run,
+        monkeypatch.context() as patch,
+    ):
+        patch.setattr(journal, "_append", full)
+        patch.setattr(shutil, "copyfile", full)
+        patch.setattr(Image.Image, "save", full)
+        if log == "rows":
+            run.log_rows(ROWS)
+        elif log == "file":
+            run.log_file(root / "a.txt")
+        else:
+            run.log_image(np.zeros((4, 4, 3), np.uint8), "samples", 1)
+    assert store.connect().get_run(run.id).info.status == "FAILED"
+
+
+def test_a_disk_that_is_full_at_the_very_end_does_not_undo_what_is_done(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch, tracking.run("aa", dataset="toys") as run:
+        run.log_rows(ROWS)
+        assert run.id
+        patch.setattr(journal, "_append", full)
+    assert run.off and len(points(run.id, "loss_d")) == len(ROWS)
 
 
 def test_rows_logged_again_add_no_point(root: Path) -> None:

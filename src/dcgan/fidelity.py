@@ -1,7 +1,7 @@
 """How far generated images are from real ones: FID, KID and FID without its bias, on feature arrays.
 
-Features, statistics, distance: three pieces with an array between them. torch-fidelity computes FID, through its low-level functions
-only: its file cache knows an extractor by name, not by weights, and is read with pickle.
+Features, statistics, distance: three pieces with an array between them. torch-fidelity computes FID, through its low-level
+functions only: its file cache knows an extractor by name, not by weights, and is read with pickle.
 """
 
 from dataclasses import dataclass

@@ -1,12 +1,15 @@
 """The model card: what the model was made of, how good it is and by which protocol, what it must not be used for, how to use it."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from dcgan import provenance
+from dcgan import provenance, recipes
 
 # The sections of params.yaml that a card shows: what the networks are and how they were trained.
 SETTINGS = ("seed", "lr", "beta1", "batch_size", "epochs", "generator", "discriminator", "training")
+RECIPES = Path("recipes")
+FEW = 8  # settings in which a training may differ from a recipe that its card still names
 
 # What is known of each data set's licence, and who says so.
 UNKNOWN = "unknown"
@@ -90,12 +93,26 @@ in base64. One seed, one image: number `index` of a seed is the same whatever th
 
 ## Training
 
-Training `{about["fingerprint"]}` on {about["device"]} in {about["precision"]}:
+Training `{about["fingerprint"]}` on {about["device"]} in {about["precision"]}. Recipe: {recipe(settings)}:
 
 ```
 {_settings(settings)}
 ```
 """
+
+
+def recipe(settings: Mapping[str, Any]) -> str:
+    """The recipe that the sections SETTINGS are nearest to, and in what they differ from it; the seed is no part of a recipe."""
+    found = {key: value for key, value in provenance.flatten(settings).items() if key != "seed"}
+    differences = {}
+    for name in recipes.names(RECIPES):
+        params = recipes.load(recipes.find(name, RECIPES)).params.model_dump()
+        known = provenance.flatten({section: params[section] for section in SETTINGS})
+        differences[name] = [f"{key} = {value}" for key, value in found.items() if known.get(key) != value]
+    name = min(differences, key=lambda name: len(differences[name]))
+    if len(differences[name]) > FEW:
+        return "none of the project's; the settings are"
+    return f"`{name}`" + (f", but {', '.join(differences[name])}" if differences[name] else "")
 
 
 def _table(metrics: Mapping[str, Any]) -> str:

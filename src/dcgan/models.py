@@ -177,7 +177,7 @@ class Discriminator(nn.Module):
 
     def features(self, images: Tensor) -> list[Tensor]:
         """Every convolution's maps after the activation, first layer first, each N x C x H x W."""
-        maps, features = images.contiguous(memory_format=torch.channels_last), []
+        maps, features = images, []
         for block in self.blocks:
             maps = block(maps)
             features.append(maps)

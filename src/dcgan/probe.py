@@ -106,7 +106,11 @@ def extract(network: Discriminator | None, images: npt.NDArray[np.uint8], batch_
     """Features float32 N x D of uint8 images N x C x H x W: a discriminator's, or the pixels in [-1, 1] without one."""
     if network is None:
         return to_float(images).flatten(1).numpy()
-    batches = (to_float(images[start : start + batch_size]) for start in range(0, len(images), batch_size))
+    # A sixth faster with the channels last.
+    batches = (
+        to_float(images[start : start + batch_size]).contiguous(memory_format=torch.channels_last)
+        for start in range(0, len(images), batch_size)
+    )
     first = pool_features(network.features(next(batches)))
     # Filled as we go: a list of batches and its concatenation would take the memory twice.
     features = np.empty((len(images), first.shape[1]), np.float32)

@@ -20,9 +20,12 @@ from dcgan.journal import Entry, Session
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run as MlflowRun
 
 log = logging.getLogger(__name__)
 
+NOTE = "mlflow.note.content"  # the tag that MLflow shows as a run's description
+RUN_ID = "{run_id}"  # in a description: the run's own id, which the journal does not know
 POINTS, TEXTS = 1000, 100  # metrics, and parameters or tags, that one call takes
 THUMBNAIL = 256  # pixels, the longer side of what MLflow's image slider shows first
 # Somebody has deleted the run, put another store in its place, or made the experiment a moment before us: look again.
@@ -133,12 +136,19 @@ class Sender:
             if found:
                 run_id = found[0].info.run_id
                 self._client.update_run(run_id, status="RUNNING")
+                self._add_experiment(found[0], entry["tags"].get("dvc_experiment"))
             else:
                 created = self._client.create_run(experiment, entry["at"], {**entry["tags"]}, run_name=entry["name"])
                 run_id = created.info.run_id
         if run_id != self._id:
             self._forget()
         self._id = run_id
+
+    def _add_experiment(self, run: "MlflowRun", name: str | None) -> None:
+        """Another DVC experiment with the same training: the tag names them all."""
+        names = [name for name in run.data.tags.get("dvc_experiment", "").split(", ") if name]
+        if name and name not in names:
+            self._client.set_tag(run.info.run_id, "dvc_experiment", ", ".join([*names, name]))
 
     def _experiment(self, name: str) -> str:
         found = self._client.get_experiment_by_name(name)
@@ -161,7 +171,8 @@ class Sender:
     def _send_tags(self, entry: Entry, _: Session) -> None:
         from mlflow.entities import RunTag
 
-        for part in _parts([RunTag(key, text) for key, text in entry["tags"].items()], TEXTS):
+        tags = {key: text.replace(RUN_ID, self._id) if key == NOTE else text for key, text in entry["tags"].items()}
+        for part in _parts([RunTag(key, text) for key, text in tags.items()], TEXTS):
             self._client.log_batch(self._id, tags=part)
 
     def _send_points(self, entry: Entry, _: Session) -> None:

@@ -5,6 +5,7 @@ the journal for the run's next stage or for `python -m pipeline sync`.
 """
 
 import contextlib
+import errno
 import logging
 import math
 import shutil
@@ -15,9 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dcgan import journal, store
-from dcgan.errors import Stopped
+from dcgan.errors import EnvironmentProblem, Stopped
 from dcgan.outbox import Outbox
 from dcgan.provenance import FILE, Value, environment_tags, safe
+from dcgan.sending import NOTE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,7 +50,7 @@ def run(
         system_metrics: watch processor, memory, disk, network and GPU during the body.
 
     Raises:
-        EnvironmentProblem: the store is required and does not open.
+        EnvironmentProblem: the store is required and does not open; or the disk under the journal is full.
         Stopped: SIGTERM came, and the program has no other answer to it.
     """
     if required:
@@ -71,18 +73,22 @@ def run(
 
 
 class Run:
-    """One run, for a stage to write to. No method raises, and none waits for the store but `id` and `close`."""
+    """One run, for a stage to write to. None of its methods waits for the store but `id` and `close`.
+
+    None raises either, with one exception: those that log raise EnvironmentProblem where the disk under the journal is full. Mostly
+    the checkpoints lie there, too; better to stop now, and to go on from the last one when there is room, than to lose figures.
+    """
 
     def __init__(self, fingerprint: str, dataset: str, name: str | None = None) -> None:
         fingerprint, dataset = safe(fingerprint), safe(dataset).replace("/", "_")
         name = (name or f"{dataset}-{fingerprint[:8]}{fingerprint[16:]}")[:200]  # the end is the number of epochs
-        self._broken = False
+        self._broken = self._closing = False
         self._outbox: Outbox | None = None
         self._journal: journal.Writer | None = None
         try:
             self._journal = journal.Writer(store.journals(), fingerprint)
         except OSError as error:
-            self._warn(error)
+            self._failed(error)
             return
         # A store of our own is made here, in the open; the thread never makes one, so that one that somebody deletes stays away.
         if store.is_new():
@@ -127,7 +133,7 @@ class Run:
                 path, place = self._journal.room("image.png")
                 Image.fromarray(image).save(path)
             except OSError as error:
-                self._warn(error)
+                self._failed(error)
                 return
             self._note("image", file=place, key=safe(key, limit=100), step=int(step))
 
@@ -161,17 +167,22 @@ class Run:
             self._note("tags", tags=texts)
 
     def describe(self, markdown: str) -> None:
-        """Set the description at the head of the run's page."""
-        self.set_tags({"mlflow.note.content": markdown})
+        """Set the description at the head of the run's page; in it, RUN_ID becomes the run's id."""
+        self.set_tags({NOTE: markdown})
 
     def watch(self) -> Any:
         """Log system metrics until what is returned is stopped."""
         from dcgan import monitoring
 
-        return monitoring.Monitor(lambda figures: self._log_points([{"step": None, **figures}], replace=False))
+        def on_sample(figures: Mapping[str, float]) -> None:
+            with contextlib.suppress(EnvironmentProblem):  # the stage finds out by itself
+                self._log_points([{"step": None, **figures}], replace=False)
+
+        return monitoring.Monitor(on_sample)
 
     def close(self, status: str) -> None:
         """End the run as FINISHED, FAILED or KILLED, and wait for the store for as long as it makes progress."""
+        self._closing = True  # the end of a stage that is done, or has failed for a reason of its own
         self._note("close", status=status)
         if self._outbox:
             self._outbox.close(quick=status == "KILLED")
@@ -212,7 +223,7 @@ class Run:
                 shutil.rmtree(copy.parent)  # a part of it only fills the disk
                 raise
         except OSError as error:
-            self._warn(error)
+            self._failed(error)
             return
         self._note(**entry, file=place)
 
@@ -222,11 +233,13 @@ class Run:
         try:
             self._journal.append(op, **arguments)
         except OSError as error:
-            self._warn(error)
+            self._failed(error)
         if self._outbox:
             self._outbox.tell()
 
-    def _warn(self, error: OSError) -> None:
+    def _failed(self, error: OSError) -> None:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) and not self._closing:
+            raise EnvironmentProblem(f"{store.journals()}: no space left on the disk: make room, then run again") from error
         if not self._broken:
             text = "MLflow journal %s failed (%s): the work goes on, not all of it is logged"
             log.warning(text, store.journals(), store.one_line(error))
