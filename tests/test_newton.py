@@ -11,13 +11,25 @@ def test_a_start_from_an_eighth_of_the_rows_is_nearer_than_nothing(monkeypatch):
     nothing = newton.start(problem, 0.01, 4)
     assert all((weights == 0).all() for weights in nothing)
     monkeypatch.setattr(newton, "FEWEST", 50)
-    starts = newton.start(problem, 0.01, 4)
+    starts, gathered = newton.start(problem, 0.01, 4), problem.spare.get()
     for k in range(4):
-        best = problem.solve(k, 0.01, starts[k], 1e-6)[1]
+        best = problem.solve(k, 0.01, starts[k], 1e-6, gathered)[1]
         with monkeypatch.context() as patch:
             patch.setattr(newton, "MAX_STEPS", 0)  # what `solve` returns is the objective at the start
-            missed = [problem.solve(k, 0.01, weights, 0.0)[1] - best for weights in (starts[k], nothing[k])]
+            missed = [problem.solve(k, 0.01, weights, 0.0, gathered)[1] - best for weights in (starts[k], nothing[k])]
         assert 0 < missed[0] < 0.25 * missed[1]
+
+
+def test_two_classes_at_once_are_what_one_after_the_other_is_and_threads_are_given_back():
+    features, labels = blobs(900, 30)
+    problem = newton.Problem.of(features, labels, torch.device("cpu"))
+    nothing = newton.start(problem, 0.01, 4)
+    threads = torch.get_num_threads()
+    at_once = problem.solve_all(0.01, nothing, 1e-6)
+    assert torch.get_num_threads() == threads and problem.spare.qsize() == newton.AT_ONCE
+    for k, (weights, objective, bound) in enumerate(at_once):
+        alone = problem.solve(k, 0.01, nothing[k], 1e-6, problem.features.new_empty(300, 30))
+        assert (alone[0] == weights).all() and alone[1:] == (objective, bound)
 
 
 RANDOM = torch.Generator().manual_seed(0)
@@ -50,15 +62,15 @@ def test_of_some_rows_what_does_not_stand_out_is_one_level_of_the_same_trace():
     assert level == pytest.approx(1 + rows.square().sum().item() / 400) and matrix.abs().max() == 0
 
 
-@pytest.mark.parametrize("count", [30, 60])
+@pytest.mark.parametrize("count", [20, 60])
 def test_curvature_comes_from_the_rows_inside_the_margin_copied_together_or_not(count, monkeypatch):
     monkeypatch.setattr(newton, "EXACT", 0)
     features, labels = blobs(80, 20)
     problem = newton.Problem.of(features, labels, torch.device("cpu"))
     slack = torch.zeros(80)
     slack[:count] = 1
-    rows, inside = problem._inside(slack)
-    assert len(rows) == (30 if count == 30 else 80)
+    rows, inside = problem._inside(slack, problem.spare.get())
+    assert len(rows) == (20 if count == 20 else 80)
     vector = torch.randn(21, dtype=torch.float64, generator=RANDOM)
     exact = torch.cat([torch.from_numpy(features[:count]), torch.ones(count, 1)], 1).double()
     expected = vector + 0.6 * exact.T @ (exact @ vector)

@@ -57,24 +57,25 @@ class Problem:
             spare.put(features.new_empty(len(features) // GATHERED, features.shape[1]))
         return cls(features, labels, spare)
 
-    def solve(self, c: float, weights: Sequence[Tensor], enough: float) -> list[tuple[Tensor, float, float]]:
-        """Each class against the rest, from its weights: new weights, objective, and the bound of what the objective misses."""
+    def solve_all(self, c: float, weights: Sequence[Tensor], enough: float) -> list[tuple[Tensor, float, float]]:
+        """`solve` for each class, from its weights; what comes out does not depend on how many are at work."""
         threads = torch.get_num_threads()
-        a_class = max(1, threads // AT_ONCE)
+
+        def solve(k: int) -> tuple[Tensor, float, float]:
+            gathered = self.spare.get()
+            try:
+                return self.solve(k, c, weights[k], enough, gathered)
+            finally:
+                self.spare.put(gathered)
+
         try:
-            with ThreadPoolExecutor(AT_ONCE, initializer=torch.set_num_threads, initargs=(a_class,)) as pool:
-                return list(pool.map(lambda k: self._solve(k, c, weights[k], enough), range(len(weights))))
+            with ThreadPoolExecutor(AT_ONCE, initializer=torch.set_num_threads, initargs=(max(1, threads // AT_ONCE),)) as pool:
+                return list(pool.map(solve, range(len(weights))))
         finally:
             torch.set_num_threads(threads)
 
-    def _solve(self, k: int, c: float, weights: Tensor, enough: float) -> tuple[Tensor, float, float]:
-        gathered = self.spare.get()
-        try:
-            return self._newton(k, c, weights, enough, gathered)
-        finally:
-            self.spare.put(gathered)
-
-    def _newton(self, k: int, c: float, weights: Tensor, enough: float, gathered: Tensor) -> tuple[Tensor, float, float]:
+    def solve(self, k: int, c: float, weights: Tensor, enough: float, gathered: Tensor) -> tuple[Tensor, float, float]:
+        """Class k against the rest: weights, objective, and the bound of what the objective misses; `gathered` is one of `spare`."""
         signs = torch.where(self.labels == k, 1.0, -1.0)
         scores = _scores(weights, self.features)
         known = 0  # rows inside the margin when the preconditioner was made
@@ -127,7 +128,7 @@ def start(problem: Problem, c: float, num_classes: int) -> list[Tensor]:
     order = torch.randperm(count, generator=torch.Generator().manual_seed(0))[: count // SUBSET].to(problem.features.device)
     part = Problem.of(problem.features[order], problem.labels[order], problem.features.device)
     weights = start(part, SUBSET * c, num_classes)  # so that the data term weighs the same
-    return [found for found, _, _ in part.solve(SUBSET * c, weights, START_GAP)]
+    return [found for found, _, _ in part.solve_all(SUBSET * c, weights, START_GAP)]
 
 
 def _hessian(c: float, rows: Tensor, slack: Tensor) -> Callable[[Tensor], Tensor]:

@@ -79,7 +79,7 @@ def fit_path(
     problem = Problem.of(features, labels, torch.device(device))
     path, weights = [], start(problem, min(c_values), num_classes)
     for c in sorted(c_values):
-        found = problem.solve(c, weights, gap)
+        found = problem.solve_all(c, weights, gap)
         weights = [class_weights for class_weights, _, _ in found]
         objective = sum(objective for _, objective, _ in found)
         rounded = torch.stack(weights).float().cpu().numpy()
