@@ -62,15 +62,15 @@ def test_of_some_rows_what_does_not_stand_out_is_one_level_of_the_same_trace():
     assert level == pytest.approx(1 + rows.square().sum().item() / 400) and matrix.abs().max() == 0
 
 
-@pytest.mark.parametrize("count", [20, 60])
+@pytest.mark.parametrize("count", [30, 60])
 def test_curvature_comes_from_the_rows_inside_the_margin_copied_together_or_not(count, monkeypatch):
     monkeypatch.setattr(newton, "EXACT", 0)
-    features, labels = blobs(80, 20)
+    features, labels = blobs(120, 20)
     problem = newton.Problem.of(features, labels, torch.device("cpu"))
-    slack = torch.zeros(80)
+    slack = torch.zeros(120)
     slack[:count] = 1
     rows, inside = problem._inside(slack, problem.spare.get())
-    assert len(rows) == (20 if count == 20 else 80)
+    assert len(rows) == (30 if count == 30 else 120)
     vector = torch.randn(21, dtype=torch.float64, generator=RANDOM)
     exact = torch.cat([torch.from_numpy(features[:count]), torch.ones(count, 1)], 1).double()
     expected = vector + 0.6 * exact.T @ (exact @ vector)

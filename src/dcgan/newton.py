@@ -31,9 +31,9 @@ SAMPLED = 512
 EXACT = 1024  # features up to which the Hessian itself is factored
 SPIKE = 4  # an eigenvalue counts when it is so many times the mean of those below it
 SUBSET = 8  # a fit to one row in so many is the start of the fit to all of them
-FEWEST = 2000  # rows of the smallest such fit
+FEWEST = 500  # rows of the smallest such fit
 TOO_LARGE = "train: features are too large to square: must be below 1e15; run train with a lower lr"
-START_GAP = 1.0  # of these fits
+START_GAP = 0.1  # of these fits
 
 
 @dataclass(eq=False)
@@ -75,7 +75,7 @@ class Problem:
             torch.set_num_threads(threads)
 
     def solve(self, k: int, c: float, weights: Tensor, enough: float, gathered: Tensor) -> tuple[Tensor, float, float]:
-        """Class k against the rest: weights, objective, and the bound of what the objective misses; `gathered` is one of `spare`."""
+        """Class k against the rest: weights, objective, the bound of what the objective misses; `gathered` is one of `spare`."""
         signs = torch.where(self.labels == k, 1.0, -1.0)
         scores = _scores(weights, self.features)
         known = 0  # rows inside the margin when the preconditioner was made

@@ -102,25 +102,20 @@ def protocol(params: ProbeParams) -> dict[str, Any]:
 
 
 @torch.inference_mode()
-def extract(network: Discriminator | None, images: npt.NDArray[np.uint8], batch_size: int = 500) -> Features:
+def extract(network: Discriminator | None, images: npt.NDArray[np.uint8], batch_size: int = 100) -> Features:
     """Features float32 N x D of uint8 images N x C x H x W: a discriminator's, or the pixels in [-1, 1] without one."""
     if network is None:
         return to_float(images).flatten(1).numpy()
-    # A sixth faster with the channels last.
-    batches = (
-        to_float(images[start : start + batch_size]).contiguous(memory_format=torch.channels_last)
-        for start in range(0, len(images), batch_size)
-    )
-    first = pool_features(network.features(next(batches)))
-    # Filled as we go: a list of batches and its concatenation would take the memory twice.
-    features = np.empty((len(images), first.shape[1]), np.float32)
-    end = len(first)
-    features[:end] = first.numpy()
-    for batch in batches:
+    features = torch.empty(0, 0)
+    for start in range(0, len(images), batch_size):
+        # Small batches that stay in the processor's cache, with the channels last: a third faster.
+        batch = to_float(images[start : start + batch_size]).contiguous(memory_format=torch.channels_last)
         found = pool_features(network.features(batch))
-        features[end : end + len(found)] = found.numpy()
-        end += len(found)
-    return features
+        if start == 0:
+            # Filled as we go: a list of batches and its concatenation would take the memory twice.
+            features = torch.empty(len(images), found.shape[1])
+        features[start : start + len(found)] = found
+    return features.numpy()
 
 
 def squared_length(features: Features) -> float:
