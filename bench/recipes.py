@@ -140,9 +140,11 @@ def probed(name: str, seed: int, row: dict[str, Any]) -> dict[str, Any]:
         splits = {split: data.open_split(Path("data/prepared"), split) for split in data.SPLITS}
         discriminator, _ = checkpoint.load_discriminator(Path(row["folder"]) / "discriminator.safetensors")
         networks = {"discriminator": discriminator, "untrained": checkpoint.untrained(discriminator, seed), "pixels": None}
+        trained_in = training.choose_precision(params.training.precision, torch.device("cpu"))
         figures = {}
         for which, network in networks.items():
-            figures[which] = probe.judge(network, splits, params.probe, 10, seed).figures
+            precision = probe.choose_precision(trained_in)
+            figures[which] = probe.judge(network, splits, params.probe, 10, seed, precision).figures
             print(f"{name}, seed {seed}, {which}: {100 * figures[which]['test_accuracy']:.2f} %", flush=True)
         files.write_json(path, figures)
     return dict(files.read_json(path))

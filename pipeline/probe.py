@@ -28,9 +28,12 @@ def main() -> None:
     splits = {name: data.open_split(PREPARED, name, verify=True) for name in data.SPLITS}
     discriminator, export = checkpoint.load_discriminator(Path("models/discriminator.safetensors"))
     networks = {"discriminator": discriminator, "untrained": checkpoint.untrained(discriminator, params.seed), "pixels": None}
-    metrics: dict[str, Any] = {"protocol": {**probe.protocol(params.probe), "epoch": export["epoch"], "seed": params.seed}}
+    precision = probe.choose_precision(about["precision"])
+    metrics: dict[str, Any] = {
+        "protocol": {**probe.protocol(params.probe, precision), "epoch": export["epoch"], "seed": params.seed}
+    }
     for name, network in networks.items():
-        report = probe.judge(network, splits, params.probe, len(classes), params.seed)
+        report = probe.judge(network, splits, params.probe, len(classes), params.seed, precision)
         metrics[name] = report.figures
         print(f"probe: {name}: {report.title}", flush=True)
         if name == "discriminator":

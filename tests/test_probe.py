@@ -126,6 +126,26 @@ def test_extracted_features_are_those_of_the_network_whatever_the_batches():
     np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
 
 
+def test_the_layers_compute_in_the_precision_asked_for_and_the_svm_does_not(monkeypatch):
+    network, seen = discriminator(), []
+    for block in network.blocks:
+        block.register_forward_hook(lambda block, inputs, maps: seen.append(maps.dtype))
+    monkeypatch.setattr(probe, "all_labels", lambda features, *rest: (features, torch.is_autocast_enabled("cpu")))
+    images = np.random.default_rng(0).integers(0, 256, (8, 1, 28, 28), np.uint8)
+    some = {name: data.Split(images, np.arange(8) % 4) for name in data.SPLITS}
+    params = config.Probe(protocol="cifar10", c=[2.0], c_unit="one", num_train=8, labels_per_class=1, num_draws=2)
+    (exact, _), (rounded, autocast) = (probe.judge(network, some, params, 4, 0, precision) for precision in ("float32", "bfloat16"))
+    assert set(seen[:6]) == {torch.float32} and set(seen[6:]) == {torch.bfloat16} and not autocast
+    assert rounded["train"].dtype == np.float32 and 0 < np.abs(rounded["train"] - exact["train"]).max() < 0.02
+
+
+def test_the_precision_is_that_of_the_training_where_the_processor_has_it(monkeypatch):
+    for has_it in (True, False):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda has_it=has_it: has_it)
+        assert probe.choose_precision("float32") == "float32"
+        assert probe.choose_precision("bfloat16") == ("bfloat16" if has_it else "float32")
+
+
 def test_features_without_a_network_are_the_pixels():
     images = np.array([[[[0, 255], [51, 102]]]], np.uint8)
     np.testing.assert_allclose(probe.extract(None, images), [[-1, 1, -0.6, -0.2]], atol=1e-6)
