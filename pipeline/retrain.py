@@ -8,9 +8,9 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from pipeline import branches, children, cli
+from pipeline import branches, children, cli, run
 
-PARAMS_FILE, GATE, RUN_LOCK = Path("params.yaml"), Path("results/gate"), Path(".scratch/run.lock")
+PARAMS_FILE, GATE = Path("params.yaml"), Path("results/gate")
 SUMMARY = GATE / "summary.md"
 DECIDED = {0: "promoted", 4: "refused", 7: "cannot tell"}  # exit codes of promote
 
@@ -20,20 +20,13 @@ def main(
     git_remote: Annotated[str | None, typer.Option(help="Push the branch there. Default: it stays here.")] = None,
 ) -> None:
     """Rebuild what has changed and let the gate decide: python -m pipeline retrain -S seed=7. Exit code: promote's."""
-    import filelock
-
-    from dcgan import config, edits, errors, registry
+    from dcgan import config, edits, registry
 
     overlay = edits.overlay(set_param or [])
     branches.check()
     if git_remote:
         branches.fetch(git_remote)
-    RUN_LOCK.parent.mkdir(exist_ok=True)
-    try:
-        lock = filelock.FileLock(RUN_LOCK).acquire(timeout=0)
-    except filelock.Timeout:
-        raise errors.EnvironmentProblem("retrain: an experiment or another retrain runs in this folder: wait for it") from None
-    with lock:
+    with os.fdopen(run.hold(run.LOCK, "retrain"), "r+b"):
         rebuild(overlay)
         dataset = config.load("dataset").dataset.name
         seen = branches.holding_lock(git_remote)

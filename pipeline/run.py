@@ -54,8 +54,12 @@ def main(options: Annotated[list[str] | None, typer.Argument(help="Passed on to 
     raise typer.Exit(process.returncode if process.returncode >= 0 else 128 - process.returncode)
 
 
-def hold(path: Path) -> int:
-    """Lock the folder's experiments, before DVC touches anything.
+def hold(path: Path, who: str = "run") -> int:
+    """Lock the folder's experiments and retrainings, before DVC touches anything.
+
+    Args:
+        path: the file to lock.
+        who: asks for it, for the message.
 
     Returns:
         An open file that holds the lock. dvc inherits it: should this process be killed, the lock stays until dvc ends as well.
@@ -69,7 +73,7 @@ def hold(path: Path) -> int:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise EnvironmentProblem(
-            f"run: an experiment runs in this folder already (process {holder(handle)}): wait for it, or end it with kill;"
+            f"{who}: an experiment or a retraining runs in this folder already (process {holder(handle)}): wait for it, or end it;"
             " to run several, queue them when none runs: python -m pipeline run --queue -S lr=1e-4,2e-4; dvc queue start -j 2"
         ) from None
     os.ftruncate(handle, 0)

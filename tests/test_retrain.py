@@ -12,7 +12,7 @@ import pytest
 
 from dcgan import config, edits
 from dcgan.errors import ConfigError, EnvironmentProblem, UserError
-from pipeline import branches, children, retrain
+from pipeline import branches, children, retrain, run
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -40,6 +40,15 @@ def git(tmp_path, monkeypatch):
     git("add", ".")
     git("commit", "--quiet", "-m", "first")
     return git
+
+
+def test_a_retraining_beside_an_experiment_is_refused_and_names_it(git):
+    handle = run.hold(run.LOCK)
+    try:
+        with pytest.raises(EnvironmentProblem, match=rf"^retrain: an experiment or a retraining .* \(process {os.getpid()}\)"):
+            retrain.main()
+    finally:
+        os.close(handle)
 
 
 def write(contents: dict[str, str]) -> None:
