@@ -22,8 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 import torch
 from sklearn.svm import LinearSVC
 
-from dcgan import svm
+from dcgan import probe, svm
 
+C_VALUES = (1.0, 10.0, 100.0)  # over the mean squared length of the features, as in params.yaml
 ROWS = 1000  # images made at once, to keep the memory of what they are made from small
 
 
@@ -33,7 +34,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=2000, help="number of images")
     parser.add_argument("--features", type=int, default=784, help="features an image")
     parser.add_argument("--classes", type=int, default=10, help="number of classes")
-    parser.add_argument("--c", type=float, nargs="+", default=[0.001, 0.01, 0.1], help="values of C, in rising order")
+    parser.add_argument("--c", type=float, nargs="+", help="values of C, in rising order; default: what the probe tries")
     parser.add_argument("--gap", type=float, default=svm.GAP, help="duality gap, as a share of the objective, at which ours ends")
     parser.add_argument("--alone", action="store_true", help="without LinearSVC")
     parser.add_argument("--data", type=Path, nargs=2, metavar=("FEATURES", "LABELS"), help="two .npy files instead of made-up data")
@@ -44,6 +45,7 @@ def main() -> None:
     else:
         features, labels = made_up(args.images, args.features, args.classes)
 
+    c_values = args.c or [c / probe.squared_length(features) for c in C_VALUES]
     size = features.nbytes / 2**30
     threads = torch.get_num_threads()
     print(f"{len(features)} images, {features.shape[1]} features ({size:.2f} GiB), {args.classes} classes, {threads} threads")
@@ -56,7 +58,7 @@ def main() -> None:
         ours.append((fit, time.perf_counter() - began - sum(seconds for _, seconds in ours)))
         row(*ours[-1])
 
-    svm.fit_path(features, labels, args.c, args.classes, gap=args.gap, on_fit=on_fit)
+    svm.fit_path(features, labels, c_values, args.classes, gap=args.gap, on_fit=on_fit)
     print(f"the path: {time.perf_counter() - began:.1f} s, gaps {', '.join(f'{fit.gap:.1e}' for fit, _ in ours)}")
     for fit, seconds in ours if not args.alone else ():
         start = time.perf_counter()
@@ -70,7 +72,7 @@ def row(fit: svm.Svm, ours: float, other: float | None = None, best: float | Non
     if other is not None and best is not None:
         theirs = f"{other:13.2f} {other / ours:6.1f} {fit.objective:14.4f} {best:14.4f} {fit.objective / best - 1:+11.1e}"
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"{fit.c:8g} {ours:9.2f} {theirs} {memory:6.1f}", flush=True)
+    print(f"{fit.c:8.2g} {ours:9.2f} {theirs} {memory:6.1f}", flush=True)
 
 
 def made_up(images: int, features: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
