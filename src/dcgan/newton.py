@@ -60,6 +60,7 @@ class Problem:
     def solve_all(self, c: float, weights: Sequence[Tensor], enough: float) -> list[tuple[Tensor, float, float]]:
         """`solve` for each class, from its weights; what comes out does not depend on how many are at work."""
         threads = torch.get_num_threads()
+        at_once = min(AT_ONCE, threads)
 
         def solve(k: int) -> tuple[Tensor, float, float]:
             gathered = self.spare.get()
@@ -69,7 +70,7 @@ class Problem:
                 self.spare.put(gathered)
 
         try:
-            with ThreadPoolExecutor(AT_ONCE, initializer=torch.set_num_threads, initargs=(max(1, threads // AT_ONCE),)) as pool:
+            with ThreadPoolExecutor(at_once, initializer=torch.set_num_threads, initargs=(threads // at_once,)) as pool:
                 return list(pool.map(solve, range(len(weights))))
         finally:
             torch.set_num_threads(threads)
