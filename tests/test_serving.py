@@ -212,14 +212,19 @@ def test_the_card_says_data_figures_protocol_limits_licence_and_use() -> None:
     assert "Collapsed" not in text
 
 
-def test_the_card_names_the_nearest_recipe_and_what_differs() -> None:
-    settings = recipes.load(ROOT / "recipes/fashion-adam.yaml", ROOT / "params.yaml").params.model_dump()
-    chosen = {name: settings[name] for name in model_card.SETTINGS}
-    assert model_card.recipe(chosen) == "`fashion-adam`"
-    assert model_card.recipe(chosen | {"seed": 5, "lr": 0.5}) == "`fashion-adam`, but lr = 0.5"
-    other = {section: {key: None for key in chosen[section]} for section in ("generator", "training")}
-    assert model_card.recipe(chosen | other) == "none of the project's; the settings are"
+@pytest.mark.parametrize("name", recipes.names(ROOT / "recipes"))
+def test_the_card_names_the_recipe_and_what_differs(name: str) -> None:
+    settings = recipes.load(ROOT / f"recipes/{name}.yaml", ROOT / "params.yaml").params.model_dump()
+    chosen = {section: settings[section] for section in model_card.SETTINGS}
+    assert model_card.recipe(chosen | {"seed": 5}) == f"`{name}`"
+    assert model_card.recipe(chosen | {"lr": 0.5}) == f"`{name}`, but lr = 0.5"
+
+
+def test_the_card_of_other_settings_names_no_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert f"Recipe: {model_card.recipe(SETTINGS)}:" in card()
+    assert model_card.recipe(SETTINGS).startswith("none")
+    monkeypatch.setattr(model_card, "RECIPES", tmp_path)
+    assert model_card.recipe(SETTINGS).startswith("none")
 
 
 def test_the_card_warns_of_what_is_wrong_and_guesses_no_licence() -> None:

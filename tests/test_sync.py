@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -36,9 +36,9 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def exit_code(function: object = sync.main) -> int:
+def exit_code(function: Callable[..., None] = sync.main) -> int:
     with pytest.raises(SystemExit) as ended:
-        cli.run(function, args=[], prog="python -m pipeline sync")  # type: ignore[arg-type]
+        cli.run(function, args=[], prog="python -m pipeline sync")
     return int(ended.value.code or 0)
 
 

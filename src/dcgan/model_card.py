@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dcgan import provenance, recipes
+from dcgan import config, provenance
 
 # The sections of params.yaml that a card shows: what the networks are and how they were trained.
 SETTINGS = ("seed", "lr", "beta1", "batch_size", "epochs", "generator", "discriminator", "training")
@@ -103,14 +103,15 @@ Training `{about["fingerprint"]}` on {about["device"]} in {about["precision"]}. 
 
 def recipe(settings: Mapping[str, Any]) -> str:
     """The recipe that the sections SETTINGS are nearest to, and in what they differ from it; the seed is no part of a recipe."""
-    found = {key: value for key, value in provenance.flatten(settings).items() if key != "seed"}
+    found = provenance.flatten(settings)
     differences = {}
-    for name in recipes.names(RECIPES):
-        params = recipes.load(recipes.find(name, RECIPES)).params.model_dump()
-        known = provenance.flatten({section: params[section] for section in SETTINGS})
-        differences[name] = [f"{key} = {value}" for key, value in found.items() if known.get(key) != value]
-    name = min(differences, key=lambda name: len(differences[name]))
-    if len(differences[name]) > FEW:
+    for path in sorted(RECIPES.glob("*.yaml")):
+        # Not laid over params.yaml: a card must not fail because somebody's own settings do not go together with some recipe.
+        overlay = config.read_yaml(path)
+        known = provenance.flatten({section: overlay[section] for section in SETTINGS if section in overlay and section != "seed"})
+        differences[path.stem] = [f"{key} = {found.get(key)}" for key, value in known.items() if found.get(key) != value]
+    name = min(differences, key=lambda name: len(differences[name]), default="")
+    if not name or len(differences[name]) > FEW:
         return "none of the project's; the settings are"
     return f"`{name}`" + (f", but {', '.join(differences[name])}" if differences[name] else "")
 
