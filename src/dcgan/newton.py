@@ -58,7 +58,7 @@ class Problem:
         return cls(features, labels, spare)
 
     def solve_all(self, c: float, weights: Sequence[Tensor], enough: float) -> list[tuple[Tensor, float, float]]:
-        """`solve` for each class, from its weights; what comes out does not depend on how many are at work."""
+        """`solve` for each class, from its weights: two at a time, each with its share of torch's threads."""
         threads = torch.get_num_threads()
         at_once = min(AT_ONCE, threads)
 
