@@ -140,8 +140,9 @@ class State:
 def states() -> dict[str, State]:
     """State of every experiment of HEAD, by name."""
     found = {}
-    # The first revision is the workspace, the second HEAD. To fetch from running experiments has hung when one ended meanwhile.
-    for experiment in json.loads(dvc("exp", "show", "--json", "--no-fetch"))[1]["experiments"] or []:
+    # The command fails or hangs where a worker removes the folder of an experiment that it reads, without --no-fetch more often.
+    shown = dvc("exp", "show", "--json", "--no-fetch", tries=3, seconds=120)
+    for experiment in json.loads(shown)[1]["experiments"] or []:  # the first revision is the workspace, the second HEAD
         executor = experiment["executor"] or {"state": "success", "local": None}
         metrics = ((experiment["revs"] or [{}])[0].get("data") or {}).get("metrics", {}).get(METRICS, {}).get("data") or {}
         fids = [value for key, value in metrics.get("validation", {}).items() if key.startswith("fid_")]
@@ -150,14 +151,25 @@ def states() -> dict[str, State]:
     return found
 
 
-def dvc(*args: str) -> str:
-    """Run dvc; its output. It goes through a file, because `dvc queue start` leaves a worker that would keep a pipe open."""
-    with tempfile.TemporaryFile("w+") as output:
-        done = subprocess.run([sys.executable, "-m", "dvc", *args], stdin=subprocess.DEVNULL, stdout=output, check=False)
-        output.seek(0)
-        if done.returncode:
-            sys.exit(f"sweep: dvc {' '.join(args[:2])} ended with exit code {done.returncode}: see its lines above")
-        return output.read()
+def dvc(*args: str, tries: int = 1, seconds: float | None = None) -> str:
+    """Run dvc, again where it fails or takes longer than `seconds`; its output.
+
+    It goes through a file, because `dvc queue start` leaves a worker that would keep a pipe open.
+    """
+    why = ""
+    for _ in range(tries):
+        with tempfile.TemporaryFile("w+") as output:
+            try:
+                command = [sys.executable, "-m", "dvc", *args]
+                subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, check=True, timeout=seconds)
+                output.seek(0)
+                return output.read()
+            except subprocess.CalledProcessError as error:
+                why = f"ended with exit code {error.returncode}: see its lines above"
+            except subprocess.TimeoutExpired:
+                why = f"did not end in {seconds:g} s: run this again"
+        time.sleep(1)
+    sys.exit(f"sweep: dvc {' '.join(args[:2])} {why}")
 
 
 def write(found: Figures, about: str) -> None:

@@ -46,8 +46,8 @@ class Repository:
             section[name] = value
         yaml.dump(params, self.folder / "params.yaml")
 
-    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess:
-        done = subprocess.run(command, cwd=self.folder, env=self.env, capture_output=True, text=True, check=False)
+    def run(self, *command: str, check: bool = True, timeout: float | None = None) -> subprocess.CompletedProcess:
+        done = subprocess.run(command, cwd=self.folder, env=self.env, capture_output=True, text=True, check=False, timeout=timeout)
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done
 
