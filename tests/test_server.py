@@ -1,4 +1,4 @@
-"""Four clients at once against a shared server: `mlflow server` with passwords, on Debian's PostgreSQL."""
+"""Four clients at once against a shared server: `mlflow server` with passwords, on Debian's PostgreSQL and an S3 on loopback."""
 
 import contextlib
 import os
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import requests
+import s3
 from imports import ROOT
 from test_sync import free_port
 
@@ -51,7 +52,7 @@ class Shared:
     address: str  # without user and password
     passwords: dict[str, str]
     logs: list[Path]
-    artifacts: Path
+    bucket: s3.Bucket  # of the artifacts
 
     @property
     def login(self) -> tuple[str, str]:
@@ -61,7 +62,7 @@ class Shared:
     @property
     def environment(self) -> dict[str, str]:
         """A client's, which holds the password."""
-        mine = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW", "DVC"))}
+        mine = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW", "DVC", "AWS"))}
         login = {"MLFLOW_TRACKING_USERNAME": "admin", "MLFLOW_TRACKING_PASSWORD": self.passwords["server"]}
         return {**mine, **login, "MLFLOW_TRACKING_URI": self.address, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "src")}
 
@@ -97,16 +98,18 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
     folder = tmp_path_factory.mktemp("shared")
     passwords = {name: secrets.token_hex(12) for name in ("database", "server")}
     port = free_port()
-    with postgres(passwords["database"]) as (uri, database_log):
+    with postgres(passwords["database"]) as (uri, database_log), s3.bucket("runs") as bucket:
+        passwords["bucket"] = bucket.secret
         config = folder / "basic_auth.ini"
         config.write_text(
             f"[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///{folder}/basic_auth.db\nadmin_username = admin\n"
             "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
         )
         environment = {
-            **{key: value for key, value in os.environ.items() if not key.startswith("MLFLOW")}, **store.ENVIRONMENT,
+            **{key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW", "AWS"))}, **store.ENVIRONMENT,
             "MLFLOW_LOGGING_LEVEL": "INFO",
-            "MLFLOW_BACKEND_STORE_URI": uri, "MLFLOW_ARTIFACTS_DESTINATION": str(folder / "artifacts"),
+            "MLFLOW_BACKEND_STORE_URI": uri, "MLFLOW_ARTIFACTS_DESTINATION": "s3://runs/mlflow",
+            "MLFLOW_S3_ENDPOINT_URL": bucket.endpoint, "AWS_ACCESS_KEY_ID": bucket.key_id, "AWS_SECRET_ACCESS_KEY": bucket.secret,
             "MLFLOW_AUTH_CONFIG_PATH": str(config), "MLFLOW_AUTH_ADMIN_PASSWORD": passwords["server"],
             "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(12), "PYTHONWARNINGS": "ignore",
         }  # fmt: skip
@@ -121,7 +124,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
             process = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log, start_new_session=True)
         try:
             ui.wait_until_it_answers(process, f"http://127.0.0.1:{port}")
-            yield Shared(f"http://127.0.0.1:{port}", passwords, [folder / "server.log", database_log], folder / "artifacts")
+            yield Shared(f"http://127.0.0.1:{port}", passwords, [folder / "server.log", database_log], bucket)
         finally:
             ui.stop(process)
 
@@ -190,7 +193,7 @@ def test_four_clients_at_once_send_everything_once(shared: Shared, tmp_path: Pat
         assert [file["path"] for file in files["notes"]] == ["notes/params.yaml"]
     experiments = answer(shared, "experiments/search?max_results=100")["experiments"]
     assert Counter(experiment["name"] for experiment in experiments)["dcgan-toys"] == 1
-    assert list(shared.artifacts.rglob("params.yaml"))
+    assert len([key for key in shared.bucket.objects() if key.endswith("/notes/params.yaml")]) == 4
 
 
 def test_two_clients_of_one_workspace_share_a_training_s_run(shared: Shared, tmp_path: Path) -> None:
