@@ -22,9 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 import torch
 from sklearn.svm import LinearSVC
 
-from dcgan import probe, svm
+from dcgan import config, svm
+from dcgan.discriminator_features import squared_length
 
-C_VALUES = (1.0, 10.0, 100.0)  # over the mean squared length of the features, as in params.yaml
 ROWS = 1000  # images made at once, to keep the memory of what they are made from small
 
 
@@ -45,7 +45,7 @@ def main() -> None:
     else:
         features, labels = made_up(args.images, args.features, args.classes)
 
-    c_values = args.c or [c / probe.squared_length(features) for c in C_VALUES]
+    c_values = args.c or [c / squared_length(features) for c in config.load("probe").probe.c]
     size = features.nbytes / 2**30
     threads = torch.get_num_threads()
     print(f"{len(features)} images, {features.shape[1]} features ({size:.2f} GiB), {args.classes} classes, {threads} threads")

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
 import torch
 
-from dcgan import checkpoint, config, data, evaluation, features, files, probe, recipes, training, updates
+from dcgan import checkpoint, config, data, devices, evaluation, features, files, probe, recipes, training, updates
 from dcgan.comparison import Real
 from dcgan.progress import Bar
 
@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, help="train so many epochs, whatever the speed, and write no table")
     args = parser.parse_args()
     images = data.open_split(Path("data/prepared"), "train").images
-    device = training.choose_device("auto", False)
+    device = devices.choose_device("auto", False)
     if args.epochs:
         for name in args.only:
             for seed in args.seeds:
@@ -83,7 +83,7 @@ def speeds(names: list[str], images: Any, device: torch.device) -> dict[str, flo
         made[name] = (params, training.build(params, images.shape[1], device))
     for _ in range(ROUNDS):
         for name, (params, state) in made.items():
-            precision = training.choose_precision(params.training.precision, device)
+            precision = devices.choose_precision(params.training.precision, device)
             began = time.perf_counter()
             for i in range(STEPS):
                 batch = images[i * params.batch_size : (i + 1) * params.batch_size]
@@ -97,7 +97,7 @@ def speeds(names: list[str], images: Any, device: torch.device) -> dict[str, flo
 def judged(name: str, seed: int, epochs: int, images: Any, device: torch.device) -> dict[str, Any]:
     """Train one seed and judge it; what was done before is not done again."""
     params = parameters(name, seed, epochs)
-    precision = training.choose_precision(params.training.precision, device)
+    precision = devices.choose_precision(params.training.precision, device)
     decays = params.training.linear_decay_from < 1
     folder = f"{name}-seed{seed}" + (f"-{epochs}" if decays else "")
     judge_of, real, train = judge(seed)
@@ -140,7 +140,7 @@ def probed(name: str, seed: int, row: dict[str, Any]) -> dict[str, Any]:
         splits = {split: data.open_split(Path("data/prepared"), split) for split in data.SPLITS}
         discriminator, _ = checkpoint.load_discriminator(Path(row["folder"]) / "discriminator.safetensors")
         networks = {"discriminator": discriminator, "untrained": checkpoint.untrained(discriminator, seed), "pixels": None}
-        trained_in = training.choose_precision(params.training.precision, torch.device("cpu"))
+        trained_in = devices.choose_precision(params.training.precision, torch.device("cpu"))
         figures = {}
         for which, network in networks.items():
             precision = probe.choose_precision(trained_in)

@@ -56,11 +56,11 @@ def device() -> str:
     """What `auto` chooses here, and the number of threads, which CPU results depend on."""
     import torch
 
-    from dcgan import training
+    from dcgan import devices
 
-    chosen = training.choose_device("auto", deterministic=False)
+    chosen = devices.choose_device("auto", deterministic=False)
     name = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else platform.processor() or platform.machine()
-    return f"{chosen.type} ({name}), {training.choose_precision('auto', chosen)}, {torch.get_num_threads()} threads"
+    return f"{chosen.type} ({name}), {devices.choose_precision('auto', chosen)}, {torch.get_num_threads()} threads"
 
 
 def git() -> str:

@@ -25,14 +25,14 @@ def main() -> None:
     from dcgan import config
 
     params = config.load(*PARAMS)
-    from dcgan import checkpoint, data, files, plots, provenance, step, tracking, training
+    from dcgan import checkpoint, data, devices, files, plots, provenance, step, tracking, training
     from dcgan.progress import Bar
 
     report = files.read_json(Path("results/validate/report.json"))
     manifest = data.read_manifest(PREPARED)
     images = data.open_split(PREPARED, "train", verify=True).images
-    device = training.choose_device(params.training.device, params.training.deterministic)
-    precision = training.choose_precision(params.training.precision, device)
+    device = devices.choose_device(params.training.device, params.training.deterministic)
+    precision = devices.choose_precision(params.training.precision, device)
     trajectory, about = identity(params, manifest, device.type, precision)
     root = Path(os.environ.get("DVC_ROOT", ".")) / ".scratch"
     scratch = checkpoint.Scratch(root / "train", trajectory)

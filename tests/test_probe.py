@@ -6,6 +6,7 @@ from sklearn.svm import LinearSVC
 
 from dcgan import config, data, models, probe, svm
 from dcgan.config import DiscriminatorParams
+from dcgan.discriminator_features import extract, pool_features, recompute_batch_norm, squared_length
 from dcgan.errors import DataError
 
 
@@ -37,7 +38,7 @@ def test_validation_labels_decide_the_choice():
 @pytest.mark.parametrize(("channels", "size"), [((64, 128, 256), 16), ((128, 128, 256, 256, 512, 512), 7), ((64, 128), 14)])
 def test_features_are_sixteen_times_the_channels(channels, size):
     maps = [torch.rand(2, count, size, size) for count in channels]
-    assert probe.pool_features(maps).shape == (2, 16 * sum(channels))
+    assert pool_features(maps).shape == (2, 16 * sum(channels))
 
 
 def test_the_papers_networks_have_the_papers_dimensions():
@@ -48,7 +49,7 @@ def test_the_papers_networks_have_the_papers_dimensions():
 def test_pooling_takes_the_largest_value_of_each_sixteenth():
     layer = torch.arange(64.0).reshape(1, 1, 8, 8)
     expected = [row * 16 + 9 + column * 2 for row in range(4) for column in range(4)]
-    assert probe.pool_features([layer, layer[:, :, :4, :4]])[0].tolist() == expected + layer[0, 0, :4, :4].flatten().tolist()
+    assert pool_features([layer, layer[:, :, :4, :4]])[0].tolist() == expected + layer[0, 0, :4, :4].flatten().tolist()
 
 
 def test_few_labels_are_drawn_balanced_and_anew_and_choose_c_on_validation():
@@ -99,7 +100,7 @@ def test_batch_norm_gets_the_statistics_of_all_images_and_evaluation_mode():
     network = discriminator()
     images = np.random.default_rng(0).integers(0, 256, (12, 1, 28, 28), np.uint8)
     norm, momentum = network.blocks[1].norm, network.blocks[1].norm.momentum
-    probe.recompute_batch_norm(network, images, batch_size=4)
+    recompute_batch_norm(network, images, batch_size=4)
     with torch.no_grad():
         maps = network.blocks[1].conv(network.blocks[0](torch.from_numpy(images).float() / 127.5 - 1))
     torch.testing.assert_close(norm.running_mean, maps.mean((0, 2, 3)))
@@ -119,10 +120,10 @@ def discriminator():
 def test_extracted_features_are_those_of_the_network_whatever_the_batches():
     network = discriminator()
     images = np.random.default_rng(0).integers(0, 256, (11, 1, 28, 28), np.uint8)
-    found = probe.extract(network, images, batch_size=4)
+    found = extract(network, images, batch_size=4)
     assert found.shape == (11, 16 * 12) and found.dtype == np.float32
     with torch.no_grad():
-        expected = probe.pool_features(network.features(torch.from_numpy(images).float() / 127.5 - 1))
+        expected = pool_features(network.features(torch.from_numpy(images).float() / 127.5 - 1))
     np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
 
 
@@ -148,19 +149,19 @@ def test_the_precision_is_that_of_the_training_where_the_processor_has_it(monkey
 
 def test_features_without_a_network_are_the_pixels():
     images = np.array([[[[0, 255], [51, 102]]]], np.uint8)
-    np.testing.assert_allclose(probe.extract(None, images), [[-1, 1, -0.6, -0.2]], atol=1e-6)
+    np.testing.assert_allclose(extract(None, images), [[-1, 1, -0.6, -0.2]], atol=1e-6)
 
 
 def test_c_in_units_of_the_features_length_does_not_depend_on_their_scale():
     features, _ = splits()
-    length = probe.squared_length(features["train"])
+    length = squared_length(features["train"])
     assert length == pytest.approx(np.mean([row @ row for row in features["train"].astype(np.float64)]))
-    assert probe.squared_length(3 * features["train"]) == pytest.approx(9 * length, rel=1e-5)
+    assert squared_length(3 * features["train"]) == pytest.approx(9 * length, rel=1e-5)
     images = np.random.default_rng(0).integers(0, 256, (40, 1, 4, 4), np.uint8)
     some = {name: data.Split(images, np.arange(40) % 4) for name in data.SPLITS}
     params = config.Probe(protocol="cifar10", c=[2.0], c_unit="features", num_train=40, labels_per_class=1, num_draws=2)
     in_units = probe.judge(None, some, params, 4, seed=0).figures["c"]
-    assert in_units == pytest.approx(2 / probe.squared_length(probe.extract(None, images)))
+    assert in_units == pytest.approx(2 / squared_length(probe.extract(None, images)))
     assert probe.judge(None, some, params.model_copy(update={"c_unit": "one"}), 4, seed=0).figures["c"] == 2
 
 

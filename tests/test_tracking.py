@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dcgan import config, journal, monitoring, outbox, provenance, store, tracking, training
+from dcgan import config, devices, journal, monitoring, outbox, provenance, store, tracking, training
 from dcgan.checkpoint import Scratch
 from dcgan.errors import DataError, EnvironmentProblem, Stopped
 
@@ -538,7 +538,7 @@ def test_weights_do_not_depend_on_the_store(
     values["training"] |= {"log_every": 1}
     params = config.parse(values)
     images = np.random.default_rng(0).integers(0, 256, (40, 1, 16, 16), dtype=np.uint8)
-    device = training.choose_device("cpu", False)
+    device = devices.choose_device("cpu", False)
 
     def weights(folder: str) -> list[bytes]:
         with Scratch(root, folder) as scratch, tracking.run(folder, dataset="toys", system_metrics=True) as run:

@@ -1,7 +1,6 @@
 """What a discriminator has learnt, measured with a linear L2-SVM on its features: the paper's two probes.
 
-Features: every convolution's map after its activation, max-pooled to 4 x 4, flattened and concatenated, not scaled. C is chosen on
-validation images; test images are looked at once, with the chosen C.
+C is chosen on validation images; test images are looked at once, with the chosen C.
 
 Source: Radford et al., "Unsupervised Representation Learning with Deep Convolutional GANs", 2015, sections 5.1 and 5.2.
 """
@@ -13,22 +12,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
-from torch import nn
 
-from dcgan import classifier, rng, svm
+from dcgan import classifier, devices, rng, svm
 from dcgan.config import Probe as ProbeParams
-from dcgan.data import SPLITS, Split, to_float
+from dcgan.data import SPLITS, Split
+from dcgan.discriminator_features import extract, recompute_batch_norm, squared_length
 from dcgan.errors import DataError
 from dcgan.models import Discriminator
 from dcgan.svm import Features, Labels, Svm
 
-POOLED = 4  # side of every map after pooling
 ROUGH_GAP = 1e-2  # of a fit to all labels: three quarters of the time of 1e-3, and accuracies move by 0.03 points
 CHOOSING_DRAWS = 10  # of the labels, to choose C with few of them
 CHOOSE, REPORT = "probe choose", "probe report"  # streams of random numbers
-
-
 SUPERVISED_DRAWS, SUPERVISED_EPOCHS = 10, 40  # of the classifier that learns from few labels
 
 
@@ -105,7 +100,7 @@ def supervised(
 
 def choose_precision(trained_in: str) -> str:
     """That of D's training, where this processor computes in it; it takes half the time, and changes a feature by 0.3 %."""
-    return trained_in if trained_in == "bfloat16" and torch.cpu._is_avx512_bf16_supported() else "float32"
+    return trained_in if devices.computes_in_bfloat16(torch.device("cpu")) else "float32"
 
 
 def protocol(params: ProbeParams, precision: str) -> dict[str, Any]:
@@ -122,54 +117,6 @@ def protocol(params: ProbeParams, precision: str) -> dict[str, Any]:
         "reported_on": "test",
         **learnt_from,
     }
-
-
-@torch.inference_mode()
-def extract(network: Discriminator | None, images: npt.NDArray[np.uint8], batch_size: int = 100) -> Features:
-    """Features float32 N x D of uint8 images N x C x H x W: a discriminator's, or the pixels in [-1, 1] without one."""
-    if network is None:
-        return to_float(images).flatten(1).numpy()
-    features = torch.empty(0, 0)
-    for start in range(0, len(images), batch_size):
-        # Small batches that stay in the processor's cache, with the channels last: a third faster.
-        batch = to_float(images[start : start + batch_size]).contiguous(memory_format=torch.channels_last)
-        found = pool_features(network.features(batch))
-        if start == 0:
-            # Filled as we go: a list of batches and its concatenation would take the memory twice.
-            features = torch.empty(len(images), found.shape[1])
-        features[start : start + len(found)] = found
-    return features.numpy()
-
-
-def squared_length(features: Features) -> float:
-    """Mean over N of |x|^2: C times this is the same for features of any scale."""
-    return float(np.einsum("nd,nd->", features, features, dtype=np.float64) / len(features))
-
-
-def pool_features(maps: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Features N x (16 x sum of C) of maps N x C x H x W: each max-pooled to 4 x 4, flattened, concatenated."""
-    return torch.cat([F.adaptive_max_pool2d(layer, POOLED).flatten(1) for layer in maps], dim=1)
-
-
-@torch.no_grad()
-def recompute_batch_norm(network: Discriminator, images: npt.NDArray[np.uint8], batch_size: int = 500) -> None:
-    """Replace the running statistics of D's batch norms by those of all the images: the mean over batches of mean and variance.
-
-    What training leaves is an average over the last few hundred batches of real and of generated images, each weighted by its age.
-
-    Source: the paper's code for SVHN; Ioffe and Szegedy, "Batch Normalization", 2015, algorithm 2.
-    """
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    was = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a plain mean over the batches
-        norm.train()
-    for start in range(0, len(images) if norms else 0, batch_size):
-        network.features(to_float(images[start : start + batch_size]))
-    for norm, momentum in zip(norms, was, strict=True):
-        norm.momentum = momentum
-        norm.eval()
 
 
 def all_labels(

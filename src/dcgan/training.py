@@ -5,7 +5,6 @@ Nothing here knows of DVC or MLflow; whoever wants to watch passes a callback.
 
 import copy
 import math
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,38 +14,10 @@ import torch
 from dcgan import data, models, optimizers, rng, sampling
 from dcgan.checkpoint import Scratch, export, load_optimizer, optimizer_tensors
 from dcgan.config import Params
-from dcgan.errors import DataError, EnvironmentProblem, Stopped
+from dcgan.errors import DataError, Stopped
 from dcgan.models import Discriminator, Generator
 from dcgan.step import Row, State
 from dcgan.updates import COLUMNS, train_step
-
-
-def choose_device(name: str, deterministic: bool) -> torch.device:
-    """`auto` is the first GPU if there is one; `deterministic` makes a GPU repeat itself bit for bit, as a CPU always does.
-
-    Raises:
-        EnvironmentProblem: cuda is asked for and there is none.
-    """
-    if name == "cuda" and not torch.cuda.is_available():
-        raise EnvironmentProblem("params.yaml: training.device = 'cuda': torch finds no GPU: use auto or cpu")
-    device = torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-    if device.type == "cuda":
-        torch.backends.cuda.matmul.allow_tf32 = True
-        torch.backends.cudnn.benchmark = not deterministic
-        if deterministic:
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS needs it before its first use
-            torch.use_deterministic_algorithms(True)
-    return device
-
-
-def choose_precision(name: str, device: torch.device) -> str:
-    """`auto` is bfloat16 where the hardware computes in it, float32 elsewhere."""
-    if name != "auto":
-        return name
-    fast = (
-        torch.cuda.is_bf16_supported(including_emulation=False) if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
-    )
-    return "bfloat16" if fast else "float32"
 
 
 def build(params: Params, image_channels: int, device: torch.device) -> State:

@@ -1,0 +1,39 @@
+"""Where and in which numbers a network computes: chosen by name, or by what the machine has."""
+
+import os
+
+import torch
+
+from dcgan.errors import EnvironmentProblem
+
+
+def choose_device(name: str, deterministic: bool) -> torch.device:
+    """`auto` is the first GPU if there is one; `deterministic` makes a GPU repeat itself bit for bit, as a CPU always does.
+
+    Raises:
+        EnvironmentProblem: cuda is asked for and there is none.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise EnvironmentProblem("params.yaml: training.device = 'cuda': torch finds no GPU: use auto or cpu")
+    device = torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cudnn.benchmark = not deterministic
+        if deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS needs it before its first use
+            torch.use_deterministic_algorithms(True)
+    return device
+
+
+def choose_precision(name: str, device: torch.device) -> str:
+    """`auto` is bfloat16 where the hardware computes in it, float32 elsewhere."""
+    if name != "auto":
+        return name
+    return "bfloat16" if computes_in_bfloat16(device) else "float32"
+
+
+def computes_in_bfloat16(device: torch.device) -> bool:
+    """Whether the hardware itself does; an emulation is slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported()
