@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 PARAMS = ("seed", "evaluate")
 PREPARED, REFERENCE, RESULTS = Path("data/prepared"), Path("results/reference"), Path("results/evaluate")
 MODELS, CHECKPOINTS = Path("models"), Path("models/checkpoints")
-FIGURES = ("fid", "kid", "precision", "recall", "density", "coverage", "vendi", "js_divergence", "smallest_class_share")
 
 
 def main() -> None:
@@ -21,7 +20,7 @@ def main() -> None:
     from dcgan import config
 
     params = config.load(*PARAMS)
-    from dcgan import data, evaluation, features, files, plots, provenance, tracking
+    from dcgan import data, evaluation, features, files, plots, provenance, run_page, tracking
     from dcgan.comparison import Real
     from dcgan.progress import Bar
 
@@ -75,41 +74,11 @@ def main() -> None:
         plots.pairs(report.generated, train, ("generated", "nearest in train"), RESULTS / "nearest.png")
         numbers = {key: value for key, value in provenance.flatten(metrics).items() if isinstance(value, int | float)}
         run.log_metrics({f"{section}/{key}": value for key, value in numbers.items()})
-        run.describe(description(about, metrics, name))
+        run.describe(run_page.describe(about, metrics, name))
         run.log_folder(RESULTS, "evaluate")
         log_model(run, about, metrics)
         noise = metrics["noise"][name]
         bar.say(f"evaluate: epoch {metrics['epoch']}, {weights} weights: FID {metrics[name]:.2f} +- {noise:.2f} on test")
-
-
-def description(about: dict[str, Any], metrics: dict[str, Any], name: str) -> str:
-    """What stands at the head of the run's page: what was trained, how good it is, by which protocol, and how to remake it."""
-    from dcgan import provenance
-    from dcgan.sending import RUN_ID
-
-    protocol, count = metrics["protocol"], name.removeprefix("fid_")
-    keys = {key: f"{key}_{count}" if key in ("fid", "kid") else key for key in FIGURES}
-    floor, ceiling, noise = metrics["floor"], metrics["ceiling"], metrics["noise"]
-    table = "\n".join(
-        f"| {key} | {metrics[key]:.4g} ± {noise[key]:.2g} | {floor[plain]:.4g} | {ceiling[plain]:.4g} |"
-        for plain, key in keys.items()
-        if key in metrics
-    )
-    warning = "\n\n**Collapsed:** its images vary far less than real ones." if metrics["collapsed"] else ""
-    return f"""A DCGAN on **{about["dataset"]}**, {about["epochs"]} epochs, seed {about["seed"]}; epoch {metrics["epoch"]}, \
-{metrics["weights"]} weights, was chosen by the lowest FID on validation images and measured once on test images.{warning}
-
-![real and generated images, once `render` is done](get-artifact?path=render%2Freal_and_generated.png&run_uuid={RUN_ID})
-
-| | this model, test | real train images | noise |
-|---|---|---|---|
-{table}
-
-{protocol["generated_images"]} generated against {protocol["real_images"]} real images, mean and standard deviation of \
-{protocol["draws"]} draws of latent vectors; extractor `{protocol["extractor"]}` `{protocol["extractor_sha256"][:16]}`. Grids of \
-samples by epoch are under Model metrics, animations in the Artifacts under `render` and `paper`.
-
-Made from data `{about["data_sha256"][:16]}`. Remake it: {provenance.remake()}."""
 
 
 def log_model(run: "Run", about: dict[str, Any], metrics: dict[str, Any]) -> None:
