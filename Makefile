@@ -61,7 +61,7 @@ probe-table: .venv/.runtime  ## Probe the discriminators of three seeds of best2
 	dvc repro reference
 	python bench/recipes.py --only best28 --probe
 
-sweep: .venv/.runtime  ## Learning rates x batch sizes x three seeds as DVC experiments, for docs/sweep.md (hours)
+sweep: .venv/.runtime  ## Learning rates x batch sizes x three seeds as DVC experiments, for docs/sweep.md (an hour and a half)
 	python bench/sweep.py
 
 clean:  ## Delete the virtual environment and what the checks leave
