@@ -9,10 +9,25 @@ from pathlib import Path
 
 import pytest
 import s3
+from repository import Repository, ran
+from shapes import write_idx_source
+from test_pipeline import SMALL
 
 pytestmark = pytest.mark.slow
 
 CONTENT = bytes(range(256)) * 64
+DVC = (sys.executable, "-m", "dvc")
+
+
+def remote(bucket: s3.Bucket) -> list[tuple[str, ...]]:
+    """The lines of docs/operations.md."""
+    return [
+        (*DVC, "remote", "add", "--default", "store", f"s3://{bucket.name}/dvc"),
+        (*DVC, "remote", "modify", "store", "endpointurl", bucket.endpoint),
+        (*DVC, "remote", "modify", "store", "verify", "true"),
+        (*DVC, "remote", "modify", "--local", "store", "access_key_id", bucket.key_id),
+        (*DVC, "remote", "modify", "--local", "store", "secret_access_key", bucket.secret),
+    ]
 
 
 class Workspace:
@@ -21,17 +36,8 @@ class Workspace:
     def __init__(self, folder: Path, bucket: s3.Bucket) -> None:
         self.folder, self.bucket = folder, bucket
         (folder / "weights").write_bytes(CONTENT)
-        for command in (
-            ["git", "init", "--quiet"],
-            [*DVC, "init", "--quiet"],
-            [*DVC, "remote", "add", "--default", "store", f"s3://{bucket.name}/dvc"],
-            [*DVC, "remote", "modify", "store", "endpointurl", bucket.endpoint],
-            [*DVC, "remote", "modify", "store", "verify", "true"],
-            [*DVC, "remote", "modify", "--local", "store", "access_key_id", bucket.key_id],
-            [*DVC, "remote", "modify", "--local", "store", "secret_access_key", bucket.secret],
-            [*DVC, "add", "--quiet", "weights"],
-            [*DVC, "push"],
-        ):
+        commands = [("git", "init", "--quiet"), (*DVC, "init", "--quiet"), *remote(bucket), (*DVC, "add", "--quiet", "weights")]
+        for command in (*commands, (*DVC, "push")):
             self.run(*command)
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess:
@@ -45,9 +51,6 @@ class Workspace:
         shutil.rmtree(self.folder / ".dvc/cache", ignore_errors=True)
         (self.folder / "weights").unlink(missing_ok=True)
         return self.run(*DVC, "pull", check=False)
-
-
-DVC = (sys.executable, "-m", "dvc")
 
 
 @pytest.fixture
@@ -74,6 +77,31 @@ def test_a_damaged_or_missing_object_is_refused_by_its_name(workspace: Workspace
     assert "weights" in pulled.stderr, pulled.stderr
     assert workspace.bucket.secret not in pulled.stdout + pulled.stderr
     assert not (workspace.folder / "weights").exists()
+
+
+def test_a_retraining_leaves_in_the_bucket_what_another_machine_needs(tmp_path: Path) -> None:
+    floors = dict.fromkeys(("gate.max_kid", "gate.min_recall", "gate.min_class_share", "gate.min_probe", "gate.min_memorisation"))
+    for name in ("source", "repo"):
+        (tmp_path / name).mkdir()
+    write_idx_source(tmp_path / "source", num_train=700, num_test=200)
+    repo = Repository(tmp_path / "repo", tmp_path / "source", **SMALL, **floors)
+    with s3.bucket("dcgan") as bucket:
+        for command in remote(bucket):
+            repo.run(*command)
+        repo.run("git", "commit", "--quiet", "--all", "--message", "a remote")
+        repo.run(sys.executable, "-m", "pipeline", "retrain")
+        (branch,) = repo.run("git", "for-each-ref", "--format=%(refname:short)", "refs/heads/retrain").stdout.split()
+        there = tmp_path / "there"
+        repo.run("git", "clone", "--quiet", "--branch", branch, str(repo.folder), str(there))
+        shutil.copy(repo.folder / ".dvc/config.local", there / ".dvc")
+        elsewhere = {**repo.env, "DVC_SITE_CACHE_DIR": str(tmp_path / "site of another machine")}
+
+        def run(*command: str) -> str:
+            return subprocess.run(command, cwd=there, env=elsewhere, capture_output=True, text=True, check=True).stdout
+
+        run(*DVC, "pull")
+        assert (there / "models/generator.safetensors").read_bytes() == repo.read("models/generator.safetensors")
+        assert ran(run(*DVC, "repro")) == []
 
 
 def test_the_secret_is_in_no_file_that_git_tracks(workspace: Workspace) -> None:
