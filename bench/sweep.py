@@ -141,7 +141,7 @@ class State:
 def states() -> dict[str, State]:
     """State of every experiment of HEAD, by name."""
     found = {}
-    # The command fails or hangs where a worker removes the folder of an experiment that it reads, without --no-fetch more often.
+    # The command fails or hangs where a worker removes the folder of an experiment that it reads, with --no-fetch too.
     shown = dvc("exp", "show", "--json", "--no-fetch", tries=3, seconds=120)
     for experiment in json.loads(shown)[1]["experiments"] or []:  # the first revision is the workspace, the second HEAD
         executor = experiment["executor"] or {"state": "success", "local": None}

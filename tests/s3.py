@@ -26,7 +26,7 @@ class Bucket:
         return boto3.client("s3", endpoint_url=self.endpoint, region_name="us-east-1", **keys)
 
     def objects(self) -> list[str]:
-        """Their keys."""
+        """The keys of all that is in it."""
         return [entry["Key"] for entry in self.client.list_objects_v2(Bucket=self.name).get("Contents", [])]
 
 

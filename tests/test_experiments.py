@@ -66,7 +66,7 @@ def clean(repo: Repository) -> Iterator[None]:
 def table(repo: Repository) -> dict[str, dict[str, str]]:
     """`dvc exp show` by experiment.
 
-    It fails or hangs where a worker removes the folder of an experiment that it reads, without --no-fetch more often.
+    It fails or hangs where a worker removes the folder of an experiment that it reads, with --no-fetch too.
     """
     for _ in range(3):
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -193,7 +193,8 @@ def test_four_clients_at_once_send_everything_once(shared: Shared, tmp_path: Pat
         assert [file["path"] for file in files["notes"]] == ["notes/params.yaml"]
     experiments = answer(shared, "experiments/search?max_results=100")["experiments"]
     assert Counter(experiment["name"] for experiment in experiments)["dcgan-toys"] == 1
-    assert len([key for key in shared.bucket.objects() if key.endswith("/notes/params.yaml")]) == 4
+    for run_id in run_ids:
+        assert len([key for key in shared.bucket.objects() if key.endswith(f"/{run_id}/artifacts/notes/params.yaml")]) == 1
 
 
 def test_two_clients_of_one_workspace_share_a_training_s_run(shared: Shared, tmp_path: Path) -> None:

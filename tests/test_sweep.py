@@ -1,0 +1,37 @@
+"""The sweep's dealings with DVC, without DVC; the sweep itself is run by test_experiments.py."""
+
+import subprocess
+
+import pytest
+
+from bench import sweep
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The commands that were run; the first one hangs, the second one fails, later ones print their number."""
+    commands: list[list[str]] = []
+
+    def run(command: list[str], *, stdout, timeout: float | None, **_: object) -> None:
+        commands.append(command)
+        if len(commands) == 1:
+            raise subprocess.TimeoutExpired(command, timeout or 0)
+        if len(commands) == 2:
+            raise subprocess.CalledProcessError(255, command)
+        stdout.write(str(len(commands)))
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    return commands
+
+
+def test_a_question_that_hangs_or_fails_is_asked_again(asked: list[list[str]]) -> None:
+    assert sweep.dvc("exp", "show", tries=3, seconds=5) == "3"
+    assert {tuple(command[1:]) for command in asked} == {("-m", "dvc", "exp", "show")}
+
+
+@pytest.mark.parametrize(("tries", "why"), [(1, "exp show did not end in 5 s"), (2, "exp show ended with exit code 255")])
+def test_after_the_last_try_the_sweep_ends_with_a_line(asked: list[list[str]], tries: int, why: str) -> None:
+    with pytest.raises(SystemExit, match=why):
+        sweep.dvc("exp", "show", tries=tries, seconds=5)
+    assert len(asked) == tries
