@@ -74,7 +74,7 @@ def main() -> None:
         plots.pairs(report.generated, train, ("generated", "nearest in train"), RESULTS / "nearest.png")
         numbers = {key: value for key, value in provenance.flatten(metrics).items() if isinstance(value, int | float)}
         run.log_metrics({f"{section}/{key}": value for key, value in numbers.items()})
-        run.describe(run_page.describe(about, metrics, name))
+        run.describe(run_page.describe(about, metrics))
         run.log_folder(RESULTS, "evaluate")
         log_model(run, about, metrics)
         noise = metrics["noise"][name]

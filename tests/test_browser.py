@@ -45,7 +45,7 @@ def write_store(folder: Path) -> None:
             run.log_rows([{"step": epoch, "classifier-01234567/validation/fid_ema": 30 / epoch}])
         numbers = {key: value for key, value in metrics.items() if isinstance(value, int | float)}
         run.log_metrics({f"classifier-01234567/{key}": value for key, value in numbers.items()})
-        run.describe(run_page.describe(ABOUT, metrics, "fid_10k"))
+        run.describe(run_page.describe(ABOUT, metrics))
         run.log_folder(model, "model")
         run.set_tags(serving.tags(model, "model"))
     frames = [render.labelled(grid, f"epoch {epoch}") for epoch, grid in enumerate(grids)]

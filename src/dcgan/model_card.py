@@ -52,6 +52,7 @@ def write(about: Mapping[str, Any], settings: Mapping[str, Any], manifest: Mappi
     colour = "grey" if manifest["channels"] == 1 else "RGB"
     counts = ", ".join(f"{part['count']} {split}" for split, part in manifest["splits"].items())
     classes = ", ".join(manifest["classes"]) or "none"
+    table = "\n".join(f"| {' | '.join(row)} |" for row in figures(metrics))
     return f"""# dcgan-{name}
 
 A DCGAN that turns {settings["generator"]["z_dim"]} random numbers into one {size} x {size} {colour} image like those of **{name}**.
@@ -69,7 +70,9 @@ Epoch {metrics["epoch"]} of {about["epochs"]}, {metrics["weights"]} weights, cho
 
 ## Figures
 
-{_table(metrics)}
+| | model | floor | ceiling | |
+|---|---|---|---|---|
+{table}
 
 Measured once on the {protocol["reported_on"]} split: {protocol["generated_images"]} generated against {protocol["real_images"]}
 real images, mean and standard deviation of {protocol["draws"]} draws of latent vectors. Floor: real train images instead of
@@ -116,15 +119,15 @@ def recipe(settings: Mapping[str, Any]) -> str:
     return f"`{name}`" + (f", but {', '.join(differences[name])}" if differences[name] else "")
 
 
-def _table(metrics: Mapping[str, Any]) -> str:
-    # The names of FID and KID end in the number of images.
-    lines = ["| | model | floor | ceiling | |", "|---|---|---|---|---|"]
+def figures(metrics: Mapping[str, Any]) -> list[tuple[str, str, str, str, str]]:
+    """Of each figure with noise in results/evaluate/metrics.json: name, value with noise, floor, ceiling, what it means."""
+    found = {}
     for key, deviation in metrics["noise"].items():
+        # The names of FID and KID end in the number of images.
         plain = key.rpartition("_")[0] if key.startswith(("fid", "kid")) else key
-        if plain in MEANING:
-            shown = [_figure(metrics[part].get(plain)) for part in ("floor", "ceiling")]
-            lines.append(f"| {key} | {metrics[key]:.4g} ± {deviation:.2g} | {shown[0]} | {shown[1]} | {MEANING[plain]} |")
-    return "\n".join(lines)
+        floor, ceiling = (_figure(metrics[part].get(plain)) for part in ("floor", "ceiling"))
+        found[plain] = (key, f"{metrics[key]:.4g} ± {deviation:.2g}", floor, ceiling)
+    return [(*found[plain], meaning) for plain, meaning in MEANING.items() if plain in found]
 
 
 def _figure(value: float | None) -> str:

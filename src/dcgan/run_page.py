@@ -3,28 +3,19 @@
 from collections.abc import Mapping
 from typing import Any
 
-from dcgan import provenance
+from dcgan import model_card, provenance
 from dcgan.sending import RUN_ID
 
-FIGURES = ("fid", "kid", "precision", "recall", "density", "coverage", "vendi", "js_divergence", "smallest_class_share")
 
-
-def describe(about: Mapping[str, Any], metrics: Mapping[str, Any], name: str) -> str:
+def describe(about: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     """Markdown for the head of the page.
 
     Args:
         about: results/train/run.json.
         metrics: results/evaluate/metrics.json.
-        name: of the FID in it, which holds the number of images, like fid_10k.
     """
-    protocol, count = metrics["protocol"], name.removeprefix("fid_")
-    keys = {key: f"{key}_{count}" if key in ("fid", "kid") else key for key in FIGURES}
-    floor, ceiling, noise = metrics["floor"], metrics["ceiling"], metrics["noise"]
-    table = "\n".join(
-        f"| {key} | {metrics[key]:.4g} ± {noise[key]:.2g} | {floor[plain]:.4g} | {ceiling[plain]:.4g} |"
-        for plain, key in keys.items()
-        if key in metrics
-    )
+    protocol = metrics["protocol"]
+    table = "\n".join(f"| {' | '.join(row)} |" for *row, _ in model_card.figures(metrics))
     warning = "\n\n**Collapsed:** its images vary far less than real ones." if metrics["collapsed"] else ""
     return f"""A DCGAN on **{about["dataset"]}**, {about["epochs"]} epochs, seed {about["seed"]}; epoch {metrics["epoch"]}, \
 {metrics["weights"]} weights, was chosen by the lowest FID on validation images and measured once on test images.{warning}
