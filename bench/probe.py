@@ -22,8 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 import torch
 from sklearn.svm import LinearSVC
 
-from dcgan import config, svm
-from dcgan.discriminator_features import squared_length
+from dcgan.config import sections as config
+from dcgan.probing import svm
+from dcgan.probing.features import squared_length
 
 ROWS = 1000  # images made at once, to keep the memory of what they are made from small
 

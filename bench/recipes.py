@@ -25,9 +25,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
 import torch
 
-from dcgan import checkpoint, config, data, devices, evaluation, features, files, probe, recipes, training, updates
-from dcgan.comparison import Real
+from dcgan import data, files
+from dcgan.config import recipes
+from dcgan.config import sections as config
+from dcgan.judging import evaluation
+from dcgan.judging import extractor as features
+from dcgan.judging.comparison import Real
+from dcgan.networks import devices
+from dcgan.probing import probe
 from dcgan.progress import Bar
+from dcgan.training import checkpoint, updates
+from dcgan.training import loop as training
 
 SCRATCH = Path(".scratch/recipes-table")
 REFERENCE = Path("results/reference")

@@ -21,7 +21,7 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
 from PIL import Image  # noqa: E402
 from playwright.sync_api import Locator, Page, sync_playwright  # noqa: E402
 
-from dcgan import store  # noqa: E402
+from dcgan.tracking import store  # noqa: E402
 from pipeline import ui  # noqa: E402
 
 CHROMIUM = shutil.which("chromium")

@@ -23,7 +23,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
 from matplotlib.figure import Figure
 
-from dcgan import config, edits, files, provenance, recipes
+from dcgan import files
+from dcgan.config import edits, recipes
+from dcgan.config import sections as config
+from dcgan.tracking import provenance
 
 DOCUMENT, PICTURE = Path("docs/sweep.md"), Path("docs/images/sweep.png")
 MARKS = ("<!-- the table below is written by make sweep -->", "<!-- end of the table -->")

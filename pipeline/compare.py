@@ -11,7 +11,7 @@ from dcgan.errors import ConfigError, DataError
 from pipeline import cli
 
 if TYPE_CHECKING:
-    from dcgan.side_by_side import Candidate
+    from dcgan.reports.side_by_side import Candidate
 
 METRICS, RUN, PARAMS_FILE = "results/evaluate/metrics.json", "results/train/run.json", "params.yaml"
 WEIGHTS = "models/generator.safetensors"
@@ -27,12 +27,13 @@ def main(
     """Compare runs side by side: parameters, figures with verdicts, samples: python -m pipeline compare HEAD workspace."""
     if len(runs) < 2:
         raise ConfigError(f"compare: {runs[0]} alone: must be at least two, each {ACCEPTED}")
-    from dcgan import config
+    from dcgan.config import sections as config
 
     z = config.load("gate").gate.z
     from PIL import Image
 
-    from dcgan import files, side_by_side
+    from dcgan import files
+    from dcgan.reports import side_by_side
 
     candidates = [load(name) for name in runs]
     for candidate in candidates:
@@ -103,7 +104,7 @@ def fetch_from_mlflow(name: str, folder: Path) -> Any | None:
         DataError: the run has no such files.
         EnvironmentProblem: the store does not open.
     """
-    from dcgan import store
+    from dcgan.tracking import store
 
     path = store.sqlite_path(store.location())
     if "'" in name or (path and not path.exists()):
@@ -136,8 +137,12 @@ def read(name: str, folder: Path, run: Any | None = None) -> "Candidate":
     Raises:
         DataError: a file is missing or damaged.
     """
-    from dcgan import checkpoint, config, files, provenance, sampling
-    from dcgan.side_by_side import Candidate
+    from dcgan import files
+    from dcgan.config import sections as config
+    from dcgan.networks import sampling
+    from dcgan.reports.side_by_side import Candidate
+    from dcgan.tracking import provenance
+    from dcgan.training import checkpoint
 
     if run:
         params, data_sha256 = run.data.params, run.data.tags.get("data_sha256", "unknown")

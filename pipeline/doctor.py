@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dcgan import provenance, store
 from dcgan.errors import EnvironmentProblem
+from dcgan.tracking import provenance, store
 from pipeline import cli
 
 PACKAGES = ("torch", "torchvision", "mlflow", "dvc", "great-expectations", "torch-fidelity")
@@ -56,7 +56,7 @@ def device() -> str:
     """What `auto` chooses here, and the number of threads, which CPU results depend on."""
     import torch
 
-    from dcgan import devices
+    from dcgan.networks import devices
 
     chosen = devices.choose_device("auto", deterministic=False)
     name = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else platform.processor() or platform.machine()

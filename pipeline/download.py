@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dcgan import config
+from dcgan.config import sections as config
 from pipeline import cli
 
 PARAMS = ("dataset",)
@@ -13,7 +13,7 @@ def main() -> None:
     """Fetch the data set, verified, into data/raw. Example: python -m pipeline.download."""
     dataset = config.load(*PARAMS).dataset
 
-    from dcgan import downloads
+    from dcgan.raw import downloads
 
     source = downloads.fetch(RAW, dataset)
     print(f"download: {dataset.name} from {source}")

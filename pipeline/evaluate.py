@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline import cli
 
 if TYPE_CHECKING:
-    from dcgan.tracking import Run
+    from dcgan.tracking.runs import Run
 
 PARAMS = ("seed", "evaluate")
 PREPARED, REFERENCE, RESULTS = Path("data/prepared"), Path("results/reference"), Path("results/evaluate")
@@ -17,12 +17,18 @@ MODELS, CHECKPOINTS = Path("models"), Path("models/checkpoints")
 
 def main() -> None:
     """Judge every checkpoint and export the best one: python -m pipeline.evaluate."""
-    from dcgan import config
+    from dcgan.config import sections as config
 
     params = config.load(*PARAMS)
-    from dcgan import data, evaluation, features, files, plots, provenance, run_page, tracking
-    from dcgan.comparison import Real
+    from dcgan import data, files
+    from dcgan.judging import evaluation
+    from dcgan.judging import extractor as features
+    from dcgan.judging.comparison import Real
+    from dcgan.pictures import plots
     from dcgan.progress import Bar
+    from dcgan.reports import run_page
+    from dcgan.tracking import provenance
+    from dcgan.tracking import runs as tracking
 
     about = files.read_json(Path("results/train/run.json"))
     reference = files.read_json(REFERENCE / "metrics.json")
@@ -83,7 +89,10 @@ def main() -> None:
 
 def log_model(run: "Run", about: dict[str, Any], metrics: dict[str, Any]) -> None:
     """Log the exports as a folder that MLflow loads, serves and registers, with its card; it is no output of the stage."""
-    from dcgan import config, data, model_card, serving
+    from dcgan import data
+    from dcgan.config import sections as config
+    from dcgan.promotion import serving
+    from dcgan.reports import model_card
 
     settings = config.load(*model_card.SETTINGS).model_dump()
     card = model_card.write(about, settings, data.read_manifest(PREPARED), metrics)

@@ -11,10 +11,15 @@ GUIDED_IMAGES = 2000  # test images among which D's strongest responses are look
 
 def main() -> None:
     """Repeat the paper's experiments on the chosen checkpoint: python -m pipeline.paper."""
-    from dcgan import config
+    from dcgan.config import sections as config
 
     params = config.load(*PARAMS)
-    from dcgan import checkpoint, data, experiments, features, files, plots, tracking
+    from dcgan import data, files
+    from dcgan.judging import extractor as features
+    from dcgan.paper import experiments
+    from dcgan.pictures import plots
+    from dcgan.tracking import runs as tracking
+    from dcgan.training import checkpoint
 
     about = files.read_json(Path("results/train/run.json"))
     classes = data.read_manifest(PREPARED)["classes"]

@@ -4,7 +4,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from dcgan import config
+from dcgan.config import sections as config
 from pipeline import cli
 
 PARAMS = ("dataset", "seed")
@@ -17,7 +17,9 @@ def main() -> None:
 
     import torch
 
-    from dcgan import data, files, preparation, progress, records, rng
+    from dcgan import data, files, progress, rng
+    from dcgan.preparing import preparation
+    from dcgan.raw import records
 
     raw = records.open_raw(RAW, params.dataset, params.seed)
     with progress.Bar("prepare", unit="images") as bar:
@@ -37,7 +39,7 @@ def main() -> None:
 
 def scratch(params: config.Params) -> Path:
     """The folder in which a killed run goes on: named after the raw data, the parameters and the code that decodes."""
-    from dcgan import decode
+    from dcgan.preparing import decode
 
     # Without what is decided after decoding, so that skip goes on where refuse stopped.
     dataset = params.dataset.model_dump_json(exclude={"on_bad_image", "duplicates", "near_bits"})

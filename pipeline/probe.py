@@ -11,10 +11,15 @@ PREPARED, RESULTS = Path("data/prepared"), Path("results/probe")
 
 def main() -> None:
     """Fit the L2-SVM on D's features, on an untrained D's and on raw pixels: python -m pipeline.probe."""
-    from dcgan import config
+    from dcgan.config import sections as config
 
     params = config.load(*PARAMS)
-    from dcgan import checkpoint, data, files, plots, probe, provenance, tracking
+    from dcgan import data, files
+    from dcgan.pictures import plots
+    from dcgan.probing import probe
+    from dcgan.tracking import provenance
+    from dcgan.tracking import runs as tracking
+    from dcgan.training import checkpoint
 
     about = files.read_json(Path("results/train/run.json"))
     classes = data.read_manifest(PREPARED)["classes"]

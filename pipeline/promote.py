@@ -9,9 +9,9 @@ import typer
 from pipeline import children, cli
 
 if TYPE_CHECKING:
-    from dcgan.config import Params
-    from dcgan.gate import Decision
-    from dcgan.registry import Version
+    from dcgan.config.sections import Params
+    from dcgan.promotion.gate import Decision
+    from dcgan.promotion.registry import Version
 
 MODELS, PREPARED, REFERENCE, RESULTS = Path("models"), Path("data/prepared"), Path("results/reference"), Path("results/gate")
 RUN = Path("results/train/run.json")
@@ -24,10 +24,12 @@ def main(
     floors_only: Annotated[bool, typer.Option("--floors-only", help="Replace a champion that cannot be compared with.")] = False,
 ) -> None:
     """Promote models/, refuse it, or say that one cannot tell (exit 0, 4, 7): python -m pipeline promote."""
-    from dcgan import config
+    from dcgan.config import sections as config
 
     params = config.load("seed", "dataset", "evaluate", "gate")
-    from dcgan import errors, files, registry, tracking
+    from dcgan import errors, files
+    from dcgan.promotion import registry
+    from dcgan.tracking import runs as tracking
 
     name = dataset or params.dataset.name
     about, challenger = files.read_json(RUN), described(GENERATOR)
@@ -70,7 +72,7 @@ def described(generator: Path) -> dict[str, Any]:
 
 def known(dataset: str, champion: "Version | None", challenger: dict[str, Any]) -> "Decision | None":
     """The decision on a generator that needs no judging: the champion itself, or one that a person has rolled back."""
-    from dcgan import gate, registry
+    from dcgan.promotion import gate, registry
     from pipeline import rollback
 
     def same(version: "Version") -> bool:
@@ -89,8 +91,11 @@ def known(dataset: str, champion: "Version | None", challenger: dict[str, Any]) 
 
 def judge(params: "Params", champion: "Version | None", record: dict[str, Any]) -> "Decision":
     """Measure both on the same real images and latent vectors, by the same extractor; adds the protocol and writes the picture."""
-    from dcgan import bundle, data, evaluation, features, files, registry, trial
-    from dcgan.comparison import Real
+    from dcgan import data, files
+    from dcgan.judging import evaluation
+    from dcgan.judging import extractor as features
+    from dcgan.judging.comparison import Real
+    from dcgan.promotion import bundle, registry, trial
 
     extractor = features.load(REFERENCE / "extractor")
     train, test = (features.load_features(REFERENCE / f"features/{name}.npy", extractor.sha256) for name in ("train", "test"))
@@ -113,7 +118,10 @@ def judge(params: "Params", champion: "Version | None", record: dict[str, Any]) 
 
 def register(record: dict[str, Any]) -> "Version":
     """Make a version of the challenger, read back before it counts; the one there is, where it was registered before."""
-    from dcgan import config, data, files, model_card, registry, serving
+    from dcgan import data, files
+    from dcgan.config import sections as config
+    from dcgan.promotion import registry, serving
+    from dcgan.reports import model_card
 
     about, manifest = files.read_json(RUN), data.read_manifest(PREPARED)
     settings = config.load(*model_card.SETTINGS).model_dump()
@@ -130,7 +138,8 @@ def register(record: dict[str, Any]) -> "Version":
 
 def write(record: dict[str, Any]) -> None:
     """Write gate.json, and the same for people."""
-    from dcgan import files, trial
+    from dcgan import files
+    from dcgan.promotion import trial
 
     files.write_json(RESULTS / "gate.json", record)
     files.write_text(RESULTS / "gate.md", trial.markdown(record, PICTURE.name if PICTURE.is_file() else None))

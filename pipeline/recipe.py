@@ -11,7 +11,8 @@ from pipeline import cli
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from dcgan import models, recipes
+    from dcgan.config import recipes
+    from dcgan.networks import models
 
 RECIPES, PARAMS_FILE = Path("recipes"), Path("params.yaml")
 Name = Annotated[str, typer.Argument(help="A file of the folder recipes, without .yaml.")]
@@ -19,7 +20,8 @@ Name = Annotated[str, typer.Argument(help="A file of the folder recipes, without
 
 def list_() -> None:
     """List the recipes with the size of their networks: python -m pipeline recipe list."""
-    from dcgan import models, recipes
+    from dcgan.config import recipes
+    from dcgan.networks import models
 
     table = new_table("recipe", "data", "parameters", "update", "reproduces")
     for name in recipes.names(RECIPES):
@@ -34,7 +36,8 @@ def list_() -> None:
 def show(name: Name) -> None:
     """Show what a recipe changes and its networks: python -m pipeline recipe show celeba64."""
     recipe = load(name)
-    from dcgan import models, recipes
+    from dcgan.config import recipes
+    from dcgan.networks import models
 
     print(f"{name} reproduces {recipe.reproduces}")
     for key, old, new in recipes.changes(recipe, PARAMS_FILE):
@@ -52,7 +55,7 @@ def show(name: Name) -> None:
 
 def apply(name: Name) -> None:
     """Write a recipe's values into params.yaml: python -m pipeline recipe apply celeba64."""
-    from dcgan import recipes
+    from dcgan.config import recipes
 
     changed = recipes.apply(load(name), PARAMS_FILE)
     print(f"{PARAMS_FILE}: {len(changed)} values changed to those of {name}")
@@ -60,21 +63,21 @@ def apply(name: Name) -> None:
 
 def flags(name: Name) -> None:
     """Print a recipe as options of dvc: dvc exp run $(python -m pipeline recipe flags celeba64)."""
-    from dcgan import recipes
+    from dcgan.config import recipes
 
     print(*recipes.flags(load(name)))
 
 
 def load(name: str) -> "recipes.Recipe":
     """The recipe of this name, checked on top of params.yaml."""
-    from dcgan import recipes
+    from dcgan.config import recipes
 
     return recipes.load(recipes.find(name, RECIPES), PARAMS_FILE)
 
 
 def networks(recipe: "recipes.Recipe") -> "dict[str, models.Generator | models.Discriminator]":
     """The recipe's generator and discriminator, by name."""
-    from dcgan import models
+    from dcgan.networks import models
 
     params = recipe.params
     channels, size = params.dataset.channels, params.dataset.image_size

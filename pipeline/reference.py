@@ -14,14 +14,17 @@ EXTRACTOR = RESULTS / "extractor"
 
 def main() -> None:
     """Make the feature extractor and measure the real images: python -m pipeline.reference."""
-    from dcgan import config
+    from dcgan.config import sections as config
 
     params = config.load(*PARAMS)
     import torch
 
-    from dcgan import data, features, files, inception, rng, weights
-    from dcgan.comparison import Real
+    from dcgan import data, files, rng
+    from dcgan.judging import extractor as features
+    from dcgan.judging import inception
+    from dcgan.judging.comparison import Real
     from dcgan.progress import Bar
+    from dcgan.raw import weights
 
     # Make the extractor.
     manifest = data.read_manifest(PREPARED)

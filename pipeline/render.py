@@ -11,12 +11,16 @@ SCALE = 2  # times the grid's own pixels, for the eye
 
 def main() -> None:
     """Make the GIFs and the comparison: python -m pipeline.render."""
-    from dcgan import config
+    from dcgan.config import sections as config
 
     params = config.load(*PARAMS)
     import torch
 
-    from dcgan import checkpoint, data, files, render, sampling, tracking
+    from dcgan import data, files
+    from dcgan.networks import sampling
+    from dcgan.pictures import gif as render
+    from dcgan.tracking import runs as tracking
+    from dcgan.training import checkpoint
 
     about = files.read_json(Path("results/train/run.json"))
     generator, export = checkpoint.load_generator(Path("models/generator.safetensors"))

@@ -20,7 +20,9 @@ def main(
     git_remote: Annotated[str | None, typer.Option(help="Push the branch there. Default: it stays here.")] = None,
 ) -> None:
     """Rebuild what has changed and let the gate decide: python -m pipeline retrain -S seed=7. Exit code: promote's."""
-    from dcgan import config, edits, registry
+    from dcgan.config import edits
+    from dcgan.config import sections as config
+    from dcgan.promotion import registry
 
     overlay = edits.overlay(set_param or [])
     branches.check()
@@ -50,7 +52,8 @@ def rebuild(overlay: dict[str, object]) -> None:
     Parameters that fail are taken back, so that the next job does not stumble over them. Those of a job that was stopped or killed
     stay, so that the next one goes on with it, and so do those of a finished one, whose results lie beside them.
     """
-    from dcgan import edits, files
+    from dcgan import files
+    from dcgan.config import edits
 
     before = PARAMS_FILE.read_bytes()
     edits.apply(PARAMS_FILE, overlay)

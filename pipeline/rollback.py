@@ -9,7 +9,7 @@ from pipeline import cli
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dcgan.registry import Move
+    from dcgan.promotion.registry import Move
 
 PREFIX = "rolled back: "  # of the noted reason; tells such a move from a promotion
 
@@ -20,7 +20,9 @@ def main(
     dataset: Annotated[str | None, typer.Option(help="Whose champion: NAME of dcgan-NAME. Default: dataset.name.")] = None,
 ) -> None:
     """Make the previous champion the champion again: python -m pipeline rollback --reason "grey images"."""
-    from dcgan import config, errors, registry
+    from dcgan import errors
+    from dcgan.config import sections as config
+    from dcgan.promotion import registry
 
     if not reason.strip():
         raise errors.ConfigError("rollback: --reason is empty: say why, for those who come after")

@@ -31,7 +31,11 @@ def main(
     out = check(out, count, latent_walk, npz)
     import numpy as np
 
-    from dcgan import bundle, checkpoint, data, files, registry, render, sampling
+    from dcgan import data, files
+    from dcgan.networks import sampling
+    from dcgan.pictures import gif as render
+    from dcgan.promotion import bundle, registry
+    from dcgan.training import checkpoint
 
     with tempfile.TemporaryDirectory() as folder:
         fetched = registry.fetch(model, Path(folder, "model"))

@@ -2,8 +2,8 @@
 
 from collections import Counter
 
-from dcgan import journal, provenance, sending, store
 from dcgan.errors import EnvironmentProblem
+from dcgan.tracking import journal, provenance, sending, store
 from pipeline import cli
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline import cli
 
 if TYPE_CHECKING:
-    from dcgan.config import Params
+    from dcgan.config.sections import Params
 
 PARAMS = ("seed", "lr", "beta1", "batch_size", "epochs", "generator", "discriminator", "training")
 PREPARED, RESULTS, CHECKPOINTS = Path("data/prepared"), Path("results/train"), Path("models/checkpoints")
@@ -22,11 +22,17 @@ TRAJECTORY = (
 
 def main() -> None:
     """Train the networks, or go on where a killed training stopped: python -m pipeline.train."""
-    from dcgan import config
+    from dcgan.config import sections as config
 
     params = config.load(*PARAMS)
-    from dcgan import checkpoint, data, devices, files, plots, provenance, step, tracking, training
+    from dcgan import data, files
+    from dcgan.networks import devices
+    from dcgan.pictures import plots
     from dcgan.progress import Bar
+    from dcgan.tracking import provenance
+    from dcgan.tracking import runs as tracking
+    from dcgan.training import checkpoint, step
+    from dcgan.training import loop as training
 
     report = files.read_json(Path("results/validate/report.json"))
     manifest = data.read_manifest(PREPARED)
@@ -84,7 +90,8 @@ def main() -> None:
 def identity(params: "Params", manifest: dict[str, Any], device: str, precision: str) -> tuple[str, dict[str, Any]]:
     """The name of the trajectory, which more epochs extend, and what run.json says of this training."""
     import dcgan
-    from dcgan import checkpoint, data, files
+    from dcgan import data, files
+    from dcgan.training import checkpoint
 
     # `save_every` changes no result; device and precision count as what `auto` became.
     chosen = params.model_dump(exclude={"epochs": True, "training": {"save_every", "device", "precision"}})

@@ -14,8 +14,8 @@ from typing import Annotated
 
 import typer
 
-from dcgan import provenance, store
 from dcgan.errors import ConfigError, EnvironmentProblem
+from dcgan.tracking import provenance, store
 from pipeline import cli
 
 START_SECONDS = 120

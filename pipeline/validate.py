@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from dcgan import config
+from dcgan.config import sections as config
 from pipeline import cli
 
 PARAMS = ()

@@ -1,7 +1,8 @@
 from pathlib import Path
 
 import pytest
-from shapes import write_idx_source
+
+from tests.support.idx_source import write_idx_source
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from dcgan import data, files, idx, shapes
+from dcgan import data, files
 from dcgan.errors import DataError
+from dcgan.raw import fake as shapes
+from dcgan.raw import idx
 
 CLASSES = tuple("abcdefghij")
 

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dcgan import data, shapes, validation
+from dcgan import data, validation
 from dcgan.errors import DataError
+from dcgan.raw import fake as shapes
 
 Splits = dict[str, tuple[np.ndarray, np.ndarray]]
 CLASSES = tuple("abcdefghij")

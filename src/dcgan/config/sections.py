@@ -1,0 +1,336 @@
+"""Strict, typed parameters from params.yaml.
+
+One YAML 1.2 reader, the one DVC uses, so `2e-4` is a float and `010` is ten here, there and in `dvc params diff`.
+"""
+
+import math
+import re
+import reprlib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from dcgan.config.explain import explain
+from dcgan.errors import ConfigError
+
+PARAMS_FILE = Path("params.yaml")
+MAX_BYTES = 1_000_000
+WITHOUT_TEST_SPLIT = ("folder", "lsun", "fake")
+
+Rate = Annotated[float, Field(gt=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Channels = Annotated[int, Field(ge=1, le=4096)]
+Stride = Annotated[int, Field(ge=1, le=4)]
+Kernel = Annotated[int, Field(ge=1, le=11)]
+
+
+class Section(BaseModel):
+    """A part of params.yaml: no unknown key, no silent conversion, no change after reading."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Dataset(Section):
+    """What is downloaded and how it becomes arrays of one size."""
+
+    name: Literal["mnist", "fashion_mnist", "cifar10", "svhn", "celeba", "lsun", "folder", "fake"]
+    source: str | None
+    image_size: int = Field(ge=8, le=1024)
+    channels: Literal[1, 3]
+    crop: Annotated[int, Field(ge=1, le=65536)] | None
+    class_folders: bool
+    attributes: list[str] = Field(max_length=4)
+    validation_size: int = Field(ge=1, le=1_000_000)
+    test_size: int = Field(ge=0, le=1_000_000)
+    max_images: Annotated[int, Field(ge=1, le=1_000_000_000)] | None
+    on_bad_image: Literal["refuse", "skip"]
+    duplicates: Literal["keep", "exact", "near"]
+    near_bits: int = Field(ge=0, le=16)
+
+    @model_validator(mode="after")
+    def _has_a_test_split(self) -> Self:
+        if (self.name in WITHOUT_TEST_SPLIT) != (self.test_size > 0):
+            rule = "at least 1" if self.name in WITHOUT_TEST_SPLIT else "0"
+            has = "has no" if self.name in WITHOUT_TEST_SPLIT else "has a"
+            raise _mismatch(f"test_size = {self.test_size}: must be {rule}, because {self.name} {has} test split of its own")
+        if self.name == "folder" and self.source is None:
+            raise _mismatch("source = None: must be the folder with the images")
+        return self
+
+    @model_validator(mode="after")
+    def _has_these_attributes(self) -> Self:
+        if self.attributes and self.name != "celeba":
+            raise _mismatch(f"attributes = {reprlib.repr(self.attributes)}: must be [] with name: {self.name}; only celeba has any")
+        for position, name in enumerate(self.attributes):
+            if not re.fullmatch(r"\w+", name, re.ASCII):
+                raise _mismatch(f"attributes[{position}] = {reprlib.repr(name)}: must be a word of letters, digits and _")
+            if name in self.attributes[:position]:
+                raise _mismatch(f"attributes[{position}] = {reprlib.repr(name)}: must not come twice")
+        return self
+
+
+class Reference(Section):
+    """The frozen feature extractor: which one, how those that are trained here are trained, where the others' weights are."""
+
+    extractor: Literal["auto", "classifier", "rotation", "inception"]
+    epochs: int = Field(ge=1, le=1000)
+    lr: Rate
+    batch_size: int = Field(ge=1, le=65536)
+    weights: str | None
+    weights_sha256: str | None
+
+    @model_validator(mode="after")
+    def _is_a_hash(self) -> Self:
+        if self.weights_sha256 is None:
+            return self
+        if not re.fullmatch("[0-9a-f]{64}", self.weights_sha256):
+            raise _mismatch(f"weights_sha256 = {reprlib.repr(self.weights_sha256)}: must be 64 digits of 0-9 and a-f, or null")
+        if self.weights is None:
+            raise _mismatch("weights_sha256: must be null with weights: null, which stands for the published file and its hash")
+        return self
+
+
+class GeneratorParams(Section):
+    """The generator, from the latent vector to the image."""
+
+    z_dim: int = Field(ge=1, le=4096)
+    z_distribution: Literal["normal", "uniform"]
+    start: Literal["projection", "transposed_conv"]
+    start_size: int = Field(ge=1, le=64)
+    start_norm: Literal["flat", "map", "none"]
+    start_activation: bool
+    channels: list[Channels] = Field(min_length=1, max_length=12)
+    strides: list[Stride] = Field(min_length=1, max_length=12)
+    kernel: Kernel
+    padding: Literal["same", "symmetric"]
+    norm: Literal["batch", "none"]
+    norm_order: Literal["before", "after"]
+    norm_momentum: Rate
+    norm_eps: Rate
+    activation: Literal["relu", "leaky_relu", "selu"]
+    slope: Fraction
+    bias: bool
+    init: Literal["glorot", "normal"]
+
+    @model_validator(mode="after")
+    def _buildable(self) -> Self:
+        _same_length("channels", self.channels, "strides", self.strides)
+        for stride in self.strides:
+            # A transposed convolution must give exactly stride x its input; see models.ConvTranspose.
+            surplus = self.kernel - stride - (2 * ((self.kernel - 1) // 2) if self.padding == "symmetric" else 0)
+            if surplus < 0 if self.padding == "same" else not -stride < surplus <= 0:
+                raise _mismatch(
+                    f"kernel = {self.kernel} with a stride of {stride} and {self.padding} padding cannot give {stride} x the size:"
+                    " must be at least the stride, and odd where a symmetric layer has stride 1"
+                )
+        if self.start == "transposed_conv" and self.start_norm == "flat":
+            raise _mismatch("start_norm = 'flat': must be one of: map, none (a transposed_conv start has no flat vector)")
+        return self
+
+    @property
+    def image_size(self) -> int:
+        """Side of the images it makes, pixels."""
+        return self.start_size * math.prod(self.strides)
+
+
+class DiscriminatorParams(Section):
+    """The discriminator, from the image to one logit."""
+
+    channels: list[Channels] = Field(min_length=1, max_length=12)
+    strides: list[Stride] = Field(min_length=1, max_length=12)
+    kernel: Kernel
+    padding: Literal["same", "symmetric"]
+    norm: Literal["batch", "none"]
+    norm_momentum: Rate
+    norm_eps: Rate
+    slope: Fraction
+    dropout: list[Fraction] = Field(min_length=1, max_length=12)
+    bias: bool
+    head: Literal["linear", "conv"]
+    spectral_norm: bool
+    init: Literal["glorot", "normal"]
+
+    @model_validator(mode="after")
+    def _lengths(self) -> Self:
+        _same_length("channels", self.channels, "strides", self.strides)
+        _same_length("channels", self.channels, "dropout", self.dropout)
+        return self
+
+
+class Training(Section):
+    """How the two networks are trained."""
+
+    update: Literal["simultaneous", "alternating", "concatenated", "one_network"]
+    discriminator_steps: int = Field(ge=1, le=100)
+    loss: Literal["non_saturating", "minimax", "least_squares", "hinge"]
+    label_smoothing: float = Field(ge=0, lt=0.5)
+    r1_gamma: float = Field(ge=0, le=1000)
+    r1_every: int = Field(ge=1, le=1000)
+    diff_augment: list[Literal["color", "translation", "cutout"]] = Field(max_length=3)
+    optimizer: Literal["adam", "adam_keras", "rmsprop_keras"]
+    generator_lr_scale: float = Field(gt=0, le=100)
+    beta2: Fraction
+    eps: Rate
+    linear_decay_from: float = Field(ge=0, le=1)
+    ema_half_life: float = Field(ge=0, le=1e9)
+    drop_last: bool
+    precision: Literal["auto", "float32", "bfloat16"]
+    device: Literal["auto", "cpu", "cuda"]
+    deterministic: bool
+    num_samples: int = Field(ge=1, le=1024)
+    log_every: int = Field(ge=1, le=1_000_000)
+    save_every: int = Field(ge=1, le=1_000_000)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.update == "simultaneous" and self.discriminator_steps != 1:
+            raise _mismatch(
+                f"discriminator_steps = {self.discriminator_steps}: must be 1 with update: simultaneous, whose steps are one"
+            )
+        if self.label_smoothing and self.loss == "hinge":
+            raise _mismatch(f"label_smoothing = {self.label_smoothing}: must be 0 with loss: hinge, which knows no labels")
+        return self
+
+
+class Evaluate(Section):
+    """How checkpoints are judged."""
+
+    num_samples: int = Field(ge=2, le=1_000_000)
+
+
+class Probe(Section):
+    """The linear L2-SVM on discriminator features."""
+
+    protocol: Literal["cifar10", "svhn1000"]
+    c: list[Annotated[float, Field(gt=0, le=1e6)]] = Field(min_length=1, max_length=32)
+    c_unit: Literal["one", "features"]
+    num_train: int = Field(ge=2, le=10_000_000)
+    labels_per_class: int = Field(ge=1, le=1_000_000)
+    num_draws: int = Field(ge=2, le=10_000)
+
+
+class Render(Section):
+    """The animations."""
+
+    frame_ms: int = Field(ge=20, le=10_000)
+    hold_ms: int = Field(ge=20, le=60_000)
+    walk_points: int = Field(ge=2, le=64)
+    walk_frames: int = Field(ge=1, le=120)
+
+
+class Paper(Section):
+    """The experiments of the DCGAN paper on the chosen checkpoint."""
+
+    num_candidates: int = Field(ge=50, le=1_000_000)
+    arithmetic: list[str] = Field(max_length=3)
+    forget: str | None
+
+    @model_validator(mode="after")
+    def _three_or_none(self) -> Self:
+        if len(self.arithmetic) in (1, 2):
+            raise _mismatch(f"arithmetic has {len(self.arithmetic)} values: must have three, A, B and C of A - B + C, or none")
+        return self
+
+
+class Tracking(Section):
+    """How MLflow is written to. No stage declares it: it cannot change an output."""
+
+    required: bool
+    system_metrics: bool
+
+
+class Gate(Section):
+    """When a challenger becomes the champion; null switches a floor off."""
+
+    absolute: Annotated[float, Field(ge=0)]
+    relative: Fraction
+    z: Annotated[float, Field(ge=0, le=10)]
+    max_kid: Annotated[float, Field(gt=0)] | None
+    min_recall: Fraction | None
+    min_class_share: Fraction | None
+    min_probe: Fraction | None
+    min_memorisation: Annotated[float, Field(ge=0)] | None
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    seed: int = Field(ge=0, le=2**32 - 1)
+    lr: Rate
+    beta1: Fraction
+    batch_size: int = Field(ge=1, le=65536)
+    epochs: int = Field(ge=1, le=100_000)
+    dataset: Dataset
+    reference: Reference
+    generator: GeneratorParams
+    discriminator: DiscriminatorParams
+    training: Training
+    evaluate: Evaluate
+    probe: Probe
+    render: Render
+    paper: Paper
+    tracking: Tracking
+    gate: Gate
+
+    @model_validator(mode="after")
+    def _image_size(self) -> Self:
+        if self.generator.image_size != self.dataset.image_size:
+            raise _mismatch(
+                f"generator.start_size x strides gives {self.generator.image_size} x {self.generator.image_size} images:"
+                f" must be dataset.image_size = {self.dataset.image_size}"
+            )
+        return self
+
+
+def load(*names: str, path: Path = PARAMS_FILE) -> Params:
+    """Read and check the whole file; return the named keys only, so that no stage reads what it has not declared.
+
+    Raises:
+        ConfigError: the file is missing, no YAML, or a value is wrong; one line that names key, value and range.
+    """
+    params = parse(read_yaml(path), path)
+    return Params.model_construct(**{name: getattr(params, name) for name in names})
+
+
+def read_yaml(path: Path) -> Any:
+    """Parse a YAML 1.2 file of at most a megabyte.
+
+    Raises:
+        ConfigError: the file cannot be read, is too large, or is no YAML.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ConfigError(f"{path}: {path.stat().st_size} bytes: must be at most {MAX_BYTES}; is it the right file?")
+        return YAML(typ="safe").load(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}): run in the repository's folder") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: byte {error.start} is no UTF-8: save the file as UTF-8") from error
+    except (YAMLError, ValueError) as error:
+        raise ConfigError(f"{path}: is no YAML 1.2: {' '.join(str(error).split())}") from error
+
+
+def parse(values: Any, path: Path = PARAMS_FILE) -> Params:
+    """Check parsed values.
+
+    Raises:
+        ConfigError: the first wrong value, in one line.
+    """
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {explain(error.errors()[0], Params.model_json_schema())}") from None
+
+
+def _mismatch(message: str) -> PydanticCustomError:
+    # Braces in the message would be read as placeholders; ours hold numbers and key names only.
+    return PydanticCustomError("mismatch", message)  # type: ignore[arg-type]  # wants a LiteralString
+
+
+def _same_length(first: str, first_values: list[Any], second: str, second_values: list[Any]) -> None:
+    if len(first_values) != len(second_values):
+        raise _mismatch(f"{first} has {len(first_values)} values, {second} has {len(second_values)}: must have one a layer each")

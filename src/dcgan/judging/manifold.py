@@ -1,0 +1,174 @@
+"""How generated images lie among real ones: precision, recall, density and coverage, and whether training images were copied.
+
+All of it is nearest neighbours in feature space, from squared distances that are computed a few rows at a time. The package prdc is
+not used: it keeps four float64 matrices of all pairs (800 MB each for 10,000 against 10,000 images) and measures the real images
+anew for every set of generated ones. Its definitions are the tests' oracle.
+
+What keeps the order "real, lightly blurred, strongly blurred, noise" (as FID and KID do): recall, which does not rise again once it
+is 0. Not the others. Precision and density count balls, and the few far-off real images have balls so wide that something quite
+unlike them lies inside: on the classifier's features of Fashion-MNIST uniform noise has precision 0.76 and density 0.74, strong
+blur 0.004 and 0.002. Coverage gives noise 0.01, strong blur 0.003. And blur can draw images towards the dense middle, where
+density rises above the real images' own. So none of the three stands without FID beside it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from dcgan.judging import fidelity
+from dcgan.judging.fidelity import Features
+
+PRC_NEIGHBOURS = 3  # of precision and recall, as in their paper
+DENSITY_NEIGHBOURS = 5  # of density and coverage, as in theirs
+NAME = "precision, recall, density and coverage"
+NUM_PAIRS = 10
+CHANCE = 0.01  # share of the test images that set the distance below which a generated image counts as close
+CHUNK = 2_500_000  # distances at a time, 10 MB
+# Squared distances below this share of the squared length are round-off of float32: images that are equal get a distance of 0.
+SAME = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Manifold:
+    """Images as points, each with the distances to its nearest neighbours: built once, compared with many others.
+
+    Attributes:
+        features: float32 N x D.
+        origin: float64 D, their mean.
+        squared: float32 N x 5, squared distances to the first to fifth nearest other image, ascending.
+    """
+
+    features: npt.NDArray[np.float32]
+    origin: npt.NDArray[np.float64]
+    squared: npt.NDArray[np.float32]
+
+    @classmethod
+    def of(cls, features: Features) -> "Manifold":
+        """Measure features N x D.
+
+        Raises:
+            DataError: fewer than six images, not N x D, or values that are not finite.
+        """
+        fidelity.check(NAME, features, at_least=DENSITY_NEIGHBOURS + 1)
+        origin = features.mean(axis=0, dtype=np.float64)
+        points = _centred(features, origin)
+        squared = torch.empty(len(points), DENSITY_NEIGHBOURS)
+        for rows, distances in _distances(points, points):
+            # The nearest of all is the image itself.
+            squared[rows] = distances.topk(DENSITY_NEIGHBOURS + 1, largest=False).values[:, 1:]
+        return cls(np.asarray(features, np.float32), origin, squared.numpy())
+
+
+def compare(real: Manifold, fake: "Manifold | Features") -> dict[str, float]:
+    """Precision, recall, density and coverage of generated images against real ones.
+
+    The ball of an image reaches to its k-th nearest neighbour in its own set.
+
+    * `precision`: share of fakes in at least one real ball; `recall`: share of real images in at least one fake ball; 0 to 1,
+      k = 3.
+      Source: Kynkäänniemi et al., "Improved Precision and Recall Metric for Assessing Generative Models", 2019, section 3.
+    * `density`: mean number of real balls that a fake lies in, divided by k: about 1 for the real distribution, may be above;
+      `coverage`: share of real balls with at least one fake in them, 0 to 1; k = 5.
+      Source: Naeem et al., "Reliable Fidelity and Diversity Metrics for Generative Models", 2020, equations 4 to 6.
+
+    On the rim of a ball is inside for the first two and outside for the others, as in torch-fidelity and in prdc: where all real
+    images are one image, the balls have no size, and density and coverage are 0.
+
+    Raises:
+        DataError: fewer than six images, numbers of features that differ, or values that are not finite.
+    """
+    fake = fake if isinstance(fake, Manifold) else Manifold.of(fake)
+    fidelity.check_pair(NAME, real.features, fake.features, at_least=1)
+    real_points, fake_points = _centred(real.features, real.origin), _centred(fake.features, real.origin)
+    real_radii, fake_radii = torch.from_numpy(real.squared), torch.from_numpy(fake.squared)
+    inner, outer = PRC_NEIGHBOURS - 1, DENSITY_NEIGHBOURS - 1
+    inner_radii, outer_radii = (real_radii[:, k].contiguous() for k in (inner, outer))
+
+    realistic, balls = 0, 0
+    recalled = torch.zeros(len(real_points), dtype=torch.bool)
+    nearest = torch.full((len(real_points),), torch.inf)
+    for rows, distances in _distances(fake_points, real_points):
+        realistic += int((distances <= inner_radii).any(1).sum())
+        recalled |= (distances <= fake_radii[rows, inner, None]).any(0)
+        balls += int((distances < outer_radii).count_nonzero())
+        nearest = torch.minimum(nearest, distances.amin(0))
+    return {
+        "precision": realistic / len(fake_points),
+        "recall": recalled.double().mean().item(),
+        "density": balls / (DENSITY_NEIGHBOURS * len(fake_points)),
+        "coverage": (nearest < outer_radii).double().mean().item(),
+    }
+
+
+def nearest(queries: Features, among: Features) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """The nearest of `among` (M x D) for each of `queries` (N x D).
+
+    Returns:
+        Distances, float32 N, and indices, int64 N; a copy has distance 0.
+
+    Raises:
+        DataError: no images, numbers of features that differ, or values that are not finite.
+    """
+    fidelity.check_pair("nearest neighbours", queries, among, at_least=1)
+    origin = among.mean(axis=0, dtype=np.float64)
+    points, others = _centred(queries, origin), _centred(among, origin)
+    distances, indices = np.empty(len(points), np.float32), np.empty(len(points), np.int64)
+    for rows, squared in _distances(points, others):
+        indices[rows] = squared.argmin(1).numpy()
+        # From the difference, which has none of the matrix's round-off.
+        distances[rows] = np.linalg.norm(np.asarray(queries[rows], np.float64) - among[indices[rows]], axis=1)
+    return distances, indices
+
+
+def memorisation(fake: Features, train: Features, test: Features) -> tuple[dict[str, float], list[tuple[int, int]]]:
+    """Whether generated images lie closer to training images than unseen real images do.
+
+    `generated_to_train` and `test_to_train` are medians of the distance to the nearest training image, `ratio` the first by the
+    second: far below 1 where most images are copies; left out where half of the test images have a copy in train.
+    `closer_than_test` is the share of generated images at most as far from a training image as the nearest 1 % of the test images
+    are: about 0.01 for images of the real distribution that copy nothing, whatever their number.
+
+    The idea is that of Meehan et al., "A Non-Parametric Test to Detect Data-Copying in Generative Models", 2020; these are plain
+    quantities, not their test.
+
+    Returns:
+        The figures, and (index in fake, index in train) of the ten nearest pairs, nearest first.
+
+    Raises:
+        DataError: no images, numbers of features that differ, or values that are not finite.
+    """
+    found, indices = nearest(fake, train)
+    expected, _ = nearest(test, train)
+    medians = float(np.median(found)), float(np.median(expected))
+    figures = {
+        "generated_to_train": medians[0],
+        "test_to_train": medians[1],
+        "closer_than_test": float((found <= np.quantile(expected, CHANCE)).mean()),
+    }
+    if medians[1] > 0:
+        figures["ratio"] = medians[0] / medians[1]
+    closest = np.argsort(found, kind="stable")[:NUM_PAIRS]
+    return figures, [(int(index), int(indices[index])) for index in closest]
+
+
+def _centred(features: Features, origin: npt.NDArray[np.float64]) -> torch.Tensor:
+    # Distances do not change with the origin, but their round-off grows with the length of the vectors.
+    return torch.from_numpy((features - origin).astype(np.float32))
+
+
+def _distances(points: torch.Tensor, others: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Squared distances of a few rows of `points` to all `others`, in a buffer that the next turn overwrites."""
+    size = max(1, min(len(points), CHUNK // len(others)))
+    buffer = torch.empty(size, len(others))
+    lengths = others.square().sum(1)
+    for start in range(0, len(points), size):
+        rows = slice(start, min(start + size, len(points)))
+        some = points[rows]
+        own = some.square().sum(1, keepdim=True)
+        distances = buffer[: len(some)]
+        # A buffer of our own: memory fresh from the system costs as much as the product.
+        torch.addmm(lengths, some, others.T, alpha=-2, out=distances).add_(own)
+        yield rows, distances.masked_fill_(distances <= own * SAME, 0)

@@ -1,0 +1,45 @@
+"""Latent vectors and the images made of them. Image i depends on (seed, i) alone, not on how many are asked for at once."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dcgan import data, rng
+from dcgan.networks.models import Generator
+
+INNER_BATCH = 100  # A batch of another size changes the last bits, so every batch has this one.
+
+
+def draw(shape: tuple[int, ...], distribution: str, generator: torch.Generator) -> Tensor:
+    """Latent values from N(0, 1) (`normal`) or U(-1, 1) (`uniform`), float32."""
+    if distribution == "normal":
+        return torch.randn(shape, generator=generator, device=generator.device)
+    return torch.rand(shape, generator=generator, device=generator.device) * 2 - 1
+
+
+def latents(indices: Iterable[int], *, seed: int, z_dim: int, distribution: str, stream: str = "sample") -> Tensor:
+    """One latent vector an index, each from a generator of its own: len(indices) x z_dim."""
+    return torch.stack([draw((z_dim,), distribution, rng.generator(seed, stream, index)) for index in indices])
+
+
+@torch.no_grad()
+def generate(generator: Generator, z: Tensor) -> np.ndarray:
+    """Images for latent vectors, in evaluation mode and float32: uint8 N x C x H x W."""
+    was_training = generator.training
+    generator.eval()
+    device = next(generator.parameters()).device
+    images = []
+    for start in range(0, len(z), INNER_BATCH):
+        part = z[start : start + INNER_BATCH]
+        padded = torch.cat([part, part.new_zeros(INNER_BATCH - len(part), z.shape[1])])
+        images.append(data.to_uint8(generator(padded.to(device))[: len(part)]).cpu())
+    generator.train(was_training)
+    return torch.cat(images).contiguous().numpy()
+
+
+def sample(generator: Generator, count: int, *, seed: int, stream: str = "sample") -> np.ndarray:
+    """The first `count` images of a seed: uint8 count x C x H x W."""
+    p = generator.params
+    return generate(generator, latents(range(count), seed=seed, z_dim=p.z_dim, distribution=p.z_distribution, stream=stream))

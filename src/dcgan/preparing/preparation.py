@@ -1,0 +1,200 @@
+"""From raw records to prepared arrays: decode, leave out what is bad or there twice, hold out, write."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from dcgan import data, rng
+from dcgan.config import sections as config
+from dcgan.errors import ConfigError, DataError, EnvironmentProblem
+from dcgan.preparing import decoding as scratch
+from dcgan.preparing import duplicates
+from dcgan.preparing.decoding import Part
+from dcgan.raw.records import Raw
+
+NUM_NAMED = 10  # bad images that are named
+
+
+def prepare(
+    raw: Raw,
+    folder: Path,
+    scratch_folder: Path,
+    dataset: config.Dataset,
+    seed: int,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[dict[str, Any], data.Images]:
+    """Turn raw records into the prepared folder: arrays for the three splits, and the manifest.
+
+    Where the data set has a test split, that is the test split. Otherwise it is held out of the pool first; validation is held out
+    of what is left; both with the shares of the classes as they are. Test images are never dropped as duplicates, so that the test
+    is the published one.
+
+    Args:
+        raw: the records.
+        folder: where `SPLIT.images.npy`, `SPLIT.labels.npy` and `manifest.json` go.
+        scratch_folder: for what a killed run has done; the caller names it after all that decoding depends on; deleted at the end.
+        dataset: the section of params.yaml.
+        seed: of the choice of `max_images` and of the splits.
+        on_progress: called with images done and images in all.
+
+    Returns:
+        The report: `num_images` by split, `bad`, how many images cannot be used, and `bad_first`, ten of them with the reason;
+        `ignored`, other files among the raw data; `duplicates`: `exact`, `near`, and `dropped_from`. And a picture of what was
+        dropped as a duplicate, beside what stays, H x W x 3, uint8.
+
+    Raises:
+        DataError: images are unreadable and `on_bad_image` is refuse; or none is left, of all or of a combination of attributes.
+        ConfigError: a class has too few images to hold out its share.
+        EnvironmentProblem: another process prepares the same data; or the disk is full.
+    """
+    if dataset.attributes:
+        # Before room is reserved and anything decoded; each split is looked at again when it is known.
+        _check_combinations(raw.pool.labels, raw.classes, "outside the test split")
+        _check_combinations(raw.test.labels if raw.test else None, raw.classes, "in the test split")
+    scratch_folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with filelock.FileLock(scratch_folder.with_name(f"{scratch_folder.name}.lock"), timeout=0):
+            pool, test = _decode_all(raw, scratch_folder, dataset, seed, on_progress)
+            bad = scratch.bad([pool, test] if test else [pool])
+            _judge_bad(bad, pool, test, dataset.on_bad_image)
+            kept, dropped, picture = _without_duplicates(pool, test, dataset)
+            manifest = _write(raw, folder, pool, test, kept, dataset, seed)
+            shutil.rmtree(scratch_folder)
+    except filelock.Timeout:
+        raise EnvironmentProblem(f"{scratch_folder}: another process prepares the same data: wait for it, then run again") from None
+    report = {
+        "num_images": {split: counts["count"] for split, counts in manifest["splits"].items()},
+        "bad": len(bad),
+        "bad_first": bad[:NUM_NAMED],
+        "ignored": raw.ignored,
+        "duplicates": {**dropped, "dropped_from": "train and validation" if test else "train, validation and test"},
+    }
+    return report, picture
+
+
+def hold_out(labels: npt.NDArray[Any], size: int, seed: int, split: str) -> tuple[data.Labels, data.Labels]:
+    """Draw `size` images, from each class in proportion; what does not divide goes to the largest remainders, the first of equals.
+
+    Args:
+        labels: N integers.
+        size: number of images to draw.
+        seed: of the draw.
+        split: for which split; names the stream of random numbers and, in errors, the parameter.
+
+    Returns:
+        The positions that stay and those drawn, each in rising order.
+
+    Raises:
+        ConfigError: a class would have no image left.
+    """
+    classes, counts = np.unique(labels, return_counts=True)
+    shares, remainders = np.divmod(size * counts, len(labels))
+    shares[np.argsort(-remainders, kind="stable")[: size - shares.sum()]] += 1
+    drawn = []
+    for label, share in zip(classes, shares, strict=True):
+        members = np.flatnonzero(labels == label)
+        if share >= len(members):
+            of_class = f" of class {label}" if len(classes) > 1 else ""
+            raise ConfigError(
+                f"params.yaml: dataset.{split}_size = {size}: takes {share} of the {len(members)} images{of_class}:"
+                " must leave at least one; choose a smaller value"
+            )
+        order = torch.randperm(len(members), generator=rng.generator(seed, split, int(label)))
+        drawn.append(members[order[:share].numpy()])
+    held_out = np.sort(np.concatenate(drawn))
+    return np.setdiff1d(np.arange(len(labels)), held_out), held_out
+
+
+def _decode_all(
+    raw: Raw, folder: Path, dataset: config.Dataset, seed: int, on_progress: Callable[[int, int], None]
+) -> tuple[Part, Part | None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    chosen = np.arange(len(raw.pool))
+    if dataset.max_images is not None:
+        # The limit is that of the images outside the test split, which is 0 here where the data set has one of its own.
+        order = torch.randperm(len(chosen), generator=rng.generator(seed, "max_images"))
+        chosen = np.sort(order[: dataset.max_images + dataset.test_size].numpy())
+    pool = scratch.open_part(folder, "pool", raw.pool, chosen, dataset)
+    test = None if raw.test is None else scratch.open_part(folder, "test", raw.test, np.arange(len(raw.test)), dataset)
+    total = len(pool.chosen) + (len(test.chosen) if test else 0)
+    scratch.decode_part(pool, dataset, lambda done: on_progress(done, total))
+    if test:
+        scratch.decode_part(test, dataset, lambda done: on_progress(len(pool.chosen) + done, total))
+    return pool, test
+
+
+def _judge_bad(bad: list[str], pool: Part, test: Part | None, rule: str) -> None:
+    named = ", ".join(bad[:NUM_NAMED]) + (", ..." if len(bad) > NUM_NAMED else "")
+    if bad and rule == "refuse":
+        total = len(pool.chosen) + (len(test.chosen) if test else 0)
+        raise DataError(
+            f"{len(bad)} of {total} images are unreadable: {named}; repair or remove them, or set dataset.on_bad_image to skip"
+        )
+    for part, place in ((pool, "outside the test split"), (test, "in the test split")):
+        if part is not None and not len(part.good):
+            raise DataError(f"0 images {place}: need at least 1; unreadable: {named or 'none'}; check dataset.source")
+
+
+def _check_combinations(labels: data.Labels | None, classes: Sequence[str], place: str) -> None:
+    """Refuse a combination of attributes that no image has: it could be neither learnt nor judged."""
+    empty = [name for label, name in enumerate(classes) if labels is None or label not in labels]
+    if empty:
+        raise DataError(
+            f"params.yaml: dataset.attributes: no image {place} has the combination {' or '.join(empty)}: each split needs some of"
+            " each; choose other attributes, or use more images"
+        )
+
+
+def _without_duplicates(pool: Part, test: Part | None, dataset: config.Dataset) -> tuple[data.Labels, dict[str, int], data.Images]:
+    """The pool's positions that stay, how many went, and a picture of these."""
+    if dataset.duplicates == "keep":
+        return pool.good, {"exact": 0, "near": 0}, duplicates.picture([])
+    # Test images first, so that they stay and their copies in the pool go.
+    protected = test.good if test else np.empty(0, np.int64)
+    positions = np.concatenate([protected, pool.good])
+
+    def image(place: int) -> data.Images:
+        part = test if test and place < len(protected) else pool
+        return part.images[positions[place]]
+
+    exact, near = duplicates.find(
+        map(image, range(len(positions))), protected=len(protected), rule=dataset.duplicates, near_bits=dataset.near_bits
+    )
+    source = np.maximum(exact, near)
+    dropped = np.flatnonzero(source != duplicates.NONE)
+    picture = duplicates.picture([(image(source[place]), image(place)) for place in dropped[: duplicates.MAX_PAIRS]])
+    counts = {"exact": int((exact != duplicates.NONE).sum()), "near": int((near != duplicates.NONE).sum())}
+    return pool.good[source[len(protected) :] == duplicates.NONE], counts, picture
+
+
+def _write(
+    raw: Raw, folder: Path, pool: Part, test: Part | None, kept: data.Labels, dataset: config.Dataset, seed: int
+) -> dict[str, Any]:
+    """Hold out test and validation, then write the three splits."""
+    if not len(kept):
+        raise DataError("0 images are left: all others are copies of test images; set dataset.duplicates to keep")
+    if test is None:
+        stay, drawn = hold_out(pool.labels[kept], dataset.test_size, seed, "test")
+        kept, tested = kept[stay], kept[drawn]
+    else:
+        tested = test.good
+    stay, drawn = hold_out(pool.labels[kept], dataset.validation_size, seed, "validation")
+    if dataset.attributes:
+        _check_combinations(pool.labels[kept[stay]], raw.classes, "in train")
+        _check_combinations(pool.labels[kept[drawn]], raw.classes, "in validation")
+        _check_combinations((test or pool).labels[tested], raw.classes, "in test")
+    of_pool, of_test = (pool.images, pool.labels), (pool.images, pool.labels) if test is None else (test.images, test.labels)
+    return data.write_prepared(
+        folder,
+        {"train": of_pool, "validation": of_pool, "test": of_test},
+        positions={"train": kept[stay], "validation": kept[drawn], "test": tested},
+        name=dataset.name,
+        classes=raw.classes,
+        image_size=dataset.image_size,
+    )

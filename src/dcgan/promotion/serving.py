@@ -1,0 +1,111 @@
+"""Write the exported networks as a folder that MLflow registers and serves: code file, safetensors and no pickle."""
+
+import json
+import os
+import re
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+
+from dcgan.config import sections as config
+from dcgan.errors import DataError
+from dcgan.promotion import bundle
+from dcgan.tracking import store
+
+HERE = Path(__file__).resolve().parent
+# What a served model imports: the project's modules (a test follows the imports), and the packages with the versions of the lock.
+MODULES = ("__init__", "checkpoint", "config", "data", "errors", "explain", "files", "models", "rng", "sampling")
+PACKAGES = ("mlflow", "torch", "torchvision", "numpy", "pandas", "pillow", "safetensors", "pydantic", "ruamel-yaml", "filelock")
+LOCK = HERE.parents[1] / "requirements.lock"
+
+
+def write_model(folder: Path, models: Path, card: str) -> Path:
+    """Write a model folder, complete and with the list of its sha256, or nothing.
+
+    Args:
+        folder: where; empty, or not there yet.
+        models: has generator and discriminator, each as `.safetensors` and `.json`.
+        card: the model card, Markdown; becomes README.md.
+
+    Returns:
+        `folder`.
+
+    Raises:
+        DataError: a network is missing or damaged, or a package is not in the lock.
+        ConfigError: there is something at `folder`.
+        EnvironmentProblem: the folder cannot be written.
+    """
+    with bundle.making(folder) as temporary:
+        _save(temporary, models)
+        (temporary / "README.md").write_text(card)
+        bundle.seal(temporary)
+        bundle.check(temporary)
+    return folder
+
+
+def tags(folder: Path, path: str) -> dict[str, str]:
+    """The tags of a run by which MLflow's pages know that the artifacts under `path` are a model."""
+    about = config.read_yaml(folder / "MLmodel")
+    entry = {"artifact_path": path, **{key: about[key] for key in ("flavors", "utc_time_created", "model_uuid", "mlflow_version")}}
+    return {"mlflow.log-model.history": json.dumps([entry])}
+
+
+def requirements(lock: Path = LOCK) -> list[str]:
+    """The packages that a served model needs, pinned as in the lock file.
+
+    Raises:
+        DataError: one of them is not there.
+    """
+    pins = dict(re.findall(r"^([a-z0-9-]+)==([^\s;\\]+)", lock.read_text(), re.M)) if lock.is_file() else {}
+    if missing := [name for name in PACKAGES if name not in pins]:
+        raise DataError(f"{lock}: has no {', '.join(missing)}: run `make lock`")
+    return [f"{name}=={pins[name]}" for name in PACKAGES]
+
+
+def _save(folder: Path, models: Path) -> None:
+    for key, value in {**store.ENVIRONMENT, "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}.items():
+        os.environ.setdefault(key, value)
+    import pandas as pd
+    from mlflow import pyfunc
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+
+    signature = ModelSignature(
+        inputs=Schema([ColSpec(DataType.long, "seed"), ColSpec(DataType.long, "count")]),
+        outputs=Schema([ColSpec(DataType.long, "seed"), ColSpec(DataType.long, "index"), ColSpec(DataType.string, "png")]),
+    )
+    model = Model(signature=signature)
+    with tempfile.TemporaryDirectory() as code, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # hints about missing values, of which there are none
+        package = Path(code, "dcgan")
+        package.mkdir()
+        for name in MODULES:
+            shutil.copyfile(HERE / f"{name}.py", package / f"{name}.py")
+        pyfunc.save_model(
+            folder,
+            python_model=HERE / bundle.CODE,
+            artifacts={name: str(path) for name, path in _networks(models).items()},
+            code_paths=[str(package)],
+            mlflow_model=model,
+            input_example=pd.DataFrame({"seed": [7], "count": [2]}),
+            pip_requirements=requirements(),
+        )
+    # MLflow writes where the files came from, which is nobody's business.
+    flavor = model.flavors["python_function"]
+    flavor["model_code_path"] = bundle.CODE
+    for artifact in flavor["artifacts"].values():
+        artifact["uri"] = artifact["path"]
+    model.save(folder / "MLmodel")
+
+
+def _networks(models: Path) -> dict[str, Path]:
+    """The four files by the names that the code file knows them by."""
+    paths = {}
+    for network in ("generator", "discriminator"):
+        paths[network] = models / f"{network}.safetensors"
+        paths[f"{network}_description"] = models / f"{network}.json"
+    for path in paths.values():
+        if not path.is_file():
+            raise DataError(f"{path}: missing: run evaluate")
+    return paths

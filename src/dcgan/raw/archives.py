@@ -1,0 +1,215 @@
+"""Bytes out of files that others made: gzip, tar, zip. Only what was asked for comes out, and never more of it than allowed.
+
+Every refusal is a DataError that names the file.
+"""
+
+import contextlib
+import hashlib
+import io
+import itertools
+import re
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import IO
+
+from dcgan import files
+from dcgan.errors import DataError
+from dcgan.raw import idx
+
+CHUNK = 1 << 16
+MAX_MEMBERS = 1000  # of a tar
+MAX_TAR_HEADER = 1 << 16  # bytes of an extended header
+TAR_ROOM = 16 << 20  # bytes for headers and for members that nobody asked for
+TAR_TYPES = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE, tarfile.XHDTYPE, tarfile.XGLTYPE)
+# What zipfile and its inflater raise at damaged, encrypted and unknown data.
+ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
+
+
+def check_digest(path: Path, digest: str) -> None:
+    """Compare a file with "algorithm:hex"."""
+    algorithm, expected = digest.split(":")
+    with open(path, "rb") as file:
+        found = hashlib.file_digest(file, algorithm).hexdigest()
+    if found != expected:
+        raise DataError(f"{path.name}: {algorithm} is {found}, expected {expected}: refused")
+
+
+def copy(path: Path, target: Path, limit: int) -> None:
+    """Copy a file of at most `limit` bytes."""
+    _write(_read(path), target, limit, path.name)
+
+
+def unpack_idx(path: Path, target: Path, limit: int) -> None:
+    """Write the uncompressed bytes of an IDX file, gzipped where its name ends so: as many as its header says, at most `limit`."""
+    chunks = _gunzip(path) if path.suffix == ".gz" else _read(path)
+    head = next(chunks, b"")
+    size = idx.parse(head[:16], path.name)[0]
+    _write(itertools.chain([head], chunks), target, min(size, limit), path.name)
+
+
+def unpack_tar(path: Path, targets: Mapping[str, Path], limit: int) -> None:
+    """Write the members of a gzipped tar that `targets` names, at most `limit` bytes of each; the others are passed over.
+
+    Raises:
+        DataError: a member is missing, comes twice or is too long; anything in the archive is a link, a device or sparse, or has a
+            name that leads elsewhere; the archive is damaged, holds far more than was asked for, or has too many members.
+    """
+    missing = set(targets)
+    content = _Limited(_gunzip(path), len(targets) * limit + TAR_ROOM, path.name)
+    try:
+        with tarfile.open(fileobj=content, mode="r|", tarinfo=_PlainMember, bufsize=CHUNK) as archive:
+            for number, member in enumerate(archive):
+                if number >= MAX_MEMBERS:
+                    raise DataError(f"{path.name}: has more than {MAX_MEMBERS} members: refused")
+                _check_name(member.name, path)
+                if member.issparse():
+                    raise DataError(f"{path.name}: {member.name!r} is sparse: refused")
+                if member.name in targets:
+                    if member.name not in missing or not member.isreg():
+                        raise DataError(f"{path.name}: {member.name!r} comes twice or is no regular file: refused")
+                    missing.remove(member.name)
+                    inside = archive.extractfile(member)
+                    assert inside is not None  # of a regular file it never is
+                    _write(_chunks(inside), targets[member.name], limit, member.name)
+        # To the end, so that what follows the last member is checked too.
+        while content.read(CHUNK):
+            pass
+    except (tarfile.TarError, ValueError, EOFError) as error:
+        raise DataError(f"{path.name}: is damaged or no tar file ({error}): refused") from error
+    if missing:
+        raise DataError(f"{path.name}: has no {', '.join(sorted(missing))}: is it the right file?")
+
+
+@contextlib.contextmanager
+def open_zip(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]]:
+    """A zip and its regular files by name, after its whole directory is checked.
+
+    Raises:
+        DataError: the file is no zip; a name comes twice or leads elsewhere; an entry is a link, encrypted, packed in an unusual
+            way, or lies over another.
+    """
+    try:
+        archive = zipfile.ZipFile(path)
+    except ZIP_ERRORS as error:
+        raise DataError(f"{path.name}: is damaged or no zip file ({error}): refused") from error
+    with archive:
+        found: dict[str, zipfile.ZipInfo] = {}
+        end = 0
+        for entry in sorted(archive.infolist(), key=lambda entry: entry.header_offset):
+            _check_entry(entry, path)
+            if entry.filename in found:
+                raise DataError(f"{path.name}: {entry.filename!r} comes twice: refused")
+            # 30: the fixed part of the header before the packed bytes.
+            if entry.header_offset < end:
+                raise DataError(f"{path.name}: {entry.filename!r} lies over another entry: refused")
+            end = entry.header_offset + 30 + len(entry.filename) + entry.compress_size
+            found[entry.filename] = entry
+        yield archive, {name: entry for name, entry in found.items() if not entry.is_dir()}
+
+
+def unpack_zip(path: Path, name: str, target: Path, limit: int) -> None:
+    """Write one member of a zip; errors as of `open_zip`, or it is missing, longer than `limit` or damaged."""
+    with open_zip(path) as (archive, entries):
+        if name not in entries:
+            raise DataError(f"{path.name}: has no {name}: is it the right file?")
+        if entries[name].file_size > limit:
+            raise DataError(f"{path.name}: {name} has {entries[name].file_size} bytes, more than the allowed {limit}: refused")
+        try:
+            with archive.open(name) as inside:
+                _write(_chunks(inside), target, limit, name)
+        except ZIP_ERRORS as error:
+            raise DataError(f"{path.name}: {name} is damaged ({error}): refused") from error
+
+
+class _PlainMember(tarfile.TarInfo):
+    """Looks at each raw header before tarfile acts on it: an extended header of a gigabyte would be read into memory."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_PlainMember":
+        member = super().frombuf(buf, encoding, errors)
+        extended = member.type in (tarfile.XHDTYPE, tarfile.XGLTYPE)
+        if member.type not in TAR_TYPES or (extended and member.size > MAX_TAR_HEADER) or member.size < 0:
+            raise DataError(f"tar: {member.name!r} is of type {member.type!r}, expected regular files: refused")
+        return member
+
+
+class _Limited(io.RawIOBase):
+    """Chunks as a file, which refuses to give more than `limit` bytes."""
+
+    def __init__(self, chunks: Iterator[bytes], limit: int, name: str) -> None:
+        self.chunks, self.left, self.limit, self.name = chunks, b"", limit, name
+        self.given = 0
+
+    def read(self, size: int = -1) -> bytes:
+        """At most `size` bytes, b"" at the end."""
+        chunk = self.left or next(self.chunks, b"")
+        chunk, self.left = chunk[:size], chunk[size:]
+        self.given += len(chunk)
+        if self.given > self.limit:
+            raise DataError(f"{self.name}: holds more than the expected {self.limit} bytes: refused")
+        return chunk
+
+
+def _check_entry(entry: zipfile.ZipInfo, path: Path) -> None:
+    kind = stat.S_IFMT(entry.external_attr >> 16)
+    _check_name(entry.filename, path)
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR) or entry.flag_bits & 0x1:
+        raise DataError(f"{path.name}: {entry.filename!r} is {'encrypted' if entry.flag_bits & 0x1 else 'a link'}: refused")
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise DataError(f"{path.name}: {entry.filename!r} is packed by method {entry.compress_type}, expected 0 or 8: refused")
+
+
+def _check_name(name: str, path: Path) -> None:
+    if (
+        not name
+        or name.startswith("/")
+        or re.match("[A-Za-z]:", name)
+        or {"..", ""} & set(name.rstrip("/").split("/"))
+        or "\\" in name
+    ):
+        raise DataError(f"{path.name}: has a member {name!r}, which leads elsewhere: refused")
+
+
+def _write(chunks: Iterable[bytes], target: Path, limit: int, name: str) -> None:
+    size = 0
+    with files.replacing(target) as temporary, open(temporary, "wb") as file:
+        for chunk in chunks:
+            size += len(chunk)
+            if size > limit:
+                raise DataError(f"{name}: holds more than the expected {limit} bytes: refused")
+            file.write(chunk)
+
+
+def _read(path: Path) -> Iterator[bytes]:
+    with open(path, "rb") as file:
+        yield from _chunks(file)
+
+
+def _chunks(file: IO[bytes]) -> Iterator[bytes]:
+    while chunk := file.read(CHUNK):
+        yield chunk
+
+
+def _gunzip(path: Path) -> Iterator[bytes]:
+    """The uncompressed bytes, at most CHUNK at a time, of a file that is one whole gzip member and nothing else."""
+    inflater = zlib.decompressobj(wbits=31)
+    with open(path, "rb") as file:
+        while not inflater.eof:
+            packed = inflater.unconsumed_tail or file.read(CHUNK)
+            try:
+                chunk = inflater.decompress(packed, CHUNK)
+            except zlib.error as error:
+                raise DataError(f"{path.name}: is damaged or no gzip file ({error}): refused") from error
+            if chunk:
+                yield chunk
+            elif not packed and not inflater.eof:
+                raise DataError(f"{path.name}: is truncated after {file.tell()} bytes: refused")
+        rest = inflater.unused_data + file.read(2)
+    if rest[:2] == b"\x1f\x8b":
+        raise DataError(f"{path.name}: has a second gzip member: refused")
+    if rest:
+        raise DataError(f"{path.name}: has garbage after its end: refused")

@@ -1,0 +1,150 @@
+"""Where the runs and models are kept: the MLflow store's address, its creation under a lock, and quick failure instead of slow.
+
+Together with `sending`, `monitoring` and `registry` the only home of mlflow, which is imported only when a store is opened.
+"""
+
+import contextlib
+import logging
+import os
+import sqlite3
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from dcgan.errors import EnvironmentProblem
+from dcgan.tracking.provenance import clean, redact
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+# Set before mlflow is imported, unless the user has set them.
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    # MLflow's own values make four minutes a call of it; a large file may take this long, and nobody waits for it.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
+    # Our one warning says what MLflow, SQLAlchemy and alembic would say in fifty lines.
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",
+    # It prints the store's address with the password in it.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+ANSWER_TIMEOUT = 4  # seconds that a server may take for its first answer
+SQLITE_TIMEOUT = 5  # seconds that another writer may hold the store
+LOCK_TIMEOUT = 60  # seconds that another process may take to create it
+
+
+def location() -> str:
+    """Address of the store: MLFLOW_TRACKING_URI, or else a sqlite file in DVC's main workspace, for queued experiments too."""
+    # SQLAlchemy decodes what stands for these two, and takes every other character as it is.
+    path = str(folder() / "mlflow.db").replace("%", "%25").replace("?", "%3F")
+    return os.environ.get("MLFLOW_TRACKING_URI", "").strip() or f"sqlite:///{path}"
+
+
+def artifacts(uri: str) -> Path | None:
+    """Folder of the artifacts, beside a sqlite store; None where a server has its own place for them."""
+    path = sqlite_path(uri)
+    return path.parent / "artifacts" if path else None
+
+
+def is_new() -> bool:
+    """Whether the store is a sqlite file that is not there yet."""
+    path = sqlite_path(location())
+    return path is not None and not path.exists()
+
+
+def connect() -> "MlflowClient":
+    """Open the store, and create it if it is not there.
+
+    Raises:
+        EnvironmentProblem: it does not open within seconds.
+    """
+    try:
+        with lock():
+            client = open_client(location(), create=True)
+            client.search_experiments(max_results=1)
+            return client
+    except Exception as error:  # whatever MLflow, SQLAlchemy or requests raise
+        where = redact(location())
+        # Not even --debug may show MLflow's own error: it names the whole address.
+        raise EnvironmentProblem(f"MLflow store {where}: cannot be opened ({one_line(error)}): check MLFLOW_TRACKING_URI") from None
+
+
+def folder() -> Path:
+    """The local folder of a store of our own, of its lock and of what waits to be sent."""
+    return Path(os.environ.get("DVC_ROOT") or ".").absolute() / ".mlflow"
+
+
+def journals() -> Path:
+    """Where all runs' journals are: in the main workspace, so that those of queued experiments outlive their folders."""
+    return folder() / "journal"
+
+
+def lock() -> contextlib.AbstractContextManager[Any]:
+    """One process of this machine at a time looks for a store, an experiment or a run and creates what is not there."""
+    from filelock import FileLock
+
+    folder().mkdir(parents=True, exist_ok=True)
+    return FileLock(folder() / "lock", timeout=LOCK_TIMEOUT)
+
+
+def prepare(uri: str) -> None:
+    """Import MLflow with our settings."""
+    for key, value in ENVIRONMENT.items():
+        os.environ.setdefault(key, value)
+    if sqlite_path(uri):
+        # A connection that is kept would go on writing to a file that somebody has replaced.
+        os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
+    # It announces every retry.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+    import mlflow  # noqa: F401
+
+    if not uri.startswith("http"):
+        from mlflow.store.db import utils
+
+        # Ten tries to open a database take 100 s.
+        utils.MAX_RETRY_COUNT = 1
+
+
+def open_client(uri: str, *, create: bool = False) -> "MlflowClient":
+    """A client with our settings; fails within seconds where nothing answers. To `create` a sqlite file needs `lock`."""
+    path = sqlite_path(uri)
+    if path and create:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    check(uri)
+    prepare(uri)
+    from mlflow import MlflowClient
+
+    if uri.startswith("http"):
+        from mlflow.utils.credentials import get_default_host_creds
+        from mlflow.utils.rest_utils import http_request
+
+        # Whatever it answers, it lives; MLflow's own calls wait much longer.
+        http_request(get_default_host_creds(uri), "/health", "GET", timeout=ANSWER_TIMEOUT, max_retries=0, raise_on_status=False)
+    return MlflowClient(tracking_uri=uri)
+
+
+def check(uri: str) -> None:
+    """Take a sqlite store's write lock for a moment, to learn of trouble in seconds: MLflow itself tries for 20 to 100."""
+    path = sqlite_path(uri)
+    if path:
+        # mode=rw, because a store that somebody deleted must not come back empty.
+        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=SQLITE_TIMEOUT)) as database:
+            database.execute("BEGIN IMMEDIATE")
+            database.rollback()
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """The file of a sqlite store; None for any other."""
+    if not uri.startswith("sqlite:///"):
+        return None
+    return Path(unquote(uri.removeprefix("sqlite:///").partition("?")[0])).absolute()
+
+
+def one_line(error: Exception) -> str:
+    """An error as one line without secrets, at most 200 characters."""
+    text: str = clean(" ".join(f"{type(error).__name__}: {error}".split()))
+    return text[:200]

@@ -1,0 +1,240 @@
+"""The command line: quick help, one-line errors, documented exit codes."""
+
+import ast
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from dcgan.errors import ConfigError, DataError, EnvironmentProblem
+from dcgan.tracking import outbox, store
+from dcgan.tracking import runs as tracking
+from pipeline import cli, ui
+from pipeline.__main__ import COMMANDS
+from tests.support.imports import ROOT
+
+HEAVY = {"torch", "torchvision", "mlflow", "great_expectations", "torch_fidelity", "pandas", "matplotlib", "scipy"}
+
+
+def pipeline(*args: str, python: tuple[str, ...] = ()) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, *python, "-m", "pipeline", *args]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+
+def imported(process: "subprocess.CompletedProcess[str]") -> set[str]:
+    """Top-level packages that a process run with -X importtime has imported."""
+    return {line.rpartition("|")[2].strip().partition(".")[0] for line in process.stderr.splitlines() if "|" in line}
+
+
+@pytest.mark.parametrize("args", [[], ["--help"]], ids=str)
+def test_the_list_of_commands_needs_no_heavy_import(args: list[str]) -> None:
+    process = pipeline(*args, python=("-X", "importtime"))
+    assert process.returncode == 0
+    for name, text in COMMANDS.items():
+        assert re.search(rf"\b{name}\b +{re.escape(text.split()[0])}", process.stdout)
+    assert "typer" in imported(process)
+    assert not imported(process) & (HEAVY | {"pydantic", "numpy"})
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_shows_its_help_without_heavy_imports(name: str) -> None:
+    process = pipeline(name, "--help", python=("-X", "importtime"))
+    assert process.returncode == 0, process.stderr[-500:]
+    assert f"python -m pipeline {name}" in process.stdout
+    assert not imported(process) & HEAVY
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_says_what_the_commands_say(name: str) -> None:
+    tree = ast.parse((ROOT / "pipeline" / f"{name}.py").read_text())
+    # A module of several commands says itself what they are for.
+    main = next((node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "main"), tree)
+    first_line = (ast.get_docstring(main) or "").splitlines()[0]
+    # The example command follows after a colon or a full stop.
+    assert re.split(r": python -m|\. |\.$", first_line)[0] + "." == COMMANDS[name]
+
+
+def test_every_command_is_in_the_list() -> None:
+    modules = {
+        path.stem for path in (ROOT / "pipeline").glob("*.py") if re.search(r"^(def main\(|SUBCOMMANDS =)", path.read_text(), re.M)
+    }
+    assert modules - {"__main__"} == set(COMMANDS)
+
+
+def test_a_command_of_several_lists_them_and_refuses_others_without_heavy_imports() -> None:
+    process = pipeline("recipe", "--help", python=("-X", "importtime"))
+    assert process.returncode == 0 and not imported(process) & (HEAVY | {"pydantic", "numpy"})
+    for name in ("list", "show", "apply", "flags"):
+        assert re.search(rf"\b{name}\b  +[A-Z]", process.stdout)
+        assert pipeline("recipe", name, "--help").returncode == 0
+    unknown = pipeline("recipe", "aply")
+    assert unknown.returncode == 2 and "Did you mean 'apply'" in unknown.stderr
+
+
+def test_an_unknown_command_is_refused_in_one_line_with_a_suggestion() -> None:
+    process = pipeline("evalaute")
+    assert process.returncode == 2 and process.stdout == ""
+    (line,) = process.stderr.splitlines()
+    assert line.startswith("error: No such command 'evalaute'. Did you mean 'evaluate'")
+
+
+def run(function: Callable[..., object], *args: str) -> int:
+    """Exit code of a command."""
+    with pytest.raises(SystemExit) as ended:
+        cli.run(function, args=list(args), prog="python -m pipeline test")
+    return int(ended.value.code or 0)
+
+
+def test_a_user_error_is_one_line_and_its_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    def main() -> None:
+        raise DataError("data/raw: \x1b[31mred\nand a second line")
+
+    assert run(main) == 3
+    output = capsys.readouterr()
+    assert output.out == "" and output.err == "error: data/raw: \\x1b[31mred\\nand a second line\n"
+
+
+def test_debug_shows_the_traceback() -> None:
+    def main() -> None:
+        raise DataError("data/raw: bad")
+
+    with pytest.raises(DataError, match="data/raw: bad"):
+        cli.run(main, args=["--debug"])
+
+
+def test_a_bug_keeps_its_traceback() -> None:
+    def main() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        cli.run(main, args=[])
+
+
+def test_a_bad_option_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def main(count: int = 1) -> None:
+        pass
+
+    assert [run(main), run(main, "--count", "two"), run(main, "--cuont", "2")] == [0, 2, 2]
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("error: Invalid value for '--count'") and "--count" in second
+
+
+def test_the_keyboard_ends_a_command_with_130(capsys: pytest.CaptureFixture[str]) -> None:
+    def main() -> None:
+        raise KeyboardInterrupt
+
+    assert run(main) == 130
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_closed_pipe_is_no_error() -> None:
+    script = "from pipeline import cli\ndef main():\n for _ in range(100000): print('line')\ncli.run(main)"
+    with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout and process.stderr
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(timeout=60) == 0
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_is_noted_and_the_second_ends_the_command(handlers: None, number: signal.Signals) -> None:
+    noted = cli.catch_signals()
+    assert noted() == 0
+    os.kill(os.getpid(), number)
+    assert noted() == number
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_ui_refuses_an_address_that_others_can_reach() -> None:
+    for host in ("0.0.0.0", "192.168.0.7", "example.org", "::"):
+        with pytest.raises(ConfigError, match="reverse proxy with authentication"):
+            ui.check_address(host, 5000)
+
+
+def test_ui_refuses_a_port_that_is_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(EnvironmentProblem, match=f"port {port} .* choose another with --port"):
+            ui.check_address("127.0.0.1", port)
+    ui.check_address("127.0.0.1", port)
+
+
+def test_ui_prints_the_address_of_a_server_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:canary@mlflow.example.org")
+    ui.main()
+    assert capsys.readouterr().out == "MLflow runs at https://mlflow.example.org\n"
+
+
+def test_ui_serves_a_fresh_store_and_ends_with_all_its_children(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    command = [sys.executable, "-m", "pipeline", "ui", "--port", str(port)]
+    environment["DVC_ROOT"] = str(tmp_path)
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        # Tests that a shell started in the background have SIGINT ignored, and so would their children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    try:
+        assert process.stdout
+        assert f"http://127.0.0.1:{port}" in process.stdout.readline()
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/get?experiment_id=0") as answer:
+            assert json.load(answer)["experiment"]["name"] == "Default"
+        # A run through the server, whose address holds a password.
+        (tmp_path / "note.txt").write_text("text")
+        monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:canary@127.0.0.1:{port}")
+        # The first answer of a fresh server is slow on a busy machine.
+        monkeypatch.setattr(outbox, "PATIENCE", 60)
+        monkeypatch.setattr(store, "ANSWER_TIMEOUT", 60)
+        with tracking.run("aa", dataset="toys") as run:
+            run.log_rows([{"step": 1, "loss": 0.5}])
+            run.log_file(tmp_path / "note.txt", "notes")
+        assert not run.off and "canary" not in "".join(capfd.readouterr())
+    finally:
+        process.send_signal(signal.SIGINT)
+        status = process.wait(timeout=30)
+    assert status == 0
+    assert (tmp_path / ".mlflow/mlflow.db").is_file()
+    assert [path.name for path in tmp_path.glob(".mlflow/artifacts/**/*.txt")] == ["note.txt"]
+    deadline = time.monotonic() + 10
+    while using(port) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not using(port)
+
+
+def using(port: int) -> list[str]:
+    """Command lines of the processes that were started for a port."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            text = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if f"--port {port}" in text:
+            found.append(text)
+    return found

@@ -1,0 +1,217 @@
+"""Runs side by side: what differs, verdicts that know the noise, and the places that a run is found in."""
+
+import copy
+import math
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dcgan import files
+from dcgan.config import sections as config
+from dcgan.errors import DataError
+from dcgan.networks import models
+from dcgan.reports import side_by_side
+from dcgan.reports.side_by_side import Candidate
+from dcgan.tracking import runs as tracking
+from dcgan.training import checkpoint
+from pipeline import cli, compare
+from tests.support.imports import ROOT
+
+METRICS = {
+    "fid_100": 10.0, "kid_100": 0.2, "kid_std_100": 0.1, "recall": 0.5, "coverage": 0.6,
+    "epoch": 2, "weights": "ema", "collapsed": False,
+    "noise": {"fid_100": 0.5, "kid_100": 0.01, "recall": 0.01, "coverage": 0.01},
+    "protocol": {
+        "extractor": "classifier", "extractor_sha256": "a" * 64, "resize": "none", "generated_images": 100, "real_images": 200,
+        "reported_on": "test", "draws": 5,
+    },
+}  # fmt: skip
+
+
+def candidate(name: str = "b", params: dict[str, str] | None = None, data: str = "d", **changes: object) -> Candidate:
+    metrics = copy.deepcopy(METRICS)
+    for key, value in changes.items():
+        section, _, inner = key.partition("__")
+        if inner:
+            metrics[section][inner] = value
+        else:
+            metrics[key] = value
+    return Candidate(name, params or {}, metrics, data, np.zeros((16, 1, 28, 28), np.uint8))
+
+
+FIRST = candidate("a")
+# z = 2, and two means of five draws with a deviation of .5: 0.632 is the least difference that counts.
+EDGE = 2 * 0.5 * math.sqrt(2 / 5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "expected"),
+    [
+        ({"fid_100": 10 - EDGE * 1.01}, "fid_100", "better"),
+        ({"fid_100": 10 + EDGE * 1.01}, "fid_100", "worse"),
+        ({"fid_100": 10 - EDGE * 0.99}, "fid_100", "cannot tell"),
+        ({}, "fid_100", "cannot tell"),
+        ({"kid_100": 0.1}, "kid_100", "better"),
+        ({"recall": 0.6}, "recall", "better"),
+        ({"coverage": 0.5}, "coverage", "worse"),
+        ({"fid_100": math.nan}, "fid_100", "cannot tell"),
+        ({"fid_100": None}, "fid_100", "cannot tell"),
+        ({"fid_100": "1"}, "fid_100", "cannot tell"),
+        ({"fid_100": 1.0, "noise__fid_100": math.nan}, "fid_100", "cannot tell"),
+        ({"fid_100": 1.0, "noise": {}}, "fid_100", "cannot tell"),
+        ({}, "vendi", "cannot tell"),
+    ],
+)
+def test_a_verdict_needs_a_difference_beyond_the_noise(changes: dict, key: str, expected: str) -> None:
+    assert side_by_side.verdict(FIRST, candidate(**changes), key, 2.0) == expected
+
+
+def test_a_figure_is_never_compared_across_extractors_counts_or_data() -> None:
+    others = {
+        "extractor aaaaaaaaaaaa and bbbbbbbbbbbb": candidate(fid_100=1.0, protocol__extractor_sha256="b" * 64),
+        "generated images 100 and 50": candidate(fid_100=1.0, protocol__generated_images=50),
+        "reported on test and validation": candidate(fid_100=1.0, protocol__reported_on="validation"),
+        "data d and e": candidate(fid_100=1.0, data="e"),
+    }
+    for why, other in others.items():
+        text = side_by_side.markdown([FIRST, other], 2.0, "x.png")
+        assert f"Not comparable: b, because of {why}." in text
+        assert "1.00 ± 0.50, not comparable" in text and "better" not in text.partition("| figure")[2]
+    assert side_by_side.obstacle(FIRST, candidate(fid_100=1.0)) is None
+
+
+def test_the_document_has_a_row_for_each_figure_and_parameter_that_differs() -> None:
+    first = candidate("a|1", {"lr": "0.003", "epochs": "2", "generator.channels": "[8, 16]", "seed": "1"}, noise__recall=0)
+    second = candidate("b", {"lr": "0.0003", "epochs": "2.0", "generator.channels": "[8.0, 16]", "batch_size": "64"}, fid_100=8.0)
+    lines = side_by_side.markdown([first, second], 2.0, "x.png").splitlines()
+    assert "| figure | a\\|1 | b |" in lines
+    assert "| fid_100 | 10.00 ± 0.50 | 8.00 ± 0.50, better |" in lines
+    assert "| recall | 0.5 ± 0 | 0.500 ± 0.010, cannot tell |" in lines
+    assert not any(line.startswith("| kid_std") for line in lines)
+    # 2 is 2.0, and one that only one of them has says nothing.
+    assert side_by_side.differences([first, second]) == [["lr", "0.003", "0.0003"]]
+    third = candidate("c", {"batch_size": "32"})
+    assert ["batch_size", "not known", "64", "32"] in side_by_side.differences([first, second, third])
+
+
+def test_the_picture_shows_every_runs_samples_next_to_each_other() -> None:
+    bright = Candidate("b", {}, METRICS, "d", np.full((16, 3, 32, 32), 255, np.uint8))
+    picture = side_by_side.picture([FIRST, bright], 2.0)
+    left, right = picture[60:120, :400], picture[60:120, -400:]
+    assert left.mean() < 30 and right.mean() == 255
+
+
+def test_metrics_without_protocol_are_refused() -> None:
+    with pytest.raises(DataError, match="name no protocol, draws and noise"):
+        side_by_side.check(Candidate("b", {}, {"fid_100": 1.0}, "d", FIRST.images))
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two commits, the second with a better FID and another learning rate; an MLflow run; a revision whose cache is lost."""
+    folder = tmp_path_factory.mktemp("repository")
+    params = config.load("generator", "epochs", path=ROOT / "params.yaml")
+    generator = models.Generator(params.generator.model_copy(update={"channels": [4, 4, 4], "z_dim": 4}), 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME"):
+            patch.delenv(name, raising=False)
+        for role in ("AUTHOR", "COMMITTER"):
+            patch.setenv(f"GIT_{role}_NAME", "t")
+            patch.setenv(f"GIT_{role}_EMAIL", "t@t")
+        run("git", "init", "--quiet", ".")
+        run("dvc", "init", "--quiet")
+        for fid, lr, tag in ((10.0, "0.003", "old"), (8.0, "0.0003", "new"), (1.0, "0.1", "lost")):
+            text = (ROOT / "params.yaml").read_text().replace("lr: 0.003 ", f"lr: {lr} ", 1)
+            files.write_text(Path("params.yaml"), text)
+            files.write_json(Path(compare.METRICS), {**METRICS, "fid_100": fid})
+            files.write_json(Path(compare.RUN), {"data_sha256": "d"})
+            digest = checkpoint.export(Path(compare.WEIGHTS), generator, {"of": tag})
+            run("dvc", "add", "--quiet", compare.RUN, compare.WEIGHTS, compare.FILES[-1])
+            run("git", "add", "--all")
+            run("git", "commit", "--quiet", "--message", tag)
+            run("git", "tag", tag)
+        assert digest
+        lost = next(Path(".dvc/cache/files").rglob(files_md5(compare.FILES[-1])[2:]))
+        lost.chmod(0o644)
+        lost.unlink()
+        run("git", "checkout", "--quiet", "new")
+        run("dvc", "checkout", "--quiet", "--force")
+        tags = {"data_sha256": "d"}
+        with tracking.run("0123456789abcdef-2", dataset="toys", tags=tags) as logged:
+            logged.log_params({"lr": 0.0003, "epochs": params.epochs})
+            logged.log_file(Path(compare.METRICS), "evaluate")
+            logged.log_model(Path(compare.WEIGHTS))
+        with tracking.run("fedc", dataset="toys", tags=tags):
+            pass
+        files.write_text(Path("run_id"), str(logged.id))
+    return folder
+
+
+def files_md5(path: str) -> str:
+    import hashlib
+
+    return hashlib.md5(Path(path).read_bytes()).hexdigest()
+
+
+def run(*command: str) -> None:
+    subprocess.run(command, check=True, env={**os.environ, "GIT_CONFIG_GLOBAL": os.devnull})
+
+
+@pytest.fixture
+def inside(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(repository)
+    for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    return repository
+
+
+def code(*args: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        cli.run(compare.main, args=list(args), prog="python -m pipeline compare")
+    return int(ended.value.code or 0)
+
+
+def test_a_revision_and_the_workspace_are_compared(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert code("old", "workspace") == 0
+    text = (inside / "results/compare/compare.md").read_text()
+    assert "| fid_100 | 10.00 ± 0.50 | 8.00 ± 0.50, better |" in text and "| lr | 0.003 | 0.0003 |" in text
+    assert text in capsys.readouterr().out
+    with Image.open(inside / "results/compare/compare.png") as image:
+        image.load()
+        assert image.width > 1000
+
+
+def test_an_mlflow_run_is_found_by_name_id_and_fingerprint(inside: Path, tmp_path: Path) -> None:
+    for name in ("toys-01234567-2", (inside / "run_id").read_text(), "0123456789abcdef-2"):
+        assert code("old", name, "--out", str(tmp_path)) == 0
+        text = (tmp_path / "compare.md").read_text()
+        assert "| fid_100 | 10.00 ± 0.50 | 8.00 ± 0.50, better |" in text
+        # MLflow knows the parameters of the training, and only those differ that do.
+        assert text.count("| lr | 0.003 | 0.0003 |") == 1 and "| epochs" not in text
+
+
+@pytest.mark.parametrize(
+    ("args", "exit_code", "words"),
+    [
+        (["workspace"], 2, "must be at least two"),
+        (
+            ["workspace", "nothing"],
+            2,
+            "unknown Git revision 'nothing', and no such MLflow run: must be workspace, a DVC",
+        ),
+        (["workspace", "a'b"], 2, "no such MLflow run"),
+        (["workspace", "lost"], 3, "models/generator.json is neither in git nor in DVC's cache"),
+        (["workspace", "toys-fedc"], 3, "has no evaluate/metrics.json"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_in_a_line(
+    args: list[str], exit_code: int, words: str, inside: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert code(*args, "--out", str(tmp_path / "out")) == exit_code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line and not (tmp_path / "out").exists()

@@ -1,0 +1,516 @@
+import hashlib
+import io
+import json
+import struct
+import tracemalloc
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import filelock
+import numpy as np
+import pytest
+from PIL import Image
+
+from dcgan import data, files
+from dcgan.config import sections as config
+from dcgan.errors import ConfigError, DataError, EnvironmentProblem
+from dcgan.preparing import decoding as scratch
+from dcgan.preparing import preparation
+from dcgan.raw import downloads, idx, records
+from dcgan.raw import fake as shapes
+
+SETTINGS = {"image_size": 28, "validation_size": 50}
+
+
+def dataset(**changes: object) -> config.Dataset:
+    return config.load("dataset").dataset.model_copy(update={**SETTINGS, **changes})
+
+
+class Given:
+    """Records in memory, which count how often each is read and can fail like a killed process."""
+
+    def __init__(self, items: Sequence[object], labels: np.ndarray | None = None, names: Sequence[str] | None = None) -> None:
+        self.items, self.labels = items, labels
+        self.names = names or [f"image {index}" for index in range(len(items))]
+        self.reads: Counter[int] = Counter()
+        self.dies_at: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def name(self, index: int) -> str:
+        return self.names[index]
+
+    def read(self, index: int) -> bytes | np.ndarray:
+        if index == self.dies_at:
+            raise SystemError("killed")
+        self.reads[index] += 1
+        item = self.items[index]
+        if isinstance(item, Exception):
+            raise item
+        return item
+
+
+def drawn(count: int, seed: int = 0, size: int = 28, channels: int = 1) -> list[np.ndarray]:
+    """Pixels as records give them."""
+    images = shapes.draw(count, size, channels, seed)[0]
+    return [image[0] if channels == 1 else image.transpose(1, 2, 0) for image in images]
+
+
+def classes(count: int) -> np.ndarray:
+    return np.arange(count) % 10
+
+
+def given(num_pool: int = 200, num_test: int | None = 100) -> records.Raw:
+    test = None if num_test is None else Given(drawn(num_test, seed=1), classes(num_test))
+    return records.Raw(Given(drawn(num_pool), classes(num_pool)), test, tuple("abcdefghij"), 3)
+
+
+def run(raw: records.Raw, folder: Path, seed: int = 7, **changes: object) -> dict:
+    return preparation.prepare(raw, folder / "prepared", folder / "scratch/here", dataset(**changes), seed)[0]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def bytes_of(images: np.ndarray) -> set[bytes]:
+    return {image.tobytes() for image in images}
+
+
+# The split
+
+
+def test_what_is_held_out_has_the_shares_of_the_whole_and_is_disjoint_and_nothing_is_lost():
+    labels = np.repeat(np.arange(10), [30, 40, 50, 60, 70, 30, 40, 50, 60, 70])
+    stay, validation = preparation.hold_out(labels, 101, 1, "validation")
+    assert np.bincount(labels[validation]).tolist() == [6, 8, 10, 12, 15, 6, 8, 10, 12, 14]
+    assert sorted([*stay, *validation]) == list(range(500))
+
+
+def test_a_size_that_does_not_divide_gives_the_first_of_equal_classes_one_more():
+    labels = np.repeat(np.arange(3), 9)
+    assert np.bincount(labels[preparation.hold_out(labels, 8, 1, "validation")[1]]).tolist() == [3, 3, 2]
+
+
+def test_what_is_held_out_depends_on_the_seed_and_the_split_alone():
+    labels = np.arange(500) % 10
+    settings = ((1, "validation"), (1, "validation"), (2, "validation"), (1, "test"))
+    first, again, other, test = (preparation.hold_out(labels, 100, *setting)[1] for setting in settings)
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+    assert not np.array_equal(first, test)
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_a_part_that_would_empty_a_class_is_refused(split):
+    with pytest.raises(ConfigError, match=rf"dataset\.{split}_size = 39: takes 10 of the 10 images of class 1: must leave"):
+        preparation.hold_out(np.repeat([0, 1], [30, 10]), 39, 1, split)
+    with pytest.raises(ConfigError, match=rf"dataset\.{split}_size = 20: takes 20 of the 20 images: must leave at least one"):
+        preparation.hold_out(np.zeros(20, np.int64), 20, 1, split)
+
+
+# The arrays
+
+
+def test_the_arrays_of_fashion_mnist_are_those_of_every_version_before(tmp_path):
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for part, count, salt in (("train", 60, 1), ("t10k", 20, 2)):
+        numbers = np.arange(count * 784, dtype=np.uint64) * np.uint64(2654435761) + np.uint64(salt)
+        pixels, labels = (numbers >> np.uint64(13)).astype(np.uint8), (np.arange(count) % 10).astype(np.uint8)
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">4I", 0x803, count, 28, 28) + pixels.tobytes())
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">2I", 0x801, count) + labels.tobytes())
+    files.write_json(raw / "manifest.json", {path.name: files.sha256(path) for path in sorted(raw.iterdir())})
+    settings = dataset(validation_size=17)
+    preparation.prepare(records.open_raw(raw, settings, 999), tmp_path / "prepared", tmp_path / "scratch", settings, 999)
+    manifest = tmp_path / "prepared/manifest.json"
+    assert data.data_sha256(files.read_json(manifest)) == "e1f0acb80bc1e6c92e8398ce1892a8e64ac40335a0380b074e096d51acfbf28e"
+    assert hashlib.sha256(manifest.read_bytes()).hexdigest() == "61d1819de1867039078c01fb14ee97f40bd49f9a98246c9ccc78b25e08f999b7"
+
+
+def test_prepared_images_are_the_source_images_with_their_labels(tmp_path, idx_source):
+    raw, prepared = tmp_path / "raw", tmp_path / "prepared"
+    settings = dataset(source=str(idx_source))
+    downloads.fetch(raw, settings)
+    report = run(records.open_raw(raw, settings, 7), tmp_path)
+    assert report["num_images"] == {"train": 150, "validation": 50, "test": 100}
+    images, labels = idx.read(raw / "train-images-idx3-ubyte"), idx.read(raw / "train-labels-idx1-ubyte")
+    source = {image.tobytes(): int(label) for image, label in zip(images, labels, strict=True)}
+    for split, count in (("train", 150), ("validation", 50)):
+        part = data.open_split(prepared, split)
+        assert part.images.shape == (count, 1, 28, 28)
+        for image, label in zip(part.images, part.labels, strict=True):
+            assert source.pop(image.tobytes()) == label
+    assert not source
+    test = data.open_split(prepared, "test", verify=True)
+    np.testing.assert_array_equal(test.images[:, 0], idx.read(raw / "t10k-images-idx3-ubyte"))
+    np.testing.assert_array_equal(test.labels, idx.read(raw / "t10k-labels-idx1-ubyte"))
+
+
+def test_preparing_twice_gives_the_same_bytes_and_leaves_no_scratch(tmp_path):
+    for name in ("first", "second"):
+        run(given(), tmp_path / name)
+        assert not (tmp_path / name / "scratch/here").exists()
+    assert contents(tmp_path / "first/prepared") == contents(tmp_path / "second/prepared")
+
+
+def test_the_data_hash_changes_with_the_data_and_with_nothing_else(tmp_path):
+    digests = []
+    for name, seed, size in (("a", 7, 28), ("b", 7, 28), ("c", 8, 28), ("d", 7, 32)):
+        run(given(), tmp_path / name, seed, image_size=size)
+        digests.append(data.data_sha256(data.read_manifest(tmp_path / name / "prepared")))
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 3
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_encoded_files_and_pixels_give_the_wanted_size_and_channels(tmp_path, channels):
+    def png(image: np.ndarray) -> bytes:
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "PNG")
+        return file.getvalue()
+
+    items = [*drawn(20, size=40, channels=3), *map(png, drawn(20, seed=1, size=50, channels=1))]
+    raw = records.Raw(Given(items, classes(40)), None, tuple("abcdefghij"), 0)
+    run(raw, tmp_path, channels=channels, validation_size=10, test_size=10)
+    manifest = data.read_manifest(tmp_path / "prepared")
+    assert (manifest["channels"], manifest["image_size"]) == (channels, 28)
+    for split, count in (("train", 20), ("validation", 10), ("test", 10)):
+        assert data.open_split(tmp_path / "prepared", split).images.shape == (count, channels, 28, 28)
+        assert manifest["splits"][split] == {"count": count, "per_class": [count // 10] * 10}
+
+
+def test_the_test_split_is_held_out_where_there_is_none_and_nothing_is_in_two_splits(tmp_path):
+    raw = given(200, None)
+    run(raw, tmp_path, test_size=30, validation_size=20)
+    parts = [data.open_split(tmp_path / "prepared", split) for split in data.SPLITS]
+    assert [len(part.images) for part in parts] == [150, 20, 30]
+    assert set().union(*(bytes_of(part.images) for part in parts)) == bytes_of(np.stack(raw.pool.items))
+
+
+def test_images_without_labels_get_zeros_and_no_classes(tmp_path):
+    raw = records.Raw(Given(drawn(100)), None, (), 0)
+    run(raw, tmp_path, test_size=30, validation_size=20)
+    manifest = data.read_manifest(tmp_path / "prepared")
+    assert manifest["classes"] == []
+    for split, count in (("train", 50), ("validation", 20), ("test", 30)):
+        labels = data.open_split(tmp_path / "prepared", split).labels
+        assert (labels.dtype, labels.tolist()) == (np.int64, [0] * count)
+        assert manifest["splits"][split] == {"count": count, "per_class": [count]}
+
+
+def test_too_few_images_name_the_parameter(tmp_path):
+    for changes, key in (({"test_size": 100}, "test_size"), ({"test_size": 10, "validation_size": 90}, "validation_size")):
+        with pytest.raises(ConfigError, match=rf"dataset\.{key} = "):
+            run(records.Raw(Given(drawn(100)), None, (), 0), tmp_path, **changes)
+
+
+def test_at_most_max_images_are_used_in_their_order_and_the_choice_depends_on_the_seed(tmp_path):
+    chosen = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        raw = given(200)
+        report = run(raw, tmp_path / name, seed, max_images=80, validation_size=20)
+        assert report["num_images"] == {"train": 60, "validation": 20, "test": 100}
+        chosen.append(sorted(raw.pool.reads))
+    assert chosen[0] == chosen[1] != chosen[2]
+    assert chosen[0] != list(range(80))
+    train = data.open_split(tmp_path / "a/prepared", "train").images
+    positions = {image.tobytes(): position for position, image in enumerate(given().pool.items)}
+    found = [positions[image.tobytes()] for image in train]
+    assert found == sorted(found)
+
+
+def test_max_images_does_not_count_the_test_images_that_are_held_out(tmp_path):
+    report = run(given(200, None), tmp_path, max_images=100, test_size=40, validation_size=20)
+    assert report["num_images"] == {"train": 80, "validation": 20, "test": 40}
+
+
+# Combinations of attributes
+
+
+PAIR = ("none", "Male", "Smiling", "Male+Smiling")
+
+
+def labelled(pool: Sequence[int], test: Sequence[int]) -> records.Raw:
+    """Records of CelebA with these labels."""
+    parts = [Given(drawn(len(part), seed), np.array(part)) for seed, part in enumerate((pool, test))]
+    return records.Raw(*parts, PAIR, 0)
+
+
+CELEBA = {"name": "celeba", "attributes": ["Male", "Smiling"], "validation_size": 8}
+
+
+def test_combinations_of_attributes_are_classes_that_pass_validation(tmp_path):
+    from dcgan import validation
+
+    run(labelled([0, 1, 2, 3, 3] * 8, [3, 2, 1, 0, 0]), tmp_path, **CELEBA)
+    manifest = data.read_manifest(tmp_path / "prepared")
+    assert (manifest["dataset"], manifest["classes"]) == ("celeba", list(PAIR))
+    assert {name: split["per_class"] for name, split in manifest["splits"].items()} == {
+        "train": [6, 6, 7, 13], "validation": [2, 2, 1, 3], "test": [2, 1, 1, 1],
+    }  # fmt: skip
+    report = validation.validate(validation.statistics(tmp_path / "prepared", manifest), manifest)
+    of_labels = [entry for entry in report["expectations"] if entry["column"] in ("label", "class_count and class_expected")]
+    assert len(of_labels) == 5 and all(entry["success"] for entry in of_labels)
+
+
+@pytest.mark.parametrize(
+    ("pool", "test", "place", "names"),
+    [
+        ([0, 1, 3] * 8, [0, 1, 2, 3], "outside the test split", "Smiling"),
+        ([0, 1, 2, 3] * 8, [1, 2, 2], "in the test split", "none or Male+Smiling"),
+        ([0, 1, 2] * 20 + [3], [0, 1, 2, 3], "in validation", "Male+Smiling"),
+    ],
+)
+def test_a_combination_that_no_image_has_is_refused_by_name_in_one_line(tmp_path, pool, test, place, names):
+    raw = labelled(pool, test)
+    with pytest.raises(DataError) as caught:
+        run(raw, tmp_path, **CELEBA)
+    assert str(caught.value) == (
+        f"params.yaml: dataset.attributes: no image {place} has the combination {names}: each split needs some of each;"
+        " choose other attributes, or use more images"
+    )
+    assert bool(raw.pool.reads) == (place == "in validation")  # the others are seen before anything is decoded
+    assert not (tmp_path / "prepared").exists()
+
+
+def test_a_combination_whose_images_are_all_bad_or_copies_is_refused(tmp_path):
+    raw = labelled([0, 1, 2, 3] * 8, [0, 1, 2, 3])
+    raw.test.items[2] = b""
+    with pytest.raises(DataError, match="no image in test has the combination Smiling:"):
+        run(raw, tmp_path / "bad", on_bad_image="skip", **CELEBA)
+    raw = labelled([0, 1, 2] * 10 + [3, 3], [0, 1, 2, 3])
+    raw.pool.items[30:] = [raw.test.items[3]] * 2
+    with pytest.raises(DataError, match=r"no image in train has the combination Male\+Smiling:"):
+        run(raw, tmp_path / "copies", duplicates="exact", **CELEBA)
+
+
+# Bad images
+
+
+def png(pixels: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "PNG")
+    return content.getvalue()
+
+
+BAD = {3: b"<html>", 8: b"", 12: records.Unreadable("CRC is wrong"), 17: png(np.zeros((5, 5), np.uint8))}
+REASONS = [
+    "photo 3.png (begins no readable PNG, JPEG, WEBP, BMP, GIF, TIFF)",
+    "photo 8.png (no bytes)",
+    "photo 12.png (CRC is wrong)",
+    "photo 17.png (too small: a square of 5 pixels, needs 14)",
+]
+
+
+def with_bad(bad: dict[int, object] = BAD, count: int = 100) -> records.Raw:
+    items: list[object] = list(drawn(count))
+    for position, item in bad.items():
+        items[position] = item
+    return records.Raw(Given(items, None, [f"photo {index}.png" for index in range(count)]), None, (), 0)
+
+
+def test_bad_images_are_refused_by_name_and_reason_in_one_line(tmp_path):
+    with pytest.raises(DataError) as caught:
+        run(with_bad(), tmp_path, test_size=10, validation_size=10)
+    assert str(caught.value) == (
+        f"4 of 100 images are unreadable: {', '.join(REASONS)}; repair or remove them, or set dataset.on_bad_image to skip"
+    )
+    assert not (tmp_path / "prepared").exists()
+
+
+def test_ten_bad_images_are_named_at_most(tmp_path):
+    with pytest.raises(DataError, match=r"^30 of 100 images .*photo 9\.png \(no bytes\), \.\.\.; repair") as caught:
+        run(with_bad({position: b"" for position in range(30)}), tmp_path, test_size=10, validation_size=10)
+    assert str(caught.value).count("no bytes") == 10
+
+
+def test_bad_images_are_left_out_where_that_is_wanted_and_reported(tmp_path):
+    raw = with_bad()
+    report = run(raw, tmp_path, test_size=10, validation_size=10, on_bad_image="skip")
+    assert (report["bad"], report["bad_first"]) == (4, REASONS)
+    assert report["num_images"] == {"train": 76, "validation": 10, "test": 10}
+    images = np.concatenate([data.open_split(tmp_path / "prepared", split).images for split in data.SPLITS])
+    assert bytes_of(images) == {item.tobytes() for position, item in enumerate(raw.pool.items) if position not in BAD}
+
+
+def test_labels_stay_with_their_images_where_some_are_bad(tmp_path):
+    raw = with_bad()
+    raw.pool.labels, raw.classes = classes(100), tuple("abcdefghij")
+    run(raw, tmp_path, test_size=10, validation_size=10, on_bad_image="skip")
+    wanted = {item.tobytes(): position % 10 for position, item in enumerate(raw.pool.items) if position not in BAD}
+    for split in data.SPLITS:
+        part = data.open_split(tmp_path / "prepared", split)
+        assert [wanted[image.tobytes()] for image in part.images] == part.labels.tolist()
+
+
+def test_bad_images_of_the_test_split_count_too(tmp_path):
+    raw = given()
+    raw.test.items[5] = b""
+    with pytest.raises(DataError, match=r"1 of 300 images are unreadable: image 5 \(no bytes\)"):
+        run(raw, tmp_path)
+    assert run(raw, tmp_path, on_bad_image="skip")["num_images"]["test"] == 99
+
+
+@pytest.mark.parametrize(
+    ("raw", "complaint"),
+    [
+        (records.Raw(Given([]), None, (), 0), "0 images outside the test split: need at least 1; unreadable: none"),
+        (records.Raw(Given([b"", b""]), None, (), 0), r"0 images outside .* unreadable: image 0 \(no bytes\), image 1"),
+        (records.Raw(Given(drawn(5)), Given([b""]), (), 0), "0 images in the test split"),
+    ],
+)
+def test_no_image_left_is_refused(tmp_path, raw, complaint):
+    with pytest.raises(DataError, match=complaint):
+        run(raw, tmp_path, on_bad_image="skip", test_size=1)
+
+
+def test_what_pillow_warns_of_is_not_printed(tmp_path, recwarn):
+    file = io.BytesIO()
+    Image.fromarray(drawn(1)[0]).save(file, "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\x05\0\x12\x01\x03\0")
+    run(with_bad({4: file.getvalue()}), tmp_path, test_size=10, validation_size=10, on_bad_image="skip")
+    assert not [warning for warning in recwarn if "PIL" in warning.filename]
+    with pytest.warns(UserWarning, match="EXIF"):
+        Image.open(file).getexif()
+
+
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path, monkeypatch):
+    monkeypatch.setattr(scratch, "CHUNK", 100)
+    monkeypatch.setattr(data, "PIECE_BYTES", 2**20)
+    image = np.arange(128 * 128 * 3, dtype=np.uint32).astype(np.uint8).reshape(128, 128, 3)
+    raw = records.Raw(Given([image] * 1000), None, (), 0)
+    tracemalloc.start()
+    try:
+        run(raw, tmp_path, image_size=128, channels=3, test_size=100, validation_size=100)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 10_000_000 < 1000 * image.nbytes / 4
+
+
+# Duplicates
+
+
+def with_copies() -> records.Raw:
+    """200 images for the pool, of which 190 .. 193 copy others, and two that look like others."""
+    raw = given()
+    pool, test = raw.pool.items, raw.test.items
+    pool[190], pool[191], pool[192], pool[193] = pool[0], pool[1], pool[1], test[5]
+    pool[194], pool[195] = (pool[2] * 0.9).astype(np.uint8), (test[7] * 0.9).astype(np.uint8)
+    return raw
+
+
+def test_copies_are_kept_where_nothing_else_is_said(tmp_path):
+    report = run(with_copies(), tmp_path)
+    assert report["duplicates"] == {"exact": 0, "near": 0, "dropped_from": "train and validation"}
+    assert report["num_images"] == {"train": 150, "validation": 50, "test": 100}
+
+
+def test_exact_copies_are_dropped_from_the_pool_and_the_test_split_stays(tmp_path):
+    raw = with_copies()
+    report = run(raw, tmp_path, duplicates="exact")
+    assert report["duplicates"] == {"exact": 4, "near": 0, "dropped_from": "train and validation"}
+    assert report["num_images"] == {"train": 146, "validation": 50, "test": 100}
+    parts = {split: data.open_split(tmp_path / "prepared", split).images for split in data.SPLITS}
+    used = np.concatenate([parts["train"], parts["validation"]])
+    assert len(bytes_of(used)) == len(used)
+    assert not bytes_of(used) & bytes_of(parts["test"])
+    np.testing.assert_array_equal(parts["test"][:, 0], np.stack(raw.test.items))
+
+
+def test_near_copies_are_dropped_too(tmp_path):
+    raw = with_copies()
+    report = run(raw, tmp_path, duplicates="near", near_bits=4, validation_size=10)
+    assert report["duplicates"]["exact"] == 4
+    assert report["duplicates"]["near"] == 196 - report["num_images"]["train"] - 10
+    used = bytes_of(np.concatenate([data.open_split(tmp_path / "prepared", split).images for split in ("train", "validation")]))
+    assert not used & bytes_of(np.stack([raw.pool.items[194], raw.pool.items[195]]))
+    assert len(used) > 20
+
+
+def test_the_picture_shows_what_stays_beside_what_goes(tmp_path):
+    raw = with_copies()
+    settings = dataset(duplicates="exact")
+    picture = preparation.prepare(raw, tmp_path / "prepared", tmp_path / "scratch", settings, 7)[1]
+    assert picture.shape == (4 * 30 + 2, 2 * 30 + 2, 3)
+    for row, position in enumerate((0, 1, 1)):
+        for column in (2, 32):
+            tile = picture[2 + 30 * row : 30 + 30 * row, column : column + 28, 0]
+            np.testing.assert_array_equal(tile, raw.pool.items[position])
+
+
+def test_a_pool_of_nothing_but_test_images_is_refused(tmp_path):
+    raw = records.Raw(Given(drawn(20)), Given(drawn(20)), (), 0)
+    with pytest.raises(DataError, match="0 images are left"):
+        run(raw, tmp_path, duplicates="exact")
+
+
+# Restart
+
+
+@pytest.mark.parametrize("dies_in", ["pool", "test"])
+def test_a_killed_run_goes_on_with_the_first_chunk_that_is_not_done(tmp_path, monkeypatch, dies_in):
+    monkeypatch.setattr(scratch, "CHUNK", 30)
+    bad = {5: b"", 100: b"<html>"}
+
+    def raw() -> records.Raw:
+        made = given()
+        for position, item in bad.items():
+            made.pool.items[position] = item
+        return made
+
+    first = raw()
+    getattr(first, dies_in).dies_at = 70
+    with pytest.raises(SystemError):
+        run(first, tmp_path, on_bad_image="skip")
+    assert not (tmp_path / "prepared").exists()
+    # A kill may also cut the last line of the reasons short.
+    with open(tmp_path / "scratch/here/pool.bad.jsonl", "a") as file:
+        file.write('\n[100, "beg')
+    second = raw()
+    seen: list[tuple[int, int]] = []
+    report, _ = preparation.prepare(
+        second, tmp_path / "prepared", tmp_path / "scratch/here", dataset(on_bad_image="skip"), 7, lambda *now: seen.append(now)
+    )
+    done = {"pool": (60, 0), "test": (200, 60)}[dies_in]
+    assert sorted(second.pool.reads) == list(range(done[0], 200))
+    assert sorted(second.test.reads) == list(range(done[1], 100))
+    assert seen[-1] == (300, 300)
+    whole = run(raw(), tmp_path / "whole", on_bad_image="skip")
+    assert report == whole
+    assert [name.partition(" (")[0] for name in report["bad_first"]] == ["image 5", "image 100"]
+    assert contents(tmp_path / "prepared") == contents(tmp_path / "whole/prepared")
+
+
+def test_a_refused_run_goes_on_where_it_stopped_when_bad_images_are_to_be_skipped(tmp_path):
+    with pytest.raises(DataError):
+        run(with_bad(), tmp_path, test_size=10, validation_size=10)
+    raw = with_bad()
+    assert run(raw, tmp_path, test_size=10, validation_size=10, on_bad_image="skip")["bad_first"] == REASONS
+    assert not raw.pool.reads
+
+
+def test_two_processes_do_not_share_a_scratch_folder(tmp_path):
+    (tmp_path / "scratch").mkdir()
+    with (
+        filelock.FileLock(tmp_path / "scratch/here.lock"),
+        pytest.raises(EnvironmentProblem, match="another process prepares the same data"),
+    ):
+        run(given(), tmp_path)
+
+
+def test_every_image_is_read_once(tmp_path):
+    raw = given()
+    run(raw, tmp_path, duplicates="near")
+    assert set(raw.pool.reads.values()) == set(raw.test.reads.values()) == {1}
+
+
+def test_the_report_is_json_and_the_same_for_the_same_images(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        texts = {json.dumps(run(with_copies(), tmp_path / name, duplicates="near"), allow_nan=False) for name in "ab"}
+    assert len(texts) == 1
+    assert json.loads(texts.pop())["ignored"] == 3

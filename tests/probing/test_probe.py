@@ -1,0 +1,177 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.svm import LinearSVC
+
+from dcgan import data
+from dcgan.config import sections as config
+from dcgan.config.sections import DiscriminatorParams
+from dcgan.errors import DataError
+from dcgan.networks import models
+from dcgan.probing import probe, svm
+from dcgan.probing.features import extract, pool_features, recompute_batch_norm, squared_length
+from tests.support.blobs import blobs, changed
+
+
+def splits():
+    found = {name: blobs(300, seed=seed) for seed, name in enumerate(("train", "validation", "test"))}
+    return {name: pair[0] for name, pair in found.items()}, {name: pair[1] for name, pair in found.items()}
+
+
+def test_c_is_chosen_on_validation_and_test_labels_change_nothing_but_the_test_figure():
+    features, labels = splits()
+    report = probe.all_labels(features, labels, [1e-5, 1e-2, 10], 4)
+    shuffled = {**labels, "test": np.random.default_rng(0).permutation(labels["test"])}
+    other = probe.all_labels(features, shuffled, [1e-5, 1e-2, 10], 4)
+    assert other.figures.pop("test_accuracy") != report.figures["test_accuracy"]
+    assert other.figures.items() <= report.figures.items()
+    tried = {row["c"]: row["validation_accuracy"] for row in report.figures["tried"]}
+    assert tried[report.figures["c"]] == max(tried.values()) == report.figures["validation_accuracy"]
+    assert report.confusion.trace() / 300 == report.figures["test_accuracy"]
+
+
+def test_validation_labels_decide_the_choice():
+    features, labels = splits()
+    path = {fit.c: fit for fit in svm.fit_path(features["train"], labels["train"], [1e-6, 10], 4, gap=probe.ROUGH_GAP)}
+    for c, fit in path.items():
+        liked = {**labels, "validation": svm.predict(fit, features["validation"])}
+        assert probe.all_labels(features, liked, [1e-6, 10], 4).figures["c"] == c
+
+
+@pytest.mark.parametrize(("channels", "size"), [((64, 128, 256), 16), ((128, 128, 256, 256, 512, 512), 7), ((64, 128), 14)])
+def test_features_are_sixteen_times_the_channels(channels, size):
+    maps = [torch.rand(2, count, size, size) for count in channels]
+    assert pool_features(maps).shape == (2, 16 * sum(channels))
+
+
+def test_the_papers_networks_have_the_papers_dimensions():
+    assert 16 * sum((64, 128, 256)) == 7168
+    assert 16 * sum((128, 128, 256, 256, 512, 512)) == 28672
+
+
+def test_pooling_takes_the_largest_value_of_each_sixteenth():
+    layer = torch.arange(64.0).reshape(1, 1, 8, 8)
+    expected = [row * 16 + 9 + column * 2 for row in range(4) for column in range(4)]
+    assert pool_features([layer, layer[:, :, :4, :4]])[0].tolist() == expected + layer[0, 0, :4, :4].flatten().tolist()
+
+
+def test_few_labels_are_drawn_balanced_and_anew_and_choose_c_on_validation():
+    features, labels = splits()
+    which = [(1, probe.CHOOSE, 0), (1, probe.CHOOSE, 0), (1, probe.CHOOSE, 1), (1, probe.REPORT, 0), (2, probe.CHOOSE, 0)]
+    rows = [probe.draw_rows(labels["train"], 4, 20, *draw) for draw in which]
+    assert all(np.bincount(labels["train"][found]).tolist() == [20] * 4 and len(set(found)) == 80 for found in rows)
+    assert (rows[0] == rows[1]).all() and not any((rows[0] == other).all() for other in rows[2:])
+    figures = probe.few_labels(features, labels, [1, 1e-3, 1e-7], 4, seed=1, labels_per_class=20, draws=5).figures
+    tried = {row["c"]: row["validation_error"] for row in figures["tried"]}
+    assert list(tried) == [1e-7, 1e-3, 1]
+    assert tried[figures["c"]] == min(tried.values()) == figures["validation_error"]
+
+
+def test_few_labels_report_mean_and_spread_of_fits_that_linear_svc_confirms():
+    features, labels = splits()
+    report = probe.few_labels(features, labels, [1e-2], 4, seed=3, labels_per_class=25, draws=6)
+    errors = []
+    for draw in range(6):
+        rows = probe.draw_rows(labels["train"], 4, 25, 3, probe.REPORT, draw)
+        theirs = LinearSVC(C=1e-2, loss="squared_hinge", dual=False, tol=1e-8).fit(features["train"][rows], labels["train"][rows])
+        errors.append(1 - theirs.score(features["test"], labels["test"]))
+    assert report.figures["test_error"] == pytest.approx(np.mean(errors), abs=0.005)
+    assert report.figures["test_error_1.96_sigma"] == pytest.approx(1.96 * np.std(errors, ddof=1), abs=0.01)
+    assert report.confusion.sum() == 6 * 300
+    assert f"{100 * report.figures['test_error']:.2f} +-" in report.title
+
+
+def test_with_few_labels_test_labels_change_nothing_but_the_test_figures():
+    features, labels = splits()
+    shuffled = {**labels, "test": np.random.default_rng(0).permutation(labels["test"])}
+    found, other = (
+        probe.few_labels(features, given, [1e-5, 1e-2], 4, seed=1, labels_per_class=20, draws=3).figures
+        for given in (labels, shuffled)
+    )
+    for key in ("test_error", "test_error_1.96_sigma"):
+        assert found.pop(key) != other.pop(key)
+    assert found == other
+
+
+def test_a_class_with_too_few_images_for_a_draw_is_refused():
+    features, labels = splits()
+    with pytest.raises(DataError, match=r"images of class \d: must be 150 or more; lower probe.labels_per_class"):
+        probe.few_labels(features, labels, [1e-2], 4, seed=1, labels_per_class=150, draws=2)
+
+
+def test_batch_norm_gets_the_statistics_of_all_images_and_evaluation_mode():
+    network = discriminator()
+    images = np.random.default_rng(0).integers(0, 256, (12, 1, 28, 28), np.uint8)
+    norm, momentum = network.blocks[1].norm, network.blocks[1].norm.momentum
+    recompute_batch_norm(network, images, batch_size=4)
+    with torch.no_grad():
+        maps = network.blocks[1].conv(network.blocks[0](torch.from_numpy(images).float() / 127.5 - 1))
+    torch.testing.assert_close(norm.running_mean, maps.mean((0, 2, 3)))
+    variances = torch.stack([part.var((0, 2, 3)) for part in maps.split(4)]).mean(0)
+    torch.testing.assert_close(norm.running_var, variances)
+    assert not network.training and not norm.training and norm.momentum == momentum
+
+
+def discriminator():
+    params = DiscriminatorParams(
+        channels=[4, 8], strides=[2, 2], kernel=5, padding="same", norm="batch", norm_momentum=0.1, norm_eps=1e-5, slope=0.2,
+        dropout=[0.3, 0.3], bias=True, head="linear", spectral_norm=False, init="glorot",
+    )  # fmt: skip
+    return models.Discriminator(params, 1, 28).eval()
+
+
+def test_extracted_features_are_those_of_the_network_whatever_the_batches():
+    network = discriminator()
+    images = np.random.default_rng(0).integers(0, 256, (11, 1, 28, 28), np.uint8)
+    found = extract(network, images, batch_size=4)
+    assert found.shape == (11, 16 * 12) and found.dtype == np.float32
+    with torch.no_grad():
+        expected = pool_features(network.features(torch.from_numpy(images).float() / 127.5 - 1))
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
+
+
+def test_the_layers_compute_in_the_precision_asked_for_and_the_svm_does_not(monkeypatch):
+    network, seen = discriminator(), []
+    for block in network.blocks:
+        block.register_forward_hook(lambda block, inputs, maps: seen.append(maps.dtype))
+    monkeypatch.setattr(probe, "all_labels", lambda features, *rest: (features, torch.is_autocast_enabled("cpu")))
+    images = np.random.default_rng(0).integers(0, 256, (8, 1, 28, 28), np.uint8)
+    some = {name: data.Split(images, np.arange(8) % 4) for name in data.SPLITS}
+    params = config.Probe(protocol="cifar10", c=[2.0], c_unit="one", num_train=8, labels_per_class=1, num_draws=2)
+    (exact, _), (rounded, autocast) = (probe.judge(network, some, params, 4, 0, precision) for precision in ("float32", "bfloat16"))
+    assert set(seen[:6]) == {torch.float32} and set(seen[6:]) == {torch.bfloat16} and not autocast
+    assert rounded["train"].dtype == np.float32 and 0 < np.abs(rounded["train"] - exact["train"]).max() < 0.02
+
+
+def test_the_precision_is_that_of_the_training_where_the_processor_has_it(monkeypatch):
+    for has_it in (True, False):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda has_it=has_it: has_it)
+        assert probe.choose_precision("float32") == "float32"
+        assert probe.choose_precision("bfloat16") == ("bfloat16" if has_it else "float32")
+
+
+def test_features_without_a_network_are_the_pixels():
+    images = np.array([[[[0, 255], [51, 102]]]], np.uint8)
+    np.testing.assert_allclose(extract(None, images), [[-1, 1, -0.6, -0.2]], atol=1e-6)
+
+
+def test_c_in_units_of_the_features_length_does_not_depend_on_their_scale():
+    features, _ = splits()
+    length = squared_length(features["train"])
+    assert length == pytest.approx(np.mean([row @ row for row in features["train"].astype(np.float64)]))
+    assert squared_length(3 * features["train"]) == pytest.approx(9 * length, rel=1e-5)
+    images = np.random.default_rng(0).integers(0, 256, (40, 1, 4, 4), np.uint8)
+    some = {name: data.Split(images, np.arange(40) % 4) for name in data.SPLITS}
+    params = config.Probe(protocol="cifar10", c=[2.0], c_unit="features", num_train=40, labels_per_class=1, num_draws=2)
+    in_units = probe.judge(None, some, params, 4, seed=0).figures["c"]
+    assert in_units == pytest.approx(2 / squared_length(probe.extract(None, images)))
+    assert probe.judge(None, some, params.model_copy(update={"c_unit": "one"}), 4, seed=0).figures["c"] == 2
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_bad_images_of_another_split_are_refused_before_the_fit(split):
+    features, labels = splits()
+    with pytest.raises(DataError, match=f"{split}: features are not finite"):
+        probe.all_labels({**features, split: changed(features[split], np.nan)}, labels, [0.01], 4)
+    with pytest.raises(DataError, match=f"{split}: 29 features"):
+        probe.all_labels({**features, split: features[split][:, :-1]}, labels, [0.01], 4)

@@ -1,0 +1,115 @@
+"""What dvc.yaml promises: dependencies are what the code imports, parameters what it reads, nothing is skipped by the run cache."""
+
+import ast
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.support.imports import EXEMPT, ROOT, closure
+
+GRAPH = YAML(typ="safe").load(ROOT / "dvc.yaml")
+STAGES = GRAPH["stages"]
+
+
+def code(stage: str) -> set[str]:
+    return {dep for dep in STAGES[stage]["deps"] if dep.endswith(".py")}
+
+
+def test_stages_stand_in_run_order():
+    assert list(STAGES) == ["download", "prepare", "validate", "reference", "train", "evaluate", "probe", "render", "paper"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_dependencies_are_the_import_closure(stage):
+    assert code(stage) == closure(ROOT / "pipeline" / f"{stage}.py")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_parameters_are_those_that_the_stage_declares(stage):
+    module = importlib.import_module(f"pipeline.{stage}")
+    assert set(STAGES[stage].get("params", [])) == set(module.PARAMS)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_is_one_command_without_templates(stage):
+    assert STAGES[stage]["cmd"] == f"python -m pipeline.{stage}"
+    assert "${" not in (ROOT / "dvc.yaml").read_text()
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_run_cache_can_restore_every_stage(stage):
+    assert "always_changed" not in STAGES[stage]
+    assert STAGES[stage]["deps"]
+    for out in STAGES[stage].get("outs", []):
+        options = next(iter(out.values())) if isinstance(out, dict) else {}
+        assert "persist" not in options
+        assert options.get("cache", True), f"{out}: small committed files are metrics or plots"
+
+
+@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage != "download"])
+def test_stages_that_compute_depend_on_the_runtime_lock(stage):
+    assert "requirements.lock" in STAGES[stage]["deps"]
+
+
+def test_the_trajectory_of_a_training_is_named_by_all_the_code_that_decides_it():
+    from pipeline.train import TRAJECTORY
+
+    files = {f"src/dcgan/{name}.py" for name in TRAJECTORY}
+    assert files | {"src/dcgan/__init__.py"} == closure(ROOT / "src/dcgan/training.py")
+
+
+def test_exempt_files_exist_and_each_library_has_its_homes():
+    assert all((ROOT / path).is_file() for path in EXEMPT)
+    homes = {
+        "mlflow": {"sending", "monitoring", "store", "registry", "versions", "serving", "pyfunc"},
+        "great_expectations": {"validation"},
+        "torch_fidelity": {"fidelity", "inception"},
+        "ruamel": {"config", "edits"}, "torchvision": {"data"}, "imagehash": {"duplicates"}, "lmdb": {"formats"},
+        "scipy": {"formats", "coverage"}, "typer": set(), "dvc": set(),
+    }  # fmt: skip
+    for path in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
+            for name in names:
+                library = name.split(".")[0]
+                assert path.stem in homes.get(library, {path.stem}), f"{path} imports {library}"
+
+
+def test_stages_do_not_import_each_other_and_the_library_not_the_pipeline():
+    for stage in STAGES:
+        others = {f"pipeline/{other}.py" for other in STAGES} - {f"pipeline/{stage}.py"}
+        assert not code(stage) & others
+    for path in (ROOT / "src").rglob("*.py"):
+        assert "import pipeline" not in path.read_text()
+        assert "from pipeline" not in path.read_text()
+
+
+def test_importing_every_module_does_nothing_else(tmp_path):
+    names = [f"dcgan.{path.stem}" for path in (ROOT / "src/dcgan").glob("*.py")]
+    names += [f"pipeline.{path.stem}" for path in (ROOT / "pipeline").glob("*.py") if path.stem != "__main__"]
+    script = f"import sys; sys.path[:0] = [{str(ROOT)!r}]\nimport pipeline, importlib\n"
+    script += f"for name in {names!r}: importlib.import_module(name)\n"
+    done = subprocess.run([sys.executable, "-B", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_output_is_ignored_by_git_or_small_and_committed():
+    for name, stage in STAGES.items():
+        for kind in ("outs", "metrics", "plots"):
+            for out in stage.get(kind, []):
+                path, options = next(iter(out.items())) if isinstance(out, dict) else (out, {})
+                ignored = subprocess.run(["git", "check-ignore", "-q", path], cwd=ROOT, check=False).returncode == 0
+                assert ignored == options.get("cache", True), f"{name}: {path}"
+
+
+def test_every_knob_has_a_comment_with_its_meaning():
+    for number, line in enumerate(Path("params.yaml").read_text().splitlines(), 1):
+        key = line.split("#")[0].strip()
+        if key and not key.startswith("- ") and not key.endswith(":"):
+            assert "#" in line, f"params.yaml line {number}: {line}"

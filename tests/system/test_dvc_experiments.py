@@ -1,0 +1,232 @@
+"""DVC's experiments on the small graph: none loses its MLflow run, and all give what a serial run gives."""
+
+import contextlib
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.idx_source import write_idx_source
+from tests.support.imports import ROOT
+from tests.support.repository import Repository, ran
+from tests.system.test_pipeline import SMALL
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
+
+METRICS = "results/evaluate/metrics.json"
+GRID = [(lr, batch_size) for lr in ("0.0001", "0.0002") for batch_size in ("16", "32")]
+
+
+def small(folder: Path, source: Path, *stages: str) -> Repository:
+    """The small graph with the results of all stages, or up to some, committed, and `bench` and `docs` beside it."""
+    repo = Repository(folder, source, **SMALL)
+    repo.run("dvc", "repro", *stages)
+    for name in ("bench/sweep.py", "docs/sweep.md"):
+        (folder / name).parent.mkdir()
+        (folder / name).write_bytes((ROOT / name).read_bytes())
+    repo.run("git", "add", "--all")
+    repo.run("git", "commit", "--quiet", "--message", "results")
+    return repo
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("source")
+    write_idx_source(folder, num_train=700, num_test=200)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def repo(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    """With a git remote and a DVC remote in folders."""
+    repo = small(tmp_path_factory.mktemp("repo"), source)
+    bare, cache = tmp_path_factory.mktemp("remote"), tmp_path_factory.mktemp("cache")
+    repo.run("git", "init", "--quiet", "--bare", str(bare))
+    repo.run("git", "remote", "add", "origin", str(bare))
+    repo.run("dvc", "remote", "add", "--default", "store", str(cache))
+    repo.run("git", "commit", "--quiet", "--all", "--message", "remotes")
+    repo.run("git", "push", "--quiet", "origin", "HEAD")
+    repo.run("dvc", "push", "--quiet")
+    return repo
+
+
+@pytest.fixture(autouse=True)
+def clean(repo: Repository) -> Iterator[None]:
+    yield
+    repo.run("git", "checkout", "--quiet", "HEAD", "--", ".")
+    repo.run("dvc", "checkout", "--quiet", "--force")
+
+
+def table(repo: Repository) -> dict[str, dict[str, str]]:
+    """`dvc exp show` by experiment.
+
+    It fails or hangs where a worker removes the folder of an experiment that it reads, with --no-fetch too.
+    """
+    for _ in range(3):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            shown = repo.run("dvc", "exp", "show", "--csv", "--no-fetch", check=False, timeout=90)
+            if shown.returncode == 0:
+                return {row["Experiment"]: row for row in csv.DictReader(shown.stdout.splitlines())}
+        time.sleep(1)
+    raise AssertionError("dvc exp show failed or hung three times")
+
+
+def mlflow_runs(repo: Repository) -> list[dict]:
+    script = """
+import json, sys
+from mlflow import MlflowClient
+client = MlflowClient("sqlite:///" + sys.argv[1])
+runs = client.search_runs([exp.experiment_id for exp in client.search_experiments()])
+print(json.dumps([{"name": run.info.run_name, "status": run.info.status, "dvc": run.data.tags.get("dvc_experiment"),
+    "params": run.data.params, "fids": [v for k, v in run.data.metrics.items() if k.endswith("/fid_100")]} for run in runs]))
+"""
+    return json.loads(repo.run("python", "-c", script, str(repo.folder / ".mlflow/mlflow.db")).stdout.splitlines()[-1])
+
+
+def check_both_ways(repo: Repository, experiment: str) -> None:
+    """The experiment's column leads to one finished run, whose tag leads back and whose figure is the experiment's."""
+    row = table(repo)[experiment]
+    (run,) = [run for run in mlflow_runs(repo) if run["name"] == row["mlflow_run"]]
+    assert (run["dvc"], run["status"]) == (experiment, "FINISHED")
+    assert run["fids"] == [pytest.approx(float(row["fid_100"]))]
+    assert float(run["params"]["lr"]) == float(row["lr"])
+
+
+def until(condition: Callable[[], object], seconds: float = 900) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(1)
+
+
+def queue_start(repo: Repository, jobs: int) -> None:
+    # No pipe: the workers would keep it open.
+    command = ["dvc", "queue", "start", "--jobs", str(jobs)]
+    subprocess.run(command, cwd=repo.folder, env=repo.env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True)
+
+
+def in_state(repo: Repository, names: set[str], *states: str) -> int:
+    """How many are in one of the states. `dvc queue status` is not asked: under load its question can kill a worker of DVC's."""
+    return sum(row["State"] in states for name, row in table(repo).items() if name in names)
+
+
+def test_an_experiment_by_set_param_names_its_run_and_a_restored_one_makes_no_new(repo: Repository) -> None:
+    repo.run("dvc", "exp", "run", "--name", "one", "-S", "lr=2e-4", "evaluate")
+    check_both_ways(repo, "one")
+    before = mlflow_runs(repo)
+    repo.run("git", "checkout", "--quiet", "HEAD", "--", ".")
+    output = repo.run("dvc", "exp", "run", "--temp", "--name", "again", "-S", "lr=2e-4", "evaluate").stdout
+    assert ran(output) == []
+    rows = table(repo)
+    assert rows["again"]["mlflow_run"] == rows["one"]["mlflow_run"]
+    assert mlflow_runs(repo) == before
+
+
+def test_an_experiment_in_a_temporary_folder_keeps_its_run(repo: Repository) -> None:
+    params = repo.read("params.yaml")
+    repo.run("dvc", "exp", "run", "--temp", "--name", "aside", "-S", "lr=5e-4", "evaluate")
+    assert repo.read("params.yaml") == params
+    check_both_ways(repo, "aside")
+
+
+def test_queued_experiments_equal_their_serial_runs_bit_for_bit(repo: Repository, source: Path, tmp_path: Path) -> None:
+    serial = small(tmp_path / "serial", source, "validate", "reference")
+    expected = {}
+    for lr, batch_size in GRID:
+        serial.run(sys.executable, "-m", "pipeline", "run", "-S", f"lr={lr}", "-S", f"batch_size={batch_size}", "evaluate")
+        expected[float(lr), batch_size] = serial.read(METRICS).decode()
+        serial.run("git", "checkout", "--quiet", "HEAD", "--", ".")
+    assert len(set(expected.values())) == 4
+    repo.run("dvc", "exp", "run", "--queue", "-S", "lr=1e-4,2e-4", "-S", "batch_size=16,32", "evaluate")
+    names = {name for name, row in table(repo).items() if row["State"] == "Queued"}
+    assert len(names) == 4
+    queue_start(repo, 2)
+    until(lambda: in_state(repo, names, "Success", "Failed") == 4)
+    assert in_state(repo, names, "Success") == 4
+    rows = table(repo)
+    for name in names:
+        found = repo.run("git", "show", f"{rows[name]['rev']}:{METRICS}").stdout
+        assert found == expected[float(rows[name]["lr"]), rows[name]["batch_size"]]
+        # One of the four was trained by the first test already, in an experiment of another name.
+        if rows[name]["mlflow_run"] != rows.get("one", {}).get("mlflow_run"):
+            check_both_ways(repo, name)
+    assert len({rows[name]["mlflow_run"] for name in names}) == 4
+    # A folder of its own for each, so that no two wrote the same file.
+    holders = [path.read_text() for path in (repo.folder / ".scratch/train").glob("*/holder")]
+    assert len(holders) == len(set(holders)) >= 3
+
+
+def test_diff_apply_branch_push_and_pull_work(repo: Repository, tmp_path: Path) -> None:
+    repo.run("dvc", "exp", "run", "--temp", "--name", "gift", "-S", "lr=6e-4", "evaluate")
+    rows = table(repo)
+    difference = json.loads(repo.run("dvc", "exp", "diff", "HEAD", "gift", "--json").stdout)
+    assert difference["params"]["params.yaml"]["lr"] == {"old": 0.0004, "new": 0.0006, "diff": pytest.approx(0.0002)}
+    assert difference["metrics"][METRICS]["mlflow_run"]["new"] == rows["gift"]["mlflow_run"]
+    repo.run("dvc", "exp", "apply", "gift")
+    assert repo.json(METRICS)["mlflow_run"] == rows["gift"]["mlflow_run"]
+    weights = repo.read("models/generator.safetensors")
+    repo.run("dvc", "exp", "branch", "gift", "kept")
+    assert repo.run("git", "show", f"kept:{METRICS}").stdout == repo.read(METRICS).decode()
+    repo.run("dvc", "exp", "push", "origin", "gift")
+    clone = tmp_path / "clone"
+    repo.run("git", "clone", "--quiet", repo.run("git", "remote", "get-url", "origin").stdout.strip(), str(clone))
+    there = lambda *command: subprocess.run(command, cwd=clone, env=repo.env, capture_output=True, text=True, check=True)  # noqa: E731
+    there("dvc", "exp", "pull", "origin", "gift")
+    there("dvc", "exp", "apply", "gift")
+    assert (clone / "models/generator.safetensors").read_bytes() == weights
+    assert there("dvc", "exp", "list", "--name-only").stdout.split() == ["gift"]
+    # Whoever pulled it compares it with their own, and finds its run by name where the store is shared.
+    there(sys.executable, "-m", "pipeline", "compare", "HEAD", "gift")
+    assert "| lr | 0.0004 | 0.0006 |" in (clone / "results/compare/compare.md").read_text()
+
+
+def test_a_terminated_experiment_goes_on_to_the_same_bits(repo: Repository, source: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pipeline", "run", "-S", "lr=7e-4", "-S", "epochs=40", "train"]
+    straight = small(tmp_path / "straight", source, "validate")
+    straight.run(*command)
+    process = subprocess.Popen(command, cwd=repo.folder, env=repo.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    lines = []
+    for line in process.stdout or []:
+        lines.append(line)
+        if line.startswith("epoch 2/"):
+            process.send_signal(signal.SIGTERM)
+    assert process.wait() == 143
+    assert any("stopped after step" in line for line in lines), lines
+    second = repo.run(*command)
+    assert "going on after" in second.stdout
+    for path in ("results/train/history.csv", "models/checkpoints/epoch-0040/generator.safetensors"):
+        assert repo.read(path) == straight.read(path)
+
+
+def test_a_sweep_goes_on_after_a_kill_and_repeats_nothing(repo: Repository) -> None:
+    command = [sys.executable, "bench/sweep.py", "--recipe", "none", "--epochs", "1", "--seeds", "999", "--batch-size", "32"]
+    command += ["--lr", "3e-4", "8e-4", "--every", "1"]
+    process = subprocess.Popen(command, cwd=repo.folder, env=repo.env, stdout=subprocess.DEVNULL)
+    until(lambda: [row for name, row in table(repo).items() if name.startswith("sweep-lr0.0003") and row["State"] == "Success"])
+    process.kill()
+    process.wait()
+    for pid in [int(path.name) for path in Path("/proc").glob("[0-9]*")]:
+        # The worker and what it runs, which have outlived the sweep.
+        try:
+            if Path(f"/proc/{pid}/cwd").resolve().is_relative_to(repo.folder):
+                os.kill(pid, signal.SIGKILL)
+        except OSError:
+            continue
+    first = table(repo)
+    repo.run(*command)
+    rows = {name: row for name, row in table(repo).items() if name.startswith("sweep-")}
+    assert len(rows) == 2
+    finished = next(name for name in rows if name.startswith("sweep-lr0.0003"))
+    assert rows[finished]["rev"] == first[finished]["rev"]
+    document = (repo.folder / "docs/sweep.md").read_text()
+    for row in rows.values():
+        assert f"| {float(row['lr']):g} | 32 | {float(row['validation.fid_100']):.2f} | 999: " in document
+    assert document.count("the best |") == 1 and (repo.folder / "docs/images/sweep.png").is_file()
+    assert "done, 0 to go" in repo.run(*command).stdout
