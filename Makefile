@@ -24,7 +24,7 @@ retrain: .venv/.runtime  ## Fetch again, rebuild, pass the gate; ARGS="-S seed=7
 	python -m pipeline retrain $(ARGS)
 
 drill: .venv/.dev  ## Rehearse retraining: better, worse, equal, new data, divergence, kills, MLflow down (minutes)
-	OMP_NUM_THREADS=1 pytest -m slow tests/test_drill.py
+	OMP_NUM_THREADS=1 pytest -m slow tests/system/test_drill.py
 
 test: .venv/.dev  ## Run the test suite (under 10 minutes on two cores)
 	OMP_NUM_THREADS=1 pytest -n 2 --dist loadscope
@@ -36,6 +36,7 @@ lint: .venv/.dev  ## Check style, types, scripts, workflows and the Dockerfile
 	ruff check .
 	ruff format --check .
 	mypy
+	python docs/rooms.py --check
 	shellcheck $(SCRIPTS)
 	actionlint
 	zizmor --quiet --offline --persona=pedantic .github

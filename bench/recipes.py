@@ -2,7 +2,8 @@
 
     make recipes-table                                    # hours; after `dvc repro -s reference`
     python bench/recipes.py --minutes 1 --seeds 1         # a look
-    python bench/recipes.py --only best28 --probe         # make probe-table: what best28's discriminators have learnt
+    python bench/recipes.py --only best28 --probe         # make probe-table: what best28's
+    discriminators have learnt
 
 1. Speed: each recipe's training steps are timed in turns, several rounds, so that all see the same machine.
 2. A recipe gets the whole epochs that fit into the minutes at its speed. Equal minutes are thus equal work, and a machine that is
@@ -10,7 +11,8 @@
 3. Each seed is trained, every epoch judged on validation, the best one reported on test: the protocol of the evaluate stage.
 4. `--probe` then fits the L2-SVM on the chosen discriminators and writes the table of docs/protocol.md (`make probe-table`).
 
-What is done is kept in .scratch/recipes-table, and a second run goes on from there; delete the folder to start anew.
+What is done is kept in .scratch/recipes-table, and a second run goes on from there; delete the
+folder to start anew.
 """
 
 import argparse
@@ -26,12 +28,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 import torch
 
 from dcgan import data, files
-from dcgan.config import recipes
-from dcgan.config import sections as config
+from dcgan.config import recipes, sections
 from dcgan.judging import evaluation
 from dcgan.judging import extractor as features
 from dcgan.judging.comparison import Real
-from dcgan.networks import devices
+from dcgan.networks import devices, exports
 from dcgan.probing import probe
 from dcgan.progress import Bar
 from dcgan.training import checkpoint, updates
@@ -46,12 +47,25 @@ ROUNDS, STEPS = 5, 40
 
 def main() -> None:
     """Measure, train, judge, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--minutes", type=float, default=10.0, help="of training for each seed")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--only", nargs="+", default=["best28", "fashion-adam"], help="names of recipes for 28 x 28 images")
-    parser.add_argument("--probe", action="store_true", help="probe the discriminators instead of comparing the recipes")
-    parser.add_argument("--epochs", type=int, help="train so many epochs, whatever the speed, and write no table")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        default=["best28", "fashion-adam"],
+        help="names of recipes for 28 x 28 images",
+    )
+    parser.add_argument(
+        "--probe",
+        action="store_true",
+        help="probe the discriminators instead of comparing the recipes",
+    )
+    parser.add_argument(
+        "--epochs", type=int, help="train so many epochs, whatever the speed, and write no table"
+    )
     args = parser.parse_args()
     images = data.open_split(Path("data/prepared"), "train").images
     device = devices.choose_device("auto", False)
@@ -66,16 +80,20 @@ def main() -> None:
         epochs = max(1, int(args.minutes * 60 * rates[name] / len(images)))
         found = [judged(name, seed, epochs, images, device) for seed in args.seeds]
         if args.probe:
-            rows += probe_rows(name, [probed(name, seed, row) for seed, row in zip(args.seeds, found, strict=True)])
+            rows += probe_rows(
+                name, [probed(name, seed, row) for seed, row in zip(args.seeds, found, strict=True)]
+            )
         else:
             rows.append(line(name, rates[name], epochs, found))
         print(rows[-1], flush=True)
     write(rows, args.minutes, args.seeds, args.probe)
 
 
-def parameters(name: str, seed: int, epochs: int) -> config.Params:
+def parameters(name: str, seed: int, epochs: int) -> sections.AllParams:
     """A recipe on Fashion-MNIST, in the precision that this machine would use by itself."""
-    return recipes.load(Path("recipes") / f"{name}.yaml").params.model_copy(update={"seed": seed, "epochs": epochs})
+    return recipes.load(Path("recipes") / f"{name}.yaml").params.model_copy(
+        update={"seed": seed, "epochs": epochs}
+    )
 
 
 def speeds(names: list[str], images: Any, device: torch.device) -> dict[str, float]:
@@ -95,7 +113,9 @@ def speeds(names: list[str], images: Any, device: torch.device) -> dict[str, flo
             began = time.perf_counter()
             for i in range(STEPS):
                 batch = images[i * params.batch_size : (i + 1) * params.batch_size]
-                updates.train_step(state, params, data.to_float(batch).to(device), precision, measure=False)
+                updates.train_step(
+                    state, params, data.to_float(batch).to(device), precision, measure=False
+                )
             seconds[name].append((time.perf_counter() - began) / STEPS / params.batch_size)
     rates = {name: 1 / statistics.median(found) for name, found in seconds.items()}
     files.write_json(path, rates)
@@ -109,12 +129,23 @@ def judged(name: str, seed: int, epochs: int, images: Any, device: torch.device)
     decays = params.training.linear_decay_from < 1
     folder = f"{name}-seed{seed}" + (f"-{epochs}" if decays else "")
     judge_of, real, train = judge(seed)
-    with checkpoint.Scratch(SCRATCH, folder) as scratch, Bar(folder, unit="images", per_step=params.batch_size) as bar:
+    with (
+        checkpoint.Scratch(SCRATCH, folder) as scratch,
+        Bar(folder, unit="images", per_step=params.batch_size) as bar,
+    ):
 
         def on_epoch(epoch: int, state: Any) -> None:
             training.write_epoch(epoch, state, params, scratch.folder)
 
-        training.train(params, images, scratch, device=device, precision=precision, on_epoch=on_epoch, on_step=bar.update)
+        training.train(
+            params,
+            images,
+            scratch,
+            device=device,
+            precision=precision,
+            on_epoch=on_epoch,
+            on_step=bar.update,
+        )
         rows = []
         for exports in evaluation.epochs(scratch.folder / "exports")[:epochs]:
             path = exports / "judged.json"
@@ -128,14 +159,25 @@ def judged(name: str, seed: int, epochs: int, images: Any, device: torch.device)
         path = chosen.with_suffix(".reported.json")
         if not path.is_file():
             files.write_json(path, judge_of.report(chosen, real["test"], train).figures)
-        return {**files.read_json(path), "epoch": index + 1, "weights": weights, "folder": str(chosen.parent)}
+        return {
+            **files.read_json(path),
+            "epoch": index + 1,
+            "weights": weights,
+            "folder": str(chosen.parent),
+        }
 
 
 def judge(seed: int) -> tuple[evaluation.Judge, dict[str, Real], Any]:
     """What the evaluate stage judges with, the real images of both splits, and the features of the train images."""
     extractor = features.load(REFERENCE / "extractor")
-    found = {split: features.load_features(REFERENCE / f"features/{split}.npy", extractor.sha256) for split in data.SPLITS}
-    shares = {split: files.read_json(REFERENCE / f"features/{split}.json")["class_shares"] for split in data.SPLITS}
+    found = {
+        split: features.load_features(REFERENCE / f"features/{split}.npy", extractor.sha256)
+        for split in data.SPLITS
+    }
+    shares = {
+        split: files.read_json(REFERENCE / f"features/{split}.json")["class_shares"]
+        for split in data.SPLITS
+    }
     real = {split: Real.of(found[split], shares[split], seed) for split in ("validation", "test")}
     return evaluation.Judge(extractor, 10_000, seed), real, found["train"]
 
@@ -146,14 +188,23 @@ def probed(name: str, seed: int, row: dict[str, Any]) -> dict[str, Any]:
     if not path.is_file():
         params = parameters(name, seed, 1)
         splits = {split: data.open_split(Path("data/prepared"), split) for split in data.SPLITS}
-        discriminator, _ = checkpoint.load_discriminator(Path(row["folder"]) / "discriminator.safetensors")
-        networks = {"discriminator": discriminator, "untrained": checkpoint.untrained(discriminator, seed), "pixels": None}
+        discriminator, _ = exports.load_discriminator(
+            Path(row["folder"]) / "discriminator.safetensors"
+        )
+        networks = {
+            "discriminator": discriminator,
+            "untrained": exports.untrained(discriminator, seed),
+            "pixels": None,
+        }
         trained_in = devices.choose_precision(params.training.precision, torch.device("cpu"))
         figures = {}
         for which, network in networks.items():
             precision = probe.choose_precision(trained_in)
             figures[which] = probe.judge(network, splits, params.probe, 10, seed, precision).figures
-            print(f"{name}, seed {seed}, {which}: {100 * figures[which]['test_accuracy']:.2f} %", flush=True)
+            print(
+                f"{name}, seed {seed}, {which}: {100 * figures[which]['test_accuracy']:.2f} %",
+                flush=True,
+            )
         files.write_json(path, figures)
     return dict(files.read_json(path))
 
@@ -161,12 +212,21 @@ def probed(name: str, seed: int, row: dict[str, Any]) -> dict[str, Any]:
 def probe_rows(name: str, found: list[dict[str, Any]]) -> list[str]:
     """The rows of the probe's table: mean and deviation over the seeds, and what each C and test accuracy was."""
     rows = []
-    for which, shown in (("discriminator", f"D of {name}"), ("untrained", "the same D, untrained"), ("pixels", "raw pixels")):
+    for which, shown in (
+        ("discriminator", f"D of {name}"),
+        ("untrained", "the same D, untrained"),
+        ("pixels", "raw pixels"),
+    ):
         accuracies = [100 * row[which]["test_accuracy"] for row in found]
         deviation = f" ± {statistics.stdev(accuracies):.2f}" if len(accuracies) > 1 else ""
-        single = ", ".join(f"{accuracy:.2f} ({row[which]['c']:g})" for accuracy, row in zip(accuracies, found, strict=True))
+        single = ", ".join(
+            f"{accuracy:.2f} ({row[which]['c']:g})"
+            for accuracy, row in zip(accuracies, found, strict=True)
+        )
         num_features = found[0][which]["num_features"]
-        rows.append(f"| {shown} | {num_features:,} | {statistics.mean(accuracies):.2f}{deviation} | {single} |")
+        rows.append(
+            f"| {shown} | {num_features:,} | {statistics.mean(accuracies):.2f}{deviation} | {single} |"
+        )
     return rows
 
 
@@ -180,13 +240,30 @@ def line(name: str, rate: float, epochs: int, found: list[dict[str, Any]]) -> st
 
     chosen = ", ".join(f"{row['epoch']} {row['weights']}" for row in found)
     smallest = min(100 * row["smallest_class_share"] for row in found)
-    cells = [name, f"{rate:.0f}", str(epochs), spread("fid_10k", 2), spread("kid_10k", 3), spread("precision", 3)]
+    cells = [
+        name,
+        f"{rate:.0f}",
+        str(epochs),
+        spread("fid_10k", 2),
+        spread("kid_10k", 3),
+        spread("precision", 3),
+    ]
     return f"| {' | '.join([*cells, spread('recall', 3), f'{smallest:.1f}', chosen])} |"
 
 
 def write(rows: list[str], minutes: float, seeds: list[int], probe_table: bool) -> None:
     """Put the table between its marks in its document."""
-    head = ["recipe", "images/s", "epochs", "FID_10k", "KID", "precision", "recall", "smallest class, %", "chosen epochs"]
+    head = [
+        "recipe",
+        "images/s",
+        "epochs",
+        "FID_10k",
+        "KID",
+        "precision",
+        "recall",
+        "smallest class, %",
+        "chosen epochs",
+    ]
     target = "probe-table" if probe_table else "recipes-table"
     if probe_table:
         head = ["features", "number", "test accuracy, %", "by seed (C)"]
@@ -199,7 +276,9 @@ def write(rows: list[str], minutes: float, seeds: list[int], probe_table: bool) 
     mark = MARKS[0].format(target)
     before, _, rest = text.partition(mark)
     _, _, after = rest.partition(MARKS[1])
-    files.write_text(DOCUMENTS[target], "\n".join([before + mark, "", *table, "", about, "", MARKS[1] + after]))
+    files.write_text(
+        DOCUMENTS[target], "\n".join([before + mark, "", *table, "", about, "", MARKS[1] + after])
+    )
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
     python bench/screenshots.py                   # writes docs/images/mlflow-*.png, a minute
     python bench/screenshots.py --out elsewhere
 
-Where models are registered, the run is the champion's. Needs Debian's Chromium (apt-get install chromium) and the development lock.
+Where models are registered, the run is the champion's. Needs Debian's Chromium (apt-get install
+chromium) and the development lock.
 """
 
 import argparse
@@ -72,7 +73,9 @@ class Pages:
         self.page.goto(f"{self._run}/model-metrics")
         self.page.get_by_placeholder("Search metric charts").fill(name)
         # Other pictures have this name in theirs, and some of them a single step.
-        card = self.page.get_by_test_id("experiment-view-compare-runs-card").filter(has_text=re.compile(f"^{name}"))
+        card = self.page.get_by_test_id("experiment-view-compare-runs-card").filter(
+            has_text=re.compile(f"^{name}")
+        )
         self._seen(card).first.get_by_role("button").first.click()
         dialog = self._seen(self.page.get_by_role("dialog"))
         steps = self._seen(dialog.locator("input[type=number]"))
@@ -80,7 +83,9 @@ class Pages:
         steps.fill(last or "0")
         steps.blur()
         # It stands below the run's parameters.
-        self._seen(dialog.locator(f"img[src*='step%2B{last}%2B']")).first.scroll_into_view_if_needed()
+        self._seen(
+            dialog.locator(f"img[src*='step%2B{last}%2B']")
+        ).first.scroll_into_view_if_needed()
         return dialog
 
     def artifact(self, path: str = "render/training.gif") -> Locator:
@@ -134,8 +139,14 @@ def take(page: Page, path: Path) -> None:
 def chosen() -> tuple[str, str, str | None]:
     """Experiment and run to show, and the registered model or None."""
     client = store.connect()
-    names = {found.experiment_id: found.name for found in client.search_experiments() if found.name.startswith("dcgan-")}
-    runs = client.search_runs(list(names), "attributes.status = 'FINISHED'", order_by=["attributes.start_time DESC"])
+    names = {
+        found.experiment_id: found.name
+        for found in client.search_experiments()
+        if found.name.startswith("dcgan-")
+    }
+    runs = client.search_runs(
+        list(names), "attributes.status = 'FINISHED'", order_by=["attributes.start_time DESC"]
+    )
     if not runs:
         sys.exit("screenshots: there is no finished run: run `make repro`")
     for model in client.search_registered_models():
@@ -149,8 +160,12 @@ def chosen() -> tuple[str, str, str | None]:
 
 def main() -> None:
     """Take the pictures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=ROOT / "docs/images", help="folder of the pictures")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "docs/images", help="folder of the pictures"
+    )
     out = parser.parse_args().out
     if not CHROMIUM:
         sys.exit("screenshots: chromium is missing: apt-get install chromium")
@@ -168,7 +183,9 @@ def main() -> None:
             show()
             take(page, out / f"mlflow-{name}.png")
     if not model:
-        print("screenshots: no model is registered with the alias champion: mlflow-model.png is not taken")
+        print(
+            "screenshots: no model is registered with the alias champion: mlflow-model.png is not taken"
+        )
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from pipeline import cli
 
-# What each command's docstring begins with, here too so that the list needs no import; a test compares them.
+# What each command's docstring begins with, here too so that the list needs no import; a test
+# compares them.
 COMMANDS = {
     "download": "Fetch the data set, verified, into data/raw.",
     "prepare": "Decode, split and store the images of data/raw in data/prepared.",
@@ -40,7 +41,11 @@ def main() -> None:
         rest = module.arguments(rest) if hasattr(module, "arguments") else rest
         cli.run(*commands, args=rest, prog=f"python -m pipeline {name}")
     else:
-        cli.run(*(_listed(*item) for item in COMMANDS.items()), args=[name, *rest], prog="python -m pipeline")
+        cli.run(
+            *(_listed(*item) for item in COMMANDS.items()),
+            args=[name, *rest],
+            prog="python -m pipeline",
+        )
 
 
 def _listed(name: str, text: str) -> Callable[[], None]:

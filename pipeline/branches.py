@@ -20,7 +20,9 @@ def check() -> None:
     try:
         children.output("git", "var", "GIT_COMMITTER_IDENT")
     except EnvironmentProblem as error:
-        raise EnvironmentProblem("git: nobody to commit as: set user.name and user.email with git config") from error
+        raise EnvironmentProblem(
+            "git: nobody to commit as: set user.name and user.email with git config"
+        ) from error
 
 
 def fetch(remote: str) -> None:
@@ -29,14 +31,19 @@ def fetch(remote: str) -> None:
     Raises:
         EnvironmentProblem: there is no such remote, or it does not answer.
     """
-    children.output("git", "fetch", "--quiet", remote, f"+refs/heads/retrain/*:refs/remotes/{remote}/retrain/*")
+    children.output(
+        "git", "fetch", "--quiet", remote, f"+refs/heads/retrain/*:refs/remotes/{remote}/retrain/*"
+    )
 
 
 def holding_lock(remote: str | None) -> str | None:
     """Where this dvc.lock has been committed: HEAD, or the name of a retraining's branch, here or on the remote; None: nowhere."""
     wanted = children.output("git", "hash-object", LOCK)
     patterns = ["refs/heads/retrain", *([f"refs/remotes/{remote}/retrain"] if remote else [])]
-    for ref in ("HEAD", *children.output("git", "for-each-ref", "--format=%(refname)", *patterns).split()):
+    for ref in (
+        "HEAD",
+        *children.output("git", "for-each-ref", "--format=%(refname)", *patterns).split(),
+    ):
         # Empty where the commit has no dvc.lock.
         if children.output("git", "ls-tree", "--format=%(objectname)", ref, "--", LOCK) == wanted:
             return ref if ref == "HEAD" else ref[ref.index("retrain/") :]
@@ -45,7 +52,11 @@ def holding_lock(remote: str | None) -> str | None:
 
 def leaves_out() -> bool:
     """Whether tracked files differ from HEAD that `commit` does not take along."""
-    return bool(children.output("git", "diff", "HEAD", "--name-only", "--", ".", *(f":!{path}" for path in PATHS)))
+    return bool(
+        children.output(
+            "git", "diff", "HEAD", "--name-only", "--", ".", *(f":!{path}" for path in PATHS)
+        )
+    )
 
 
 def commit(date: str, message: str, forced: list[Path]) -> str:
@@ -78,4 +89,6 @@ def push(remote: str, branch: str) -> None:
         EnvironmentProblem: the remote did not take it.
     """
     if code := children.run("git", "push", remote, f"refs/heads/{branch}"):
-        raise EnvironmentProblem(f"git push {remote} {branch}: exit code {code}: see its lines above, run the same command again")
+        raise EnvironmentProblem(
+            f"git push {remote} {branch}: exit code {code}: see its lines above, run the same command again"
+        )

@@ -18,8 +18,8 @@ STAGE_FAILED = re.compile(rb"failed to reproduce '\w+':.*exited with (\d+)")
 def run(*command: str) -> int:
     """Run a program to its end, in a process group of its own, and return its exit code, or that of the stage that dvc ran.
 
-    SIGINT and SIGTERM end it as Ctrl-C would: dvc waits for its stage then, where SIGTERM would leave an orphan. From the second
-    one on the group gets SIGTERM.
+    SIGINT and SIGTERM end it as Ctrl-C would: dvc waits for its stage then, where SIGTERM would
+    leave an orphan. From the second one on the group gets SIGTERM.
 
     Raises:
         EnvironmentProblem: there is no such program.
@@ -29,7 +29,9 @@ def run(*command: str) -> int:
     try:
         process = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
     except OSError as error:
-        raise EnvironmentProblem(f"{command[0]}: cannot be run ({error.strerror}): source .venv/bin/activate") from error
+        raise EnvironmentProblem(
+            f"{command[0]}: cannot be run ({error.strerror}): source .venv/bin/activate"
+        ) from error
     assert process.stderr
     noted: list[int] = []
 
@@ -48,7 +50,9 @@ def run(*command: str) -> int:
         code = process.wait()
     if noted:
         name = signal.Signals(noted[0]).name
-        raise Stopped(f"{command[0]}: stopped by {name}; run the same command again to go on", noted[0])
+        raise Stopped(
+            f"{command[0]}: stopped by {name}; run the same command again to go on", noted[0]
+        )
     return stage_code or (128 - code if code < 0 else code)
 
 
@@ -60,9 +64,13 @@ def output(*command: str, environment: Mapping[str, str] | None = None) -> str:
     """
     env = {**os.environ, **(environment or {})}
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, env=env)
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, env=env
+        )
     except OSError as error:
-        raise EnvironmentProblem(f"{command[0]}: cannot be run ({error.strerror}): install it") from error
+        raise EnvironmentProblem(
+            f"{command[0]}: cannot be run ({error.strerror}): install it"
+        ) from error
     if done.returncode:
         said = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
         raise EnvironmentProblem(f"{' '.join(command[:2])}: {said[:300]}")

@@ -18,15 +18,20 @@ EXIT_CODES = (
 )
 
 
-def run(*commands: Callable[..., Any], args: list[str] | None = None, prog: str | None = None) -> None:
+def run(
+    *commands: Callable[..., Any], args: list[str] | None = None, prog: str | None = None
+) -> None:
     """Give one function the command line, or several of them as subcommands, and exit."""
     args = sys.argv[1:] if args is None else args
     debug = "--debug" in args
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     for command in commands:
-        # A function whose name would hide one of Python's ends in an underscore; its command does not.
+        # A function whose name would hide one of Python's ends in an underscore; its command does
+        # not.
         name = command.__name__.rstrip("_")
-        app.command(name, epilog=f"--debug shows tracebacks. {EXIT_CODES}")(command if debug else _one_line(command))
+        app.command(name, epilog=f"--debug shows tracebacks. {EXIT_CODES}")(
+            command if debug else _one_line(command)
+        )
     try:
         code = app([arg for arg in args if arg != "--debug"], prog_name=prog, standalone_mode=False)
     except TyperException as error:
@@ -70,7 +75,8 @@ def _one_line(command: Callable[..., Any]) -> Callable[..., Any]:
         except KeyboardInterrupt:
             fail("stopped by the keyboard; run the same command again to go on", 130)
         except BrokenPipeError:
-            # Whoever read our output is gone, and that is no error of ours; the interpreter must not complain at its end either.
+            # Whoever read our output is gone, and that is no error of ours; the interpreter must
+            # not complain at its end either.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     return call

@@ -22,14 +22,16 @@ ACCEPTED = "workspace, a DVC experiment's name, a git revision, or the name, id 
 
 def main(
     runs: Annotated[list[str], typer.Argument(help=f"Two or more; each is {ACCEPTED}.")],
-    out: Annotated[Path, typer.Option(help="Folder for compare.md and compare.png.")] = Path("results/compare"),
+    out: Annotated[Path, typer.Option(help="Folder for compare.md and compare.png.")] = Path(
+        "results/compare"
+    ),
 ) -> None:
     """Compare runs side by side: parameters, figures with verdicts, samples: python -m pipeline compare HEAD workspace."""
     if len(runs) < 2:
         raise ConfigError(f"compare: {runs[0]} alone: must be at least two, each {ACCEPTED}")
-    from dcgan.config import sections as config
+    from dcgan.config import reading, sections
 
-    z = config.load("gate").gate.z
+    z = reading.load(sections.AllParams).gate.z
     from PIL import Image
 
     from dcgan import files
@@ -114,7 +116,11 @@ def fetch_from_mlflow(name: str, folder: Path) -> Any | None:
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     for field in ("attributes.run_id", "attributes.run_name", "tags.fingerprint"):
         newest = ["attributes.start_time DESC"]
-        found = client.search_runs(experiments, f"{field} = '{name}'", max_results=1, order_by=newest) if experiments else []
+        found = (
+            client.search_runs(experiments, f"{field} = '{name}'", max_results=1, order_by=newest)
+            if experiments
+            else []
+        )
         if found:
             break
     else:
@@ -127,7 +133,9 @@ def fetch_from_mlflow(name: str, folder: Path) -> Any | None:
         try:
             Path(client.download_artifacts(id_, artifact, str(folder))).rename(folder / target)
         except Exception as error:  # whatever MLflow's stores raise
-            raise DataError(f"compare: {name}: MLflow run {id_} has no {artifact}: evaluate it with `dvc repro`") from error
+            raise DataError(
+                f"compare: {name}: MLflow run {id_} has no {artifact}: evaluate it with `dvc repro`"
+            ) from error
     return found[0]
 
 
@@ -138,19 +146,18 @@ def read(name: str, folder: Path, run: Any | None = None) -> "Candidate":
         DataError: a file is missing or damaged.
     """
     from dcgan import files
-    from dcgan.config import sections as config
-    from dcgan.networks import sampling
+    from dcgan.config import reading
+    from dcgan.networks import exports, sampling
     from dcgan.reports.side_by_side import Candidate
     from dcgan.tracking import provenance
-    from dcgan.training import checkpoint
 
     if run:
         params, data_sha256 = run.data.params, run.data.tags.get("data_sha256", "unknown")
     else:
-        values = config.read_yaml(folder / PARAMS_FILE)
+        values = reading.read_yaml(folder / PARAMS_FILE)
         params = {key: str(value) for key, value in provenance.flatten(values).items()}
         data_sha256 = files.read_json(folder / RUN)["data_sha256"]
-    generator, _ = checkpoint.load_generator(folder / WEIGHTS)
+    generator, _ = exports.load_generator(folder / WEIGHTS)
     images = sampling.sample(generator, NUM_IMAGES, seed=SEED)
     return Candidate(name, params, files.read_json(folder / METRICS), data_sha256, images)
 

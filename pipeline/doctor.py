@@ -38,7 +38,9 @@ def main() -> None:
             table.add_row(title, Text(str(error), style="red"))
     Console().print(table)
     if problems:
-        raise EnvironmentProblem(f"doctor: {len(problems)} of {table.row_count} checks failed: {problems[0]}")
+        raise EnvironmentProblem(
+            f"doctor: {len(problems)} of {table.row_count} checks failed: {problems[0]}"
+        )
 
 
 def packages() -> str:
@@ -59,7 +61,11 @@ def device() -> str:
     from dcgan.networks import devices
 
     chosen = devices.choose_device("auto", deterministic=False)
-    name = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else platform.processor() or platform.machine()
+    name = (
+        torch.cuda.get_device_name(chosen)
+        if chosen.type == "cuda"
+        else platform.processor() or platform.machine()
+    )
     return f"{chosen.type} ({name}), {devices.choose_precision('auto', chosen)}, {torch.get_num_threads()} threads"
 
 
@@ -77,7 +83,11 @@ def dvc() -> str:
         raise EnvironmentProblem(".dvc: missing: run in the repository's folder")
     if not shutil.which("dvc"):
         raise EnvironmentProblem("dvc is not on the path: run source .venv/bin/activate")
-    return "lock file present" if Path("dvc.lock").is_file() else "nothing made yet: dvc repro makes everything"
+    return (
+        "lock file present"
+        if Path("dvc.lock").is_file()
+        else "nothing made yet: dvc repro makes everything"
+    )
 
 
 def mlflow_store() -> str:

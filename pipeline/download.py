@@ -2,16 +2,21 @@
 
 from pathlib import Path
 
-from dcgan.config import sections as config
+from dcgan.config import reading, sections
 from pipeline import cli
 
-PARAMS = ("dataset",)
 RAW = Path("data/raw")
+
+
+class Params(sections.Section):
+    """The keys of params.yaml that this stage reads."""
+
+    dataset: sections.Dataset
 
 
 def main() -> None:
     """Fetch the data set, verified, into data/raw. Example: python -m pipeline.download."""
-    dataset = config.load(*PARAMS).dataset
+    dataset = reading.load(Params).dataset
 
     from dcgan.raw import downloads
 

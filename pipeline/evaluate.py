@@ -5,21 +5,30 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dcgan.config import reading, sections
 from pipeline import cli
 
 if TYPE_CHECKING:
     from dcgan.tracking.runs import Run
 
-PARAMS = ("seed", "evaluate")
-PREPARED, REFERENCE, RESULTS = Path("data/prepared"), Path("results/reference"), Path("results/evaluate")
+PREPARED, REFERENCE, RESULTS = (
+    Path("data/prepared"),
+    Path("results/reference"),
+    Path("results/evaluate"),
+)
 MODELS, CHECKPOINTS = Path("models"), Path("models/checkpoints")
+
+
+class Params(sections.Section):
+    """The keys of params.yaml that this stage reads."""
+
+    seed: sections.Seed
+    evaluate: sections.Evaluate
 
 
 def main() -> None:
     """Judge every checkpoint and export the best one: python -m pipeline.evaluate."""
-    from dcgan.config import sections as config
-
-    params = config.load(*PARAMS)
+    params = reading.load(Params)
     from dcgan import data, files
     from dcgan.judging import evaluation
     from dcgan.judging import extractor as features
@@ -35,29 +44,55 @@ def main() -> None:
     extractor = features.load(REFERENCE / "extractor")
     judge = evaluation.Judge(extractor, params.evaluate.num_samples, params.seed)
     folders = evaluation.epochs(CHECKPOINTS)
-    found = {name: features.load_features(REFERENCE / f"features/{name}.npy", extractor.sha256) for name in data.SPLITS}
-    shares = {name: files.read_json(REFERENCE / f"features/{name}.json")["class_shares"] for name in data.SPLITS}
-    validation, test = (Real.of(found[name], shares[name], params.seed) for name in ("validation", "test"))
+    found = {
+        name: features.load_features(REFERENCE / f"features/{name}.npy", extractor.sha256)
+        for name in data.SPLITS
+    }
+    shares = {
+        name: files.read_json(REFERENCE / f"features/{name}.json")["class_shares"]
+        for name in data.SPLITS
+    }
+    validation, test = (
+        Real.of(found[name], shares[name], params.seed) for name in ("validation", "test")
+    )
     rows: list[dict[str, float]] = []
     name = f"fid_{evaluation.count_name(judge.num_samples)}"
-    # In MLflow a figure carries its extractor in its name: those of another one are no continuation of its curve.
+    # In MLflow a figure carries its extractor in its name: those of another one are no continuation
+    # of its curve.
     section = f"{extractor.name}-{extractor.sha256[:8]}"
     tags = {"extractor_sha256": extractor.sha256}
-    with tracking.run(about["fingerprint"], dataset=about["dataset"], tags=tags) as run, Bar("evaluate", unit="checkpoints") as bar:
+    with (
+        tracking.run(about["fingerprint"], dataset=about["dataset"], tags=tags) as run,
+        Bar("evaluate", unit="checkpoints") as bar,
+    ):
         for folder in folders:
             rows.append(row := judge.judge(folder, validation))
-            shown = {key: value for key, value in row.items() if not key.startswith(("class_", "epoch"))}
-            run.log_rows([{"step": row["epoch"], **{f"{section}/validation/{key}": value for key, value in shown.items()}}])
-            bar.say(f"epoch {row['epoch']}: FID {row['fid_raw']:.2f} raw, {row['fid_ema']:.2f} EMA, on validation")
+            shown = {
+                key: value for key, value in row.items() if not key.startswith(("class_", "epoch"))
+            }
+            run.log_rows(
+                [
+                    {
+                        "step": row["epoch"],
+                        **{f"{section}/validation/{key}": value for key, value in shown.items()},
+                    }
+                ]
+            )
+            bar.say(
+                f"epoch {row['epoch']}: FID {row['fid_raw']:.2f} raw, {row['fid_ema']:.2f} EMA, on validation"
+            )
             for which in evaluation.collapsed(row):
-                bar.say(f"epoch {row['epoch']}: {which} weights have collapsed: as varied as {row[f'vendi_{which}']:.1f} images")
+                bar.say(
+                    f"epoch {row['epoch']}: {which} weights have collapsed: as varied as {row[f'vendi_{which}']:.1f} images"
+                )
             bar.update(len(rows), len(folders))
         index, weights = evaluation.choose(rows)
         export_chosen(folders[index], evaluation.WEIGHTS[weights])
         report = judge.report(MODELS / "generator.safetensors", test, found["train"])
         metrics: dict[str, Any] = {
             **report.figures,
-            # The name that tracking gives the run: the column of `dvc exp show` that leads to MLflow.
+            # The name that tracking gives the run: the column of `dvc exp show` that leads to
+            # MLflow.
             "mlflow_run": f"{about['dataset']}-{about['fingerprint'][:8]}{about['fingerprint'][16:]}",
             "epoch": rows[index]["epoch"],
             "weights": weights,
@@ -74,27 +109,37 @@ def main() -> None:
         }  # fmt: skip
         files.write_json(RESULTS / "metrics.json", metrics)
         files.write_csv(RESULTS / "by_epoch.csv", rows)
-        real = {"fid": reference["floor"]["fid_validation"], "vendi": validation.diversity.real_score}
+        real = {
+            "fid": reference["floor"]["fid_validation"],
+            "vendi": validation.diversity.real_score,
+        }
         plots.by_epoch(rows, real, index, weights, RESULTS / "by_epoch.png")
         train = data.open_split(PREPARED, "train").images[report.nearest]
-        plots.pairs(report.generated, train, ("generated", "nearest in train"), RESULTS / "nearest.png")
-        numbers = {key: value for key, value in provenance.flatten(metrics).items() if isinstance(value, int | float)}
+        plots.pairs(
+            report.generated, train, ("generated", "nearest in train"), RESULTS / "nearest.png"
+        )
+        numbers = {
+            key: value
+            for key, value in provenance.flatten(metrics).items()
+            if isinstance(value, int | float)
+        }
         run.log_metrics({f"{section}/{key}": value for key, value in numbers.items()})
         run.describe(run_page.describe(about, metrics))
         run.log_folder(RESULTS, "evaluate")
         log_model(run, about, metrics)
         noise = metrics["noise"][name]
-        bar.say(f"evaluate: epoch {metrics['epoch']}, {weights} weights: FID {metrics[name]:.2f} +- {noise:.2f} on test")
+        bar.say(
+            f"evaluate: epoch {metrics['epoch']}, {weights} weights: FID {metrics[name]:.2f} +- {noise:.2f} on test"
+        )
 
 
 def log_model(run: "Run", about: dict[str, Any], metrics: dict[str, Any]) -> None:
     """Log the exports as a folder that MLflow loads, serves and registers, with its card; it is no output of the stage."""
     from dcgan import data
-    from dcgan.config import sections as config
     from dcgan.promotion import serving
     from dcgan.reports import model_card
 
-    settings = config.load(*model_card.SETTINGS).model_dump()
+    settings = reading.load(sections.AllParams).model_dump(include=set(model_card.SETTINGS))
     card = model_card.write(about, settings, data.read_manifest(PREPARED), metrics)
     with tempfile.TemporaryDirectory() as folder:
         model = serving.write_model(Path(folder, "model"), MODELS, card)
@@ -106,7 +151,10 @@ def export_chosen(folder: Path, generator: str) -> None:
     """Copy the chosen epoch's networks, weights and description, to models/."""
     from dcgan import files
 
-    for source, target in ((generator, "generator"), ("discriminator.safetensors", "discriminator")):
+    for source, target in (
+        (generator, "generator"),
+        ("discriminator.safetensors", "discriminator"),
+    ):
         for suffix in (".safetensors", ".json"):
             with files.replacing(MODELS / f"{target}{suffix}") as temporary:
                 shutil.copyfile((folder / source).with_suffix(suffix), temporary)

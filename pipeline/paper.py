@@ -2,34 +2,41 @@
 
 from pathlib import Path
 
+from dcgan.config import reading, sections
 from pipeline import cli
 
-PARAMS = ("seed", "paper")
 PREPARED, RESULTS = Path("data/prepared"), Path("results/paper")
 GUIDED_IMAGES = 2000  # test images among which D's strongest responses are looked for
 
 
+class Params(sections.Section):
+    """The keys of params.yaml that this stage reads."""
+
+    seed: sections.Seed
+    paper: sections.Paper
+
+
 def main() -> None:
     """Repeat the paper's experiments on the chosen checkpoint: python -m pipeline.paper."""
-    from dcgan.config import sections as config
-
-    params = config.load(*PARAMS)
+    params = reading.load(Params)
     from dcgan import data, files
     from dcgan.judging import extractor as features
+    from dcgan.networks import exports
     from dcgan.paper import experiments
-    from dcgan.pictures import plots
+    from dcgan.pictures import grids, plots
     from dcgan.tracking import runs as tracking
-    from dcgan.training import checkpoint
 
     about = files.read_json(Path("results/train/run.json"))
     classes = data.read_manifest(PREPARED)["classes"]
-    generator, export = checkpoint.load_generator(Path("models/generator.safetensors"))
-    discriminator, _ = checkpoint.load_discriminator(Path("models/discriminator.safetensors"))
+    generator, export = exports.load_generator(Path("models/generator.safetensors"))
+    discriminator, _ = exports.load_discriminator(Path("models/discriminator.safetensors"))
     extractor = features.load(Path("results/reference/extractor"))
     judge = extractor.probabilities if extractor.num_classes else None
     count = params.paper.num_candidates
     test = data.open_split(PREPARED, "test").images[:GUIDED_IMAGES]
-    on_samples = experiments.Experiments(generator, judge, classes, seed=params.seed, num_candidates=count)
+    on_samples = experiments.Experiments(
+        generator, judge, classes, seed=params.seed, num_candidates=count
+    )
     results = {
         "arithmetic": on_samples.arithmetic(params.paper.arithmetic),
         "forgetting": on_samples.forgetting(params.paper.forget),
@@ -37,13 +44,20 @@ def main() -> None:
         "turn": on_samples.turn(),
         "walk": on_samples.walk(),
     }
-    protocol = {"seed": params.seed, "num_candidates": count, "epoch": export["epoch"], "weights": export["weights"]}
-    report = {"protocol": protocol | extractor.description()} | {name: each for name, (_, each) in results.items()}
+    protocol = {
+        "seed": params.seed,
+        "num_candidates": count,
+        "epoch": export["epoch"],
+        "weights": export["weights"],
+    }
+    report = {"protocol": protocol | extractor.description()} | {
+        name: each for name, (_, each) in results.items()
+    }
     for name, (picture, each) in results.items():
         if picture is None:
             plots.note(f"{name}: left out: {each['left_out']}", RESULTS / f"{name}.png")
         else:
-            data.save_png(RESULTS / f"{name}.png", picture)
+            grids.save_png(RESULTS / f"{name}.png", picture)
     files.write_json(RESULTS / "report.json", report)
     with tracking.run(about["fingerprint"], dataset=about["dataset"]) as run:
         run.log_folder(RESULTS, "paper")

@@ -3,23 +3,28 @@
 from pathlib import Path
 from typing import Any
 
+from dcgan.config import reading, sections
 from pipeline import cli
 
-PARAMS = ("seed", "probe")
 PREPARED, RESULTS = Path("data/prepared"), Path("results/probe")
+
+
+class Params(sections.Section):
+    """The keys of params.yaml that this stage reads."""
+
+    seed: sections.Seed
+    probe: sections.Probe
 
 
 def main() -> None:
     """Fit the L2-SVM on D's features, on an untrained D's and on raw pixels: python -m pipeline.probe."""
-    from dcgan.config import sections as config
-
-    params = config.load(*PARAMS)
+    params = reading.load(Params)
     from dcgan import data, files
+    from dcgan.networks import exports
     from dcgan.pictures import plots
     from dcgan.probing import probe
     from dcgan.tracking import provenance
     from dcgan.tracking import runs as tracking
-    from dcgan.training import checkpoint
 
     about = files.read_json(Path("results/train/run.json"))
     classes = data.read_manifest(PREPARED)["classes"]
@@ -31,23 +36,40 @@ def main() -> None:
         return
     reference = files.read_json(Path("results/reference/metrics.json"))
     splits = {name: data.open_split(PREPARED, name, verify=True) for name in data.SPLITS}
-    discriminator, export = checkpoint.load_discriminator(Path("models/discriminator.safetensors"))
-    networks = {"discriminator": discriminator, "untrained": checkpoint.untrained(discriminator, params.seed), "pixels": None}
+    discriminator, export = exports.load_discriminator(Path("models/discriminator.safetensors"))
+    networks = {
+        "discriminator": discriminator,
+        "untrained": exports.untrained(discriminator, params.seed),
+        "pixels": None,
+    }
     precision = probe.choose_precision(about["precision"])
     metrics: dict[str, Any] = {
-        "protocol": {**probe.protocol(params.probe, precision), "epoch": export["epoch"], "seed": params.seed}
+        "protocol": {
+            **probe.protocol(params.probe, precision),
+            "epoch": export["epoch"],
+            "seed": params.seed,
+        }
     }
     for name, network in networks.items():
         report = probe.judge(network, splits, params.probe, len(classes), params.seed, precision)
         metrics[name] = report.figures
         print(f"probe: {name}: {report.title}", flush=True)
         if name == "discriminator":
-            plots.confusion(report.confusion, classes, f"L2-SVM on D's features: {report.title}", RESULTS / "confusion.png")
-    metrics["classifier"] = probe.supervised(splits, params.probe, len(classes), params.seed, reference)
+            plots.confusion(
+                report.confusion,
+                classes,
+                f"L2-SVM on D's features: {report.title}",
+                RESULTS / "confusion.png",
+            )
+    metrics["classifier"] = probe.supervised(
+        splits, params.probe, len(classes), params.seed, reference
+    )
     files.write_json(RESULTS / "metrics.json", metrics)
     with tracking.run(about["fingerprint"], dataset=about["dataset"]) as run:
         figures = provenance.flatten(metrics).items()
-        run.log_metrics({f"probe.{key}": value for key, value in figures if isinstance(value, int | float)})
+        run.log_metrics(
+            {f"probe.{key}": value for key, value in figures if isinstance(value, int | float)}
+        )
         run.log_folder(RESULTS, "probe")
 
 

@@ -28,7 +28,10 @@ def list_() -> None:
         recipe = load(name)
         dataset, update = recipe.params.dataset, recipe.params.training.update
         data = f"{dataset.name}\n{dataset.image_size} x {dataset.image_size} x {dataset.channels}"
-        counts = [f"{title[0].upper()} {models.count_parameters(network)[0]:,}" for title, network in networks(recipe).items()]
+        counts = [
+            f"{title[0].upper()} {models.count_parameters(network)[0]:,}"
+            for title, network in networks(recipe).items()
+        ]
         table.add_row(name, data, "\n".join(counts), update, recipe.reproduces)
     show_table(table)
 
@@ -82,7 +85,10 @@ def networks(recipe: "recipes.Recipe") -> "dict[str, models.Generator | models.D
     params = recipe.params
     channels, size = params.dataset.channels, params.dataset.image_size
     discriminator = models.Discriminator(params.discriminator, channels, size)
-    return {"generator": models.Generator(params.generator, channels), "discriminator": discriminator}
+    return {
+        "generator": models.Generator(params.generator, channels),
+        "discriminator": discriminator,
+    }
 
 
 def new_table(*titles: str) -> "Table":

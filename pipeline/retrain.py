@@ -16,12 +16,16 @@ DECIDED = {0: "promoted", 4: "refused", 7: "cannot tell"}  # exit codes of promo
 
 
 def main(
-    set_param: Annotated[list[str] | None, typer.Option("--set-param", "-S", help="KEY=VALUE of params.yaml; repeat it.")] = None,
-    git_remote: Annotated[str | None, typer.Option(help="Push the branch there. Default: it stays here.")] = None,
+    set_param: Annotated[
+        list[str] | None,
+        typer.Option("--set-param", "-S", help="KEY=VALUE of params.yaml; repeat it."),
+    ] = None,
+    git_remote: Annotated[
+        str | None, typer.Option(help="Push the branch there. Default: it stays here.")
+    ] = None,
 ) -> None:
     """Rebuild what has changed and let the gate decide: python -m pipeline retrain -S seed=7. Exit code: promote's."""
-    from dcgan.config import edits
-    from dcgan.config import sections as config
+    from dcgan.config import edits, reading, sections
     from dcgan.promotion import registry
 
     overlay = edits.overlay(set_param or [])
@@ -30,12 +34,16 @@ def main(
         branches.fetch(git_remote)
     with os.fdopen(run.hold(run.LOCK, "retrain"), "r+b"):
         rebuild(overlay)
-        dataset = config.load("dataset").dataset.name
+        dataset = reading.load(sections.AllParams).dataset.name
         seen = branches.holding_lock(git_remote)
         if seen and registry.alias(dataset, "champion"):
             if git_remote and seen != "HEAD":
                 branches.push(git_remote, seen)  # perhaps a kill came between commit and push
-            finish("unchanged", f"# {dataset}: nothing new\n\nNothing was retrained: `{seen}` has these results already.\n", seen)
+            finish(
+                "unchanged",
+                f"# {dataset}: nothing new\n\nNothing was retrained: `{seen}` has these results already.\n",
+                seen,
+            )
             return
         code = children.run(sys.executable, "-m", "pipeline", "promote")
         if code not in DECIDED:
@@ -49,8 +57,9 @@ def main(
 def rebuild(overlay: dict[str, object]) -> None:
     """Download again, then run what has changed; restored from DVC's remote where that has it.
 
-    Parameters that fail are taken back, so that the next job does not stumble over them. Those of a job that was stopped or killed
-    stay, so that the next one goes on with it, and so do those of a finished one, whose results lie beside them.
+    Parameters that fail are taken back, so that the next job does not stumble over them. Those of a
+    job that was stopped or killed stay, so that the next one goes on with it, and so do those of a
+    finished one, whose results lie beside them.
     """
     from dcgan import files
     from dcgan.config import edits
@@ -71,17 +80,28 @@ def save(dataset: str, outcome: str, git_remote: str | None) -> None:
 
     about = files.read_json(Path("results/train/run.json"))
     if branches.leaves_out():
-        print("retrain: some changes are not committed: the branch has the results, but not these", file=sys.stderr)
+        print(
+            "retrain: some changes are not committed: the branch has the results, but not these",
+            file=sys.stderr,
+        )
     message = f"Retrain {dataset}: {outcome}\n\nTraining {about['fingerprint']}, data {about['data_sha256']}, seed {about['seed']}."
-    told = [path for name in ("gate.json", "gate.md", "samples.png") if (path := GATE / name).is_file()]
+    told = [
+        path for name in ("gate.json", "gate.md", "samples.png") if (path := GATE / name).is_file()
+    ]
     branch = branches.commit(f"{datetime.now(UTC):%Y-%m-%d}", message, told)
     if git_remote:
         branches.push(git_remote, branch)
     changed = children.output("dvc", "params", "diff", "--md")
     parts = [
-        (GATE / "gate.md").read_text().replace("](samples.png)", f"]({picture(branch, git_remote)})"),
+        (GATE / "gate.md")
+        .read_text()
+        .replace("](samples.png)", f"]({picture(branch, git_remote)})"),
         f"Branch `{branch}`. Training `{about['fingerprint']}` on data `{about['data_sha256'][:16]}`, seed {about['seed']}.",
-        *([f"Parameters that differ from the commit it starts at:\n\n{changed}"] if changed else []),
+        *(
+            [f"Parameters that differ from the commit it starts at:\n\n{changed}"]
+            if changed
+            else []
+        ),
     ]
     finish(outcome, "\n\n".join(part.strip() for part in parts) + "\n", branch)
 
@@ -115,10 +135,15 @@ def stop(what: str, code: int) -> NoReturn:
     """
     from dcgan import errors
 
-    error = errors.EnvironmentProblem(f"retrain: {what} ended with exit code {code}: see its lines above")
+    error = errors.EnvironmentProblem(
+        f"retrain: {what} ended with exit code {code}: see its lines above"
+    )
     if 2 <= code <= 7 or code in (130, 143):  # one of ours; dvc itself answers 255
         error.exit_code = code
-    finish("failed", f"# Retraining failed\n\n{what} ended with exit code {code}; its output says why.\n")
+    finish(
+        "failed",
+        f"# Retraining failed\n\n{what} ended with exit code {code}; its output says why.\n",
+    )
     raise error
 
 

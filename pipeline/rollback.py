@@ -16,28 +16,39 @@ PREFIX = "rolled back: "  # of the noted reason; tells such a move from a promot
 
 def main(
     reason: Annotated[str, typer.Option(help="Why, for those who come after.")],
-    to: Annotated[int | None, typer.Option(help="Version to go to. Default: the champion before this one.", min=1)] = None,
-    dataset: Annotated[str | None, typer.Option(help="Whose champion: NAME of dcgan-NAME. Default: dataset.name.")] = None,
+    to: Annotated[
+        int | None,
+        typer.Option(help="Version to go to. Default: the champion before this one.", min=1),
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Whose champion: NAME of dcgan-NAME. Default: dataset.name.")
+    ] = None,
 ) -> None:
     """Make the previous champion the champion again: python -m pipeline rollback --reason "grey images"."""
     from dcgan import errors
-    from dcgan.config import sections as config
+    from dcgan.config import reading, sections
     from dcgan.promotion import registry
 
     if not reason.strip():
         raise errors.ConfigError("rollback: --reason is empty: say why, for those who come after")
-    name = dataset or config.load("dataset").dataset.name
+    name = dataset or reading.load(sections.AllParams).dataset.name
     champion = registry.alias(name, "champion")
     if champion is None:
-        raise errors.NoCheckpoint(f"rollback: {registry.model_name(name)} has no champion: python -m pipeline promote makes one")
+        raise errors.NoCheckpoint(
+            f"rollback: {registry.model_name(name)} has no champion: python -m pipeline promote makes one"
+        )
     target = to or before(registry.history(name), champion.number)
     if target is None:
         raise errors.NoCheckpoint(
             f"rollback: version {champion.number} of {champion.name} is the first champion, there is none before it: give --to"
         )
     if target == champion.number:
-        raise errors.ConfigError(f"rollback: --to {target}: is the champion already: give another version")
-    registry.set_alias(name, "champion", target, f"{PREFIX}{reason.strip()}", expected=champion.number)
+        raise errors.ConfigError(
+            f"rollback: --to {target}: is the champion already: give another version"
+        )
+    registry.set_alias(
+        name, "champion", target, f"{PREFIX}{reason.strip()}", expected=champion.number
+    )
     print(
         f"rollback: version {target} of {champion.name} is the champion again, version {champion.number} no more: {reason.strip()}"
     )
@@ -52,7 +63,8 @@ def before(moves: "Sequence[Move]", current: int) -> int | None:
     """The champion before the current one; two rollbacks in a row go two champions back, not to and fro.
 
     Args:
-        moves: newest first, as `registry.history` has them. Some may be noted and not made, others made by hand and not noted.
+        moves: newest first, as `registry.history` has them. Some may be noted and not made, others
+            made by hand and not noted.
         current: the version that the alias points at.
 
     Returns:

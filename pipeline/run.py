@@ -15,7 +15,11 @@ import typer
 from dcgan.errors import EnvironmentProblem, Stopped
 from pipeline import cli
 
-LOCK, PARAMS_FILE, KEPT = Path(".scratch/run.lock"), Path("params.yaml"), Path(".scratch/params.failed.yaml")
+LOCK, PARAMS_FILE, KEPT = (
+    Path(".scratch/run.lock"),
+    Path("params.yaml"),
+    Path(".scratch/params.failed.yaml"),
+)
 PATIENCE = 15.0  # seconds that a stage has to save its state and end
 
 
@@ -24,7 +28,11 @@ def arguments(args: list[str]) -> list[str]:
     return args if "--help" in args else ["--", *args]
 
 
-def main(options: Annotated[list[str] | None, typer.Argument(help="Passed on to dvc exp run as they are.")] = None) -> None:
+def main(
+    options: Annotated[
+        list[str] | None, typer.Argument(help="Passed on to dvc exp run as they are.")
+    ] = None,
+) -> None:
     """Run an experiment with DVC, safe from a second one and from signals: python -m pipeline run -S lr=2e-4.
 
     All options are those of dvc exp run, and the exit code is dvc's.
@@ -39,7 +47,9 @@ def main(options: Annotated[list[str] | None, typer.Argument(help="Passed on to 
     before = PARAMS_FILE.read_bytes() if PARAMS_FILE.is_file() else None
     noted: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup wants no end
+        if (
+            number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN
+        ):  # nohup wants no end
             signal.signal(number, lambda number, _frame: noted.append(number))
     process = start(options or [], handle)
     while process.poll() is None and not noted:
@@ -62,7 +72,8 @@ def hold(path: Path, who: str = "run") -> int:
         who: asks for it, for the message.
 
     Returns:
-        An open file that holds the lock. dvc inherits it: should this process be killed, the lock stays until dvc ends as well.
+        An open file that holds the lock. dvc inherits it: should this process be killed, the lock
+        stays until dvc ends as well.
 
     Raises:
         EnvironmentProblem: somebody else holds it.
@@ -95,19 +106,24 @@ def start(options: list[str], handle: int) -> "subprocess.Popen[bytes]":
     """Start dvc in a process group of its own, with this interpreter's programs first on the path."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     command = [sys.executable, "-m", "dvc", "exp", "run", *options]
-    return subprocess.Popen(command, env={**os.environ, "PATH": path}, pass_fds=[handle], start_new_session=True)
+    return subprocess.Popen(
+        command, env={**os.environ, "PATH": path}, pass_fds=[handle], start_new_session=True
+    )
 
 
 def end_group(process: "subprocess.Popen[bytes]", noted: list[int]) -> None:
     """End whatever is left of dvc's process group: by SIGINT, by SIGKILL when patience or a second signal ends the wait.
 
-    Always SIGINT, which dvc leaves to its stage and waits for: SIGTERM would kill dvc in the midst of its work.
+    Always SIGINT, which dvc leaves to its stage and waits for: SIGTERM would kill dvc in the midst
+    of its work.
     """
     for number, patience in ((signal.SIGINT, PATIENCE), (signal.SIGKILL, 5.0)):
         signals, deadline = len(noted), time.monotonic() + patience
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
-            while time.monotonic() < deadline and (len(noted) == signals or number == signal.SIGKILL):
+            while time.monotonic() < deadline and (
+                len(noted) == signals or number == signal.SIGKILL
+            ):
                 process.poll()
                 os.killpg(process.pid, 0)
                 time.sleep(0.05)
@@ -122,7 +138,10 @@ def put_back(before: bytes) -> None:
     if now != before:
         files.write_bytes(KEPT, now)
         files.write_bytes(PARAMS_FILE, before)
-        print(f"run: {PARAMS_FILE} is as it was before; what the experiment had is in {KEPT}", file=sys.stderr)
+        print(
+            f"run: {PARAMS_FILE} is as it was before; what the experiment had is in {KEPT}",
+            file=sys.stderr,
+        )
 
 
 if __name__ == "__main__":

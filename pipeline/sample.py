@@ -17,42 +17,60 @@ LIMITS = {".png": 10_000, ".gif": 200, ".npz": 100_000}
 
 def main(
     model: Annotated[
-        str, Option(help="models:/NAME@ALIAS, models:/NAME/NUMBER, runs:/ID/PATH, a model folder or a generator's file.")
+        str,
+        Option(
+            help="models:/NAME@ALIAS, models:/NAME/NUMBER, runs:/ID/PATH, a model folder or a generator's file."
+        ),
     ] = "models/generator.safetensors",
-    seed: Annotated[int, Option(help="Image i depends on the seed and i alone.", min=0, max=2**32 - 1)] = 0,
-    count: Annotated[int, Option(help="Number of images, or of those that the walk passes.", min=1)] = 64,
-    out: Annotated[Path | None, Option(help="The file; default: samples.png, .gif or .npz.")] = None,
+    seed: Annotated[
+        int, Option(help="Image i depends on the seed and i alone.", min=0, max=2**32 - 1)
+    ] = 0,
+    count: Annotated[
+        int, Option(help="Number of images, or of those that the walk passes.", min=1)
+    ] = 64,
+    out: Annotated[
+        Path | None, Option(help="The file; default: samples.png, .gif or .npz.")
+    ] = None,
     latent_walk: Annotated[
-        bool, Option("--latent-walk", help="A GIF that passes the images one after the other and returns.")
+        bool,
+        Option(
+            "--latent-walk", help="A GIF that passes the images one after the other and returns."
+        ),
     ] = False,
-    npz: Annotated[bool, Option("--npz", help="An .npz with `images`: uint8, N x C x H x W.")] = False,
+    npz: Annotated[
+        bool, Option("--npz", help="An .npz with `images`: uint8, N x C x H x W.")
+    ] = False,
 ) -> None:
     """Draw images from a model: python -m pipeline sample --model models:/dcgan-fashion_mnist@champion --seed 7 --out grid.png."""
     out = check(out, count, latent_walk, npz)
     import numpy as np
 
-    from dcgan import data, files
-    from dcgan.networks import sampling
+    from dcgan import files
+    from dcgan.networks import exports, sampling
     from dcgan.pictures import gif as render
+    from dcgan.pictures import grids
     from dcgan.promotion import bundle, registry
-    from dcgan.training import checkpoint
 
     with tempfile.TemporaryDirectory() as folder:
         fetched = registry.fetch(model, Path(folder, "model"))
-        generator, _ = checkpoint.load_generator(fetched / bundle.GENERATOR)
+        generator, _ = exports.load_generator(fetched / bundle.GENERATOR)
     p = generator.params
     z = sampling.latents(range(count), seed=seed, z_dim=p.z_dim, distribution=p.z_distribution)
     if latent_walk:
         images = sampling.generate(generator, render.walk(z, BETWEEN, p.z_distribution))
         scale = max(1, 128 // generator.image_size)
-        render.gif([render.enlarged(data.tile(image[None], columns=1), scale) for image in images], out, frame_ms=FRAME_MS)
+        render.gif(
+            [render.enlarged(grids.tile(image[None], columns=1), scale) for image in images],
+            out,
+            frame_ms=FRAME_MS,
+        )
     else:
         images = sampling.generate(generator, z)
         if npz:
             with files.replacing(out) as temporary:
                 np.savez_compressed(temporary, images=images)
         else:
-            data.save_png(out, data.tile(images, columns=math.ceil(math.sqrt(count))))
+            grids.save_png(out, grids.tile(images, columns=math.ceil(math.sqrt(count))))
     print(f"sample: {count} images of seed {seed} from {model} in {out}")
 
 
@@ -67,16 +85,26 @@ def check(out: Path | None, count: int, latent_walk: bool, npz: bool) -> Path:
 
     if latent_walk and npz:
         raise ConfigError("--latent-walk and --npz: give one of them")
-    suffix, kind = (".gif", "--latent-walk") if latent_walk else (".npz", "--npz") if npz else (".png", "a grid")
+    suffix, kind = (
+        (".gif", "--latent-walk")
+        if latent_walk
+        else (".npz", "--npz")
+        if npz
+        else (".png", "a grid")
+    )
     out = out or Path(f"samples{suffix}")
     if out.suffix != suffix:
         raise ConfigError(f"--out {out}: must end in {suffix}, because {kind} is written")
     if count > LIMITS[suffix] or (latent_walk and count < 2):
-        raise ConfigError(f"--count {count}: must be {2 if latent_walk else 1} to {LIMITS[suffix]} for {kind}")
+        raise ConfigError(
+            f"--count {count}: must be {2 if latent_walk else 1} to {LIMITS[suffix]} for {kind}"
+        )
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise EnvironmentProblem(f"--out {out}: its folder cannot be made ({error.strerror}): give another") from error
+        raise EnvironmentProblem(
+            f"--out {out}: its folder cannot be made ({error.strerror}): give another"
+        ) from error
     if out.is_dir():
         raise ConfigError(f"--out {out}: is a folder: give a file")
     return out

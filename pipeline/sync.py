@@ -16,15 +16,25 @@ def main() -> None:
         sender = sending.Sender(run, store.location())
         try:
             sender.send(client)
-        except Exception as error:  # whatever MLflow, SQLAlchemy or requests raise; another run may do
+        except (
+            Exception
+        ) as error:  # whatever MLflow, SQLAlchemy or requests raise; another run may do
             problem = f"{run.name}: {store.one_line(error)}"
         sent.update(runs=int(sender.progress > 0), points=sender.points, files=sender.files)
-    left = [session.waiting() for run in journal.runs(store.journals()) for session in journal.sessions(run)]
+    left = [
+        session.waiting()
+        for run in journal.runs(store.journals())
+        for session in journal.sessions(run)
+    ]
     waiting = f"{sum(left)} entries still wait"
     where = provenance.redact(store.location())
-    print(f"sync: {sent['runs']} runs, {sent['points']} points, {sent['files']} files sent to {where}; {waiting}")
+    print(
+        f"sync: {sent['runs']} runs, {sent['points']} points, {sent['files']} files sent to {where}; {waiting}"
+    )
     if problem:
-        raise EnvironmentProblem(f"sync: MLflow store {where} failed ({problem}): {waiting}: run sync again later")
+        raise EnvironmentProblem(
+            f"sync: MLflow store {where} failed ({problem}): {waiting}: run sync again later"
+        )
 
 
 if __name__ == "__main__":

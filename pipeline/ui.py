@@ -38,9 +38,14 @@ def main(
     try:
         address = f"http://{_in_url(host)}:{port}"
         wait_until_it_answers(process, address)
-        print(f"MLflow runs at {address} (the runs are under Model training, top left; Ctrl-C ends it)", flush=True)
+        print(
+            f"MLflow runs at {address} (the runs are under Model training, top left; Ctrl-C ends it)",
+            flush=True,
+        )
         process.wait()
-        raise EnvironmentProblem(f"ui: the MLflow server ended by itself with exit code {process.returncode}: see its lines above")
+        raise EnvironmentProblem(
+            f"ui: the MLflow server ended by itself with exit code {process.returncode}: see its lines above"
+        )
     except KeyboardInterrupt:
         print("MLflow ended")
     finally:
@@ -66,20 +71,40 @@ def check_address(host: str, port: int) -> None:
         try:
             probe.bind(address)
         except OSError as error:
-            raise EnvironmentProblem(f"ui: port {port} of {host}: {error.strerror}: choose another with --port") from error
+            raise EnvironmentProblem(
+                f"ui: port {port} of {host}: {error.strerror}: choose another with --port"
+            ) from error
 
 
 def start_server(uri: str, host: str, port: int) -> "subprocess.Popen[bytes]":
     """Start `mlflow server` with one worker and without its job runner: two processes instead of fifteen."""
     # The store's address may hold a password, which a command line would show to everybody.
     quiet = {**store.ENVIRONMENT, "PYTHONWARNINGS": "ignore"}
-    environment = {**quiet, **os.environ, "MLFLOW_BACKEND_STORE_URI": uri, "MLFLOW_REGISTRY_STORE_URI": uri}
+    environment = {
+        **quiet,
+        **os.environ,
+        "MLFLOW_BACKEND_STORE_URI": uri,
+        "MLFLOW_REGISTRY_STORE_URI": uri,
+    }
     folder = store.artifacts(uri)
     if folder:
         environment["MLFLOW_ARTIFACTS_DESTINATION"] = folder.as_uri()
-    command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--host",
+        host,
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+    ]
     # A process group of its own, so that its children can be ended with it.
-    return subprocess.Popen([*command, "--uvicorn-opts", "--log-level warning"], env=environment, start_new_session=True)
+    return subprocess.Popen(
+        [*command, "--uvicorn-opts", "--log-level warning"], env=environment, start_new_session=True
+    )
 
 
 def wait_until_it_answers(process: "subprocess.Popen[bytes]", address: str) -> None:
@@ -93,7 +118,9 @@ def wait_until_it_answers(process: "subprocess.Popen[bytes]", address: str) -> N
         with contextlib.suppress(OSError), urllib.request.urlopen(f"{address}/health", timeout=5):  # noqa: S310  # always http
             return
         time.sleep(0.2)
-    state = "gave no answer" if process.poll() is None else f"ended with exit code {process.returncode}"
+    state = (
+        "gave no answer" if process.poll() is None else f"ended with exit code {process.returncode}"
+    )
     raise EnvironmentProblem(f"ui: the MLflow server {state}: see its lines above")
 
 

@@ -3,27 +3,37 @@
 import os
 from pathlib import Path
 
-from dcgan.config import sections as config
+from dcgan.config import reading, sections
 from pipeline import cli
 
-PARAMS = ()
 PREPARED = Path("data/prepared")
 REPORT = Path("results/validate/report.json")
 
 
+class Params(sections.Section):
+    """The keys of params.yaml that this stage reads: none, but a wrong file stops here too."""
+
+
 def main() -> None:
     """Check data/prepared against all expectations; exit 3 where one fails. Example: python -m pipeline.validate."""
-    config.load(*PARAMS)
+    reading.load(Params)
 
     from dcgan import data, files, validation
 
     manifest = data.read_manifest(PREPARED)
-    # Data Docs hold dates, so they are no output of the stage; they lie where the tracking store finds them by the data's hash.
-    docs = Path(os.environ.get("DVC_ROOT", ".")) / ".scratch/data_docs" / data.data_sha256(manifest)[:16]
+    # Data Docs hold dates, so they are no output of the stage; they lie where the tracking store
+    # finds them by the data's hash.
+    docs = (
+        Path(os.environ.get("DVC_ROOT", "."))
+        / ".scratch/data_docs"
+        / data.data_sha256(manifest)[:16]
+    )
     report = validation.validate(validation.statistics(PREPARED, manifest), manifest, docs)
     files.write_json(REPORT, report)
     validation.check(report)
-    print(f"validate: {report['num_images']} images meet {len(report['expectations'])} expectations; report in {REPORT}")
+    print(
+        f"validate: {report['num_images']} images meet {len(report['expectations'])} expectations; report in {REPORT}"
+    )
     if (docs / "index.html").is_file():
         print(f"validate: Data Docs in {docs / 'index.html'}")
 

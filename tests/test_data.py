@@ -9,6 +9,7 @@ from PIL import Image
 
 from dcgan import data, files
 from dcgan.errors import DataError
+from dcgan.pictures import grids
 from dcgan.raw import fake as shapes
 from dcgan.raw import idx
 
@@ -22,8 +23,12 @@ def splits(size: int = 28) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return {split: (images[part], labels[part]) for split, part in edges.items()}
 
 
-def write(folder: Path, parts: dict[str, tuple[np.ndarray, np.ndarray]], **settings: object) -> dict:
-    return data.write_prepared(folder, parts, name="fake", classes=CLASSES, image_size=28, **settings)
+def write(
+    folder: Path, parts: dict[str, tuple[np.ndarray, np.ndarray]], **settings: object
+) -> dict:
+    return data.write_prepared(
+        folder, parts, name="fake", classes=CLASSES, image_size=28, **settings
+    )
 
 
 @pytest.fixture
@@ -62,7 +67,10 @@ def test_an_idx_file_gives_its_numbers(tmp_path):
         (struct.pack(">4I", 0x804, 2, 3, 4) + bytes(24), "begins with 00000804"),
         (struct.pack(">4I", 0xD03, 2, 3, 4) + bytes(96), "begins with 00000d03"),
         (b"<html>not found</html>", "begins with 3c68746d"),
-        (struct.pack(">4I", 0x803, 2**32 - 1, 2**32 - 1, 2**32 - 1) + bytes(24), "4294967295 x 4294967295 x 4294967295"),
+        (
+            struct.pack(">4I", 0x803, 2**32 - 1, 2**32 - 1, 2**32 - 1) + bytes(24),
+            "4294967295 x 4294967295 x 4294967295",
+        ),
         (struct.pack(">4I", 0x803, 2, 3, 4) + bytes(23), "has 39 bytes"),
         (struct.pack(">4I", 0x803, 2, 3, 4) + bytes(25), "has 41 bytes"),
         (struct.pack(">4I", 0x803, 0, 28, 28), "is empty"),
@@ -102,7 +110,9 @@ def test_the_files_are_those_that_numpy_writes(tmp_path, prepared):
     for split, arrays in splits().items():
         for kind, array in zip(("images", "labels"), arrays, strict=True):
             np.save(tmp_path / "plain.npy", array)
-            assert (tmp_path / "plain.npy").read_bytes() == (prepared / f"{split}.{kind}.npy").read_bytes()
+            assert (tmp_path / "plain.npy").read_bytes() == (
+                prepared / f"{split}.{kind}.npy"
+            ).read_bytes()
 
 
 def test_only_the_chosen_positions_are_written_in_their_order_and_in_pieces(tmp_path, monkeypatch):
@@ -135,7 +145,10 @@ def test_the_manifest_counts_and_hashes_what_is_there(prepared):
 
 
 def test_the_data_hash_changes_with_the_data_and_with_nothing_else(tmp_path, prepared):
-    digests = {data.data_sha256(data.read_manifest(prepared)), data.data_sha256(write(tmp_path / "same", splits()))}
+    digests = {
+        data.data_sha256(data.read_manifest(prepared)),
+        data.data_sha256(write(tmp_path / "same", splits())),
+    }
     assert len(digests) == 1
     for split in data.SPLITS:
         for kind in (0, 1):
@@ -160,7 +173,10 @@ def test_verify_finds_one_wrong_bit(prepared, file):
         (lambda path: path.write_bytes(b""), "cannot be read"),
         (lambda path: path.write_bytes(path.read_bytes()[:-1]), "cannot be read"),
         (lambda path: np.save(path, np.array([{}]), allow_pickle=True), "cannot be read"),
-        (lambda path: np.save(path, np.zeros((150, 1, 28, 27), np.uint8)), "holds uint8 150 x 1 x 28 x 27, the manifest says"),
+        (
+            lambda path: np.save(path, np.zeros((150, 1, 28, 27), np.uint8)),
+            "holds uint8 150 x 1 x 28 x 27, the manifest says",
+        ),
         (lambda path: np.save(path, np.zeros((150, 1, 28, 28), np.uint16)), "holds uint16"),
     ],
 )
@@ -207,7 +223,7 @@ def test_neither_conversion_changes_its_input():
 
 def test_tiles_lie_in_rows_two_pixels_apart():
     images = np.stack([np.full((1, 3, 4), value, np.uint8) for value in (10, 20, 30, 40, 50)])
-    grid = data.tile(images, columns=3)
+    grid = grids.tile(images, columns=3)
     assert grid.shape == (2 * (3 + 2) + 2, 3 * (4 + 2) + 2, 3)
     assert grid[2:5, 2:6].ravel().tolist() == [10] * 36
     assert grid[7:10, 8:12].ravel().tolist() == [50] * 36
@@ -217,6 +233,6 @@ def test_tiles_lie_in_rows_two_pixels_apart():
 def test_a_png_holds_the_pixels_and_equal_pixels_give_equal_bytes(tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
     for name in ("a.png", "b.png"):
-        data.save_png(tmp_path / name, image)
+        grids.save_png(tmp_path / name, image)
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.png")), image)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()

@@ -29,7 +29,9 @@ def test_every_disk_error_is_named_and_keeps_the_old_file(tmp_path, monkeypatch,
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, call, fail)
-    with pytest.raises(EnvironmentProblem, match="no space left" if number == errno.ENOSPC else "cannot be written"):
+    with pytest.raises(
+        EnvironmentProblem, match="no space left" if number == errno.ENOSPC else "cannot be written"
+    ):
         files.write_text(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
@@ -51,7 +53,10 @@ def test_json_refuses_nan_and_equal_values_give_equal_bytes(tmp_path):
 
 
 def tensors() -> dict[str, torch.Tensor]:
-    return {name: torch.randn(3, 4, generator=torch.Generator().manual_seed(i)) for i, name in enumerate("dcba")}
+    return {
+        name: torch.randn(3, 4, generator=torch.Generator().manual_seed(i))
+        for i, name in enumerate("dcba")
+    }
 
 
 def test_tensors_come_back_and_equal_tensors_give_equal_bytes(tmp_path):
@@ -60,7 +65,9 @@ def test_tensors_come_back_and_equal_tensors_give_equal_bytes(tmp_path):
     back, description = files.read_tensors(tmp_path / "one.safetensors")
     assert all(torch.equal(back[name], value) for name, value in tensors().items())
     assert description["about"] == 1
-    assert (tmp_path / "one.safetensors").read_bytes() == (tmp_path / "two.safetensors").read_bytes()
+    assert (tmp_path / "one.safetensors").read_bytes() == (
+        tmp_path / "two.safetensors"
+    ).read_bytes()
 
 
 def test_every_flipped_bit_of_either_file_is_noticed(tmp_path):
@@ -69,9 +76,15 @@ def test_every_flipped_bit_of_either_file_is_noticed(tmp_path):
     for target in (path, path.with_suffix(".json")):
         good = target.read_bytes()
         # A flip in the JSON's spaces may leave the same meaning, which is no damage.
-        positions = range(len(good)) if target == path else range(good.index(b"sha256"), len(good) - 4)
+        positions = (
+            range(len(good)) if target == path else range(good.index(b"sha256"), len(good) - 4)
+        )
         for position in positions:
-            target.write_bytes(good[:position] + bytes([good[position] ^ (1 << position % 8)]) + good[position + 1 :])
+            target.write_bytes(
+                good[:position]
+                + bytes([good[position] ^ (1 << position % 8)])
+                + good[position + 1 :]
+            )
             with pytest.raises(DataError):
                 files.read_tensors(path)
         target.write_bytes(good)
@@ -101,7 +114,10 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
 def test_no_code_of_ours_unpickles():
     for path in [*Path("src").rglob("*.py"), *Path("pipeline").rglob("*.py")]:
         text = path.read_text()
-        # Published weights come as .pth; the one reader of them takes tensors only, and only of a file whose sha256 it knows.
-        text = text.replace('torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)', "")
+        # Published weights come as .pth; the one reader of them takes tensors only, and only of a
+        # file whose sha256 it knows.
+        text = text.replace(
+            'torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)', ""
+        )
         for word in ("import pickle", "torch.load(", "joblib", "allow_pickle=True", "yaml.load("):
             assert word not in text, f"{path} has {word}"

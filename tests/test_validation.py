@@ -30,7 +30,10 @@ def drawings(size: int = 28, channels: int = 1) -> Splits:
 def photographs() -> Splits:
     """Coloured shapes before a sky that darkens to the ground."""
     sky = np.linspace(180, 0, 28).astype(np.uint8)[:, None]
-    return {split: (np.maximum(images, sky), labels) for split, (images, labels) in drawings(channels=3).items()}
+    return {
+        split: (np.maximum(images, sky), labels)
+        for split, (images, labels) in drawings(channels=3).items()
+    }
 
 
 @pytest.fixture
@@ -42,12 +45,16 @@ def made(kind: str) -> Splits:
     return drawings() if kind == "drawings" else photographs()
 
 
-def write(folder: Path, splits: Splits, kind: str = "drawings", classes: Sequence[str] = CLASSES) -> dict[str, Any]:
+def write(
+    folder: Path, splits: Splits, kind: str = "drawings", classes: Sequence[str] = CLASSES
+) -> dict[str, Any]:
     name = "fashion_mnist" if kind == "drawings" else "folder"
     return data.write_prepared(folder, splits, name=name, classes=classes, image_size=28)
 
 
-def judge(folder: Path, manifest: dict[str, Any], change: Callable[[pd.DataFrame], None] | None = None) -> dict[str, Any]:
+def judge(
+    folder: Path, manifest: dict[str, Any], change: Callable[[pd.DataFrame], None] | None = None
+) -> dict[str, Any]:
     table = validation.statistics(folder, manifest)
     if change:
         change(table)
@@ -62,7 +69,8 @@ def key(entry: dict[str, Any]) -> str:
     return f"{entry['expectation'].removeprefix('expect_')} {entry['column']}{entry['condition']}"
 
 
-# For each expectation, a data set that breaks it and no other: changed images and labels, a changed manifest, or a changed table.
+# For each expectation, a data set that breaks it and no other: changed images and labels, a changed
+# manifest, or a changed table.
 
 
 def _images(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Splits], None]:
@@ -121,7 +129,9 @@ def _some(count: int, content: Callable[[np.ndarray], np.ndarray]) -> Callable[[
 
 def _constant(images: np.ndarray) -> np.ndarray:
     """Each of another grey."""
-    return np.broadcast_to(np.arange(100, 100 + len(images), dtype=np.uint8)[:, None, None, None], images.shape)
+    return np.broadcast_to(
+        np.arange(100, 100 + len(images), dtype=np.uint8)[:, None, None, None], images.shape
+    )
 
 
 def _white(images: np.ndarray) -> np.ndarray:
@@ -163,7 +173,9 @@ IN_IMAGES = {
     "column_values_to_be_between std": _image(lambda image: 128),
     "column_values_to_be_between max": _image(lambda image: image // 12),
     "column_max_to_be_between max": _images(lambda images: images // 2),
-    "column_min_to_be_between min": _images(lambda images: (40 + images * (215 / 255)).astype(np.uint8)),
+    "column_min_to_be_between min": _images(
+        lambda images: (40 + images * (215 / 255)).astype(np.uint8)
+    ),
     "column_mean_to_be_between mean": _images(lambda images: 255 - images),
     "column_mean_to_be_between std": _faint,
     "column_values_to_be_in_set channels": _images(lambda images: np.repeat(images, 2, axis=1)),
@@ -189,7 +201,9 @@ IN_TABLE = {"column_values_to_not_be_null mean": _nan}
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_good_images_meet_every_expectation_and_each_has_a_reason_and_a_counterexample(tmp_path, kind):
+def test_good_images_meet_every_expectation_and_each_has_a_reason_and_a_counterexample(
+    tmp_path, kind
+):
     report = judge(tmp_path, write(tmp_path, made(kind), kind))
     assert failures(report) == []
     assert report["success"]
@@ -219,7 +233,9 @@ def test_channels_that_the_manifest_does_not_say_are_found(tmp_path, kind):
     assert failures(judge(tmp_path, manifest)) == ["column_values_to_be_in_set channels"]
 
 
-@pytest.mark.parametrize("change", [_leak(1), _repeat(20), _some(3, _constant), _some(2, lambda images: images // 12)])
+@pytest.mark.parametrize(
+    "change", [_leak(1), _repeat(20), _some(3, _constant), _some(2, lambda images: images // 12)]
+)
 def test_a_few_failures_are_no_fault_of_a_collection_of_photographs(tmp_path, change):
     for kind, success in (("photographs", True), ("drawings", False)):
         changed = made(kind)
@@ -230,13 +246,17 @@ def test_a_few_failures_are_no_fault_of_a_collection_of_photographs(tmp_path, ch
 @pytest.mark.parametrize("size", [28, 64])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_generated_shapes_meet_the_expectations_of_drawings(tmp_path, size, channels):
-    manifest = data.write_prepared(tmp_path, drawings(size, channels), name="fake", classes=CLASSES, image_size=size)
+    manifest = data.write_prepared(
+        tmp_path, drawings(size, channels), name="fake", classes=CLASSES, image_size=size
+    )
     assert failures(judge(tmp_path, manifest)) == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_images_without_labels_all_have_the_label_0(tmp_path, kind):
-    unlabelled = {split: (images, np.zeros_like(labels)) for split, (images, labels) in made(kind).items()}
+    unlabelled = {
+        split: (images, np.zeros_like(labels)) for split, (images, labels) in made(kind).items()
+    }
     report = judge(tmp_path, write(tmp_path, unlabelled, kind, classes=()))
     assert failures(report) == []
     reasons = {key(entry): entry["reason"] for entry in report["expectations"]}
@@ -256,7 +276,9 @@ def test_images_without_labels_all_have_the_label_0(tmp_path, kind):
     ],
 )
 def test_a_single_pixel_that_is_no_byte_is_found(tmp_path, splits, pixel, broken):
-    changed = {split: (images.astype(np.float32), labels) for split, (images, labels) in splits.items()}
+    changed = {
+        split: (images.astype(np.float32), labels) for split, (images, labels) in splits.items()
+    }
     changed["validation"][0][7, 0, 14, 14] = pixel
     report = judge(tmp_path, write(tmp_path, changed))
     assert broken in failures(report)
@@ -264,7 +286,9 @@ def test_a_single_pixel_that_is_no_byte_is_found(tmp_path, splits, pixel, broken
 
 
 def test_channels_last_is_found(tmp_path, splits):
-    changed = {split: (images.transpose(0, 2, 3, 1), labels) for split, (images, labels) in splits.items()}
+    changed = {
+        split: (images.transpose(0, 2, 3, 1), labels) for split, (images, labels) in splits.items()
+    }
     report = judge(tmp_path, write(tmp_path, changed))
     assert "column_values_to_be_in_set channels" in failures(report)
 
@@ -274,7 +298,9 @@ def test_black_images_are_named_ten_at_most_with_split_number_and_class(tmp_path
     changed["train"][0][20:40] = 0
     report = judge(tmp_path, write(tmp_path, changed))
     names = [f"train/{index} {CLASSES[changed['train'][1][index]]}" for index in range(20, 30)]
-    entry = next(entry for entry in report["expectations"] if key(entry) == "column_values_to_be_between max")
+    entry = next(
+        entry for entry in report["expectations"] if key(entry) == "column_values_to_be_between max"
+    )
     assert (entry["num_unexpected"], entry["first_unexpected"]) == (20, names)
     report["expectations"] = [entry]
     with pytest.raises(DataError) as caught:
@@ -307,7 +333,9 @@ def test_arrays_of_another_form_are_refused(tmp_path, splits):
 
 def test_data_docs_are_written_and_show_the_reasons(tmp_path, splits):
     manifest = write(tmp_path / "prepared", splits)
-    validation.validate(validation.statistics(tmp_path / "prepared", manifest), manifest, tmp_path / "docs/new")
+    validation.validate(
+        validation.statistics(tmp_path / "prepared", manifest), manifest, tmp_path / "docs/new"
+    )
     assert (tmp_path / "docs/new/index.html").is_file()
     pages = "".join(path.read_text() for path in (tmp_path / "docs/new").rglob("*.html"))
     assert "an image in two splits makes the test no test" in pages
@@ -318,7 +346,12 @@ def test_data_docs_that_cannot_be_written_change_no_verdict(tmp_path, splits, ca
     (tmp_path / "file").write_text("not a folder")
     (tmp_path / "closed").mkdir(mode=0o500)
     table = validation.statistics(tmp_path / "prepared", manifest)
-    for docs in (tmp_path / "file", tmp_path / "file/below", tmp_path / "closed", Path("/proc/nowhere")):
+    for docs in (
+        tmp_path / "file",
+        tmp_path / "file/below",
+        tmp_path / "closed",
+        Path("/proc/nowhere"),
+    ):
         assert validation.validate(table, manifest, docs)["success"]
     manifest["splits"]["test"]["count"] += 1
     assert not validation.validate(table, manifest, tmp_path / "file")["success"]

@@ -1,4 +1,4 @@
-"""Images in, images out: the prepared folder, whose arrays every reader maps into memory, and pictures.
+"""The prepared folder, whose arrays every reader maps into memory.
 
 On disk and in pictures images are uint8, 0 to 255; inside the networks float32 in [-1, 1].
 """
@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
-from torchvision.utils import make_grid
 
 from dcgan import files
 from dcgan.errors import DataError
@@ -47,13 +45,21 @@ def write_prepared(
 
     Args:
         folder: where `SPLIT.images.npy`, `SPLIT.labels.npy` and `manifest.json` go.
-        splits: images, N x C x H x W, and labels, N; mapped images are copied in pieces, so that memory stays small.
+        splits: images, N x C x H x W, and labels, N; mapped images are copied in pieces, so that
+            memory stays small.
         name: of the data set.
         classes: their names; none: the images have no labels, and these are 0.
         image_size: side of the images, pixels.
-        positions: by split, which of its images and labels, and in which order; None: all of them, as they are.
+        positions: by split, which of its images and labels, and in which order; None: all of them,
+            as they are.
     """
-    manifest: dict[str, Any] = {"dataset": name, "classes": list(classes), "image_size": image_size, "splits": {}, "files": {}}
+    manifest: dict[str, Any] = {
+        "dataset": name,
+        "classes": list(classes),
+        "image_size": image_size,
+        "splits": {},
+        "files": {},
+    }
     manifest["channels"] = splits["train"][0].shape[1]
     for split, (images, labels) in splits.items():
         chosen = np.arange(len(images)) if positions is None else positions[split]
@@ -62,7 +68,11 @@ def write_prepared(
             shape = (len(chosen), *array.shape[1:])
             with files.replacing(path) as temporary:
                 _write_npy(temporary, array, chosen)
-            manifest["files"][path.name] = {"shape": list(shape), "dtype": str(array.dtype), "sha256": files.sha256(path)}
+            manifest["files"][path.name] = {
+                "shape": list(shape),
+                "dtype": str(array.dtype),
+                "sha256": files.sha256(path),
+            }
         per_class = np.bincount(labels[chosen], minlength=len(classes)).tolist()
         manifest["splits"][split] = {"count": len(chosen), "per_class": per_class}
     files.write_json(folder / "manifest.json", manifest)
@@ -72,8 +82,8 @@ def write_prepared(
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The description of a prepared folder.
 
-    Keys: `dataset`; `classes`, their names; `image_size`, pixels; `channels`; `splits`, by name `count` and `per_class`; `files`,
-    by name `shape`, `dtype` and `sha256`.
+    Keys: `dataset`; `classes`, their names; `image_size`, pixels; `channels`; `splits`, by name
+    `count` and `per_class`; `files`, by name `shape`, `dtype` and `sha256`.
 
     Raises:
         DataError: the manifest is missing or damaged.
@@ -82,7 +92,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     manifest = files.read_json(path)
     wanted = {"dataset", "classes", "image_size", "channels", "splits", "files"}
     if not isinstance(manifest, dict) or wanted - set(manifest):
-        raise DataError(f"{path}: has not the keys {', '.join(sorted(wanted))}: run the stage that makes it")
+        raise DataError(
+            f"{path}: has not the keys {', '.join(sorted(wanted))}: run the stage that makes it"
+        )
     return manifest
 
 
@@ -103,16 +115,25 @@ def open_split(folder: Path, split: str, *, verify: bool = False) -> Split:
     for kind in ("images", "labels"):
         path = folder / f"{split}.{kind}.npy"
         if path.name not in described:
-            raise DataError(f"{folder / 'manifest.json'}: has no {path.name}: run the stage that makes it")
+            raise DataError(
+                f"{folder / 'manifest.json'}: has no {path.name}: run the stage that makes it"
+            )
         if verify:
             files.verify(path, described[path.name]["sha256"])
         try:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
-            raise DataError(f"{path}: cannot be read ({error}): run the stage that makes it") from error
-        found, expected = (str(array.dtype), list(array.shape)), (described[path.name]["dtype"], described[path.name]["shape"])
+            raise DataError(
+                f"{path}: cannot be read ({error}): run the stage that makes it"
+            ) from error
+        found, expected = (
+            (str(array.dtype), list(array.shape)),
+            (described[path.name]["dtype"], described[path.name]["shape"]),
+        )
         if found != expected:
-            raise DataError(f"{path}: holds {_kind(*found)}, the manifest says {_kind(*expected)}: run the stage that makes it")
+            raise DataError(
+                f"{path}: holds {_kind(*found)}, the manifest says {_kind(*expected)}: run the stage that makes it"
+            )
         arrays.append(array)
     return Split(*arrays)
 
@@ -127,27 +148,6 @@ def to_float(images: npt.NDArray[Any] | torch.Tensor) -> torch.Tensor:
 def to_uint8(images: torch.Tensor) -> torch.Tensor:
     """Floats in [-1, 1] to uint8, rounded; values outside are clamped."""
     return images.to(torch.float32).add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
-
-
-def tile(images: npt.NDArray[Any] | torch.Tensor, columns: int) -> Images:
-    """Lay images out in rows, two pixels apart.
-
-    Args:
-        images: N x C x H x W, uint8, C of 1 or 3.
-        columns: images a row.
-
-    Returns:
-        One image, H x W x 3, uint8.
-    """
-    tensor = images if isinstance(images, torch.Tensor) else torch.from_numpy(np.array(images))
-    grid: torch.Tensor = make_grid(tensor.cpu(), nrow=columns, padding=2)
-    return np.ascontiguousarray(grid.permute(1, 2, 0).numpy())
-
-
-def save_png(path: Path, image: Images) -> None:
-    """Write H x W x 3 or H x W, uint8, as PNG in one visible step; equal pixels give equal bytes."""
-    with files.replacing(path) as temporary:
-        Image.fromarray(image).save(temporary, format="PNG")
 
 
 def _write_npy(path: Path, array: npt.NDArray[Any], positions: Labels) -> None:

@@ -1,6 +1,7 @@
 """What can go wrong for a user, one class per exit code.
 
-Every message is one line: what, where, found, expected, what to do. `pipeline.cli` prints it and exits with `exit_code`.
+Every message is one line: what, where, found, expected, what to do. `pipeline.cli` prints it and
+exits with `exit_code`.
 """
 
 

@@ -23,6 +23,14 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def scratch(*parts: str) -> Path:
+    """A path below `.scratch`, where work lies that is no output of DVC and from which killed stages go on.
+
+    In the main workspace, also when DVC runs an experiment in a copy of it: that copy is thrown away.
+    """
+    return Path(os.environ.get("DVC_ROOT", "."), ".scratch", *parts)
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success flush it to disk and rename it over `path`.
@@ -86,7 +94,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text())
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as JSON ({error}): run the stage that makes it") from error
+        raise DataError(
+            f"{path}: cannot be read as JSON ({error}): run the stage that makes it"
+        ) from error
 
 
 def verify(path: Path, expected: str) -> None:
@@ -102,10 +112,13 @@ def verify(path: Path, expected: str) -> None:
         raise _damaged(path, found, expected)
 
 
-def write_tensors(path: Path, tensors: dict[str, "torch.Tensor"], description: dict[str, Any]) -> str:
+def write_tensors(
+    path: Path, tensors: dict[str, "torch.Tensor"], description: dict[str, Any]
+) -> str:
     """Write tensors as safetensors and, last, `description` with their sha256 as JSON beside them.
 
-    The safetensors file has no metadata of its own, whose keys are written in random order: equal tensors would give unequal files.
+    The safetensors file has no metadata of its own, whose keys are written in random order: equal
+    tensors would give unequal files.
 
     Returns:
         The sha256 of the safetensors file.
@@ -135,17 +148,23 @@ def read_tensors(path: Path) -> tuple[dict[str, "torch.Tensor"], dict[str, Any]]
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}): run the stage that makes it") from error
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror}): run the stage that makes it"
+        ) from error
     digest = hashlib.sha256(content).hexdigest()
     if digest != description["sha256"]:
         raise _damaged(path, digest, description["sha256"])
     try:
         tensors = load(content)
     except SafetensorError as error:
-        raise DataError(f"{path}: is no safetensors file ({error}): run the stage that makes it") from error
+        raise DataError(
+            f"{path}: is no safetensors file ({error}): run the stage that makes it"
+        ) from error
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
-            raise DataError(f"{path}: tensor {name} has values that are not finite: run the stage that makes it")
+            raise DataError(
+                f"{path}: tensor {name} has values that are not finite: run the stage that makes it"
+            )
     return tensors, description
 
 
@@ -159,8 +178,12 @@ def _damaged(path: Path, found: str, expected: str) -> DataError:
 def _problem(path: Path, error: OSError) -> EnvironmentProblem:
     if error.errno == errno.ENOSPC:
         free = os.statvfs(path.parent if path.parent.is_dir() else ".").f_bavail
-        return EnvironmentProblem(f"{path}: no space left on the disk ({free} blocks free): make room, then run again")
-    return EnvironmentProblem(f"{path}: cannot be written ({error.strerror or error}): check the folder and its rights")
+        return EnvironmentProblem(
+            f"{path}: no space left on the disk ({free} blocks free): make room, then run again"
+        )
+    return EnvironmentProblem(
+        f"{path}: cannot be written ({error.strerror or error}): check the folder and its rights"
+    )
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,7 +1,7 @@
 """Every random number of the pipeline.
 
-A draw depends on (seed, stream, step, rank) and on nothing else, so no random state is ever saved or restored: a run that is
-killed and started again draws what it would have drawn.
+A draw depends on (seed, stream, step, rank) and on nothing else, so no random state is ever saved
+or restored: a run that is killed and started again draws what it would have drawn.
 """
 
 import hashlib
@@ -18,7 +18,9 @@ def derive(seed: int, stream: str, step: int = 0, rank: int = 0) -> int:
     return int.from_bytes(digest, "little")
 
 
-def generator(seed: int, stream: str, step: int = 0, rank: int = 0, device: str | torch.device = "cpu") -> torch.Generator:
+def generator(
+    seed: int, stream: str, step: int = 0, rank: int = 0, device: str | torch.device = "cpu"
+) -> torch.Generator:
     """A fresh generator for one purpose at one moment."""
     return torch.Generator(device).manual_seed(derive(seed, stream, step, rank))
 
@@ -26,3 +28,8 @@ def generator(seed: int, stream: str, step: int = 0, rank: int = 0, device: str 
 def epoch_order(num_images: int, seed: int, epoch: int) -> torch.Tensor:
     """The order in which `epoch` visits the images: int64, a permutation of 0 .. num_images - 1."""
     return torch.randperm(num_images, generator=generator(seed, "order", epoch))
+
+
+def choose(num: int, count: int, seed: int, stream: str, step: int = 0) -> torch.Tensor:
+    """`count` different ones of 0 .. num - 1, in random order: int64; all of them where `num` is smaller."""
+    return torch.randperm(num, generator=generator(seed, stream, step))[:count]

@@ -30,8 +30,12 @@ def test_a_question_that_hangs_or_fails_is_asked_again(asked: list[list[str]]) -
     assert {tuple(command[1:]) for command in asked} == {("-m", "dvc", "exp", "show")}
 
 
-@pytest.mark.parametrize(("tries", "why"), [(1, "exp show did not end in 5 s"), (2, "exp show ended with exit code 255")])
-def test_after_the_last_try_the_sweep_ends_with_a_line(asked: list[list[str]], tries: int, why: str) -> None:
+@pytest.mark.parametrize(
+    ("tries", "why"), [(1, "exp show did not end in 5 s"), (2, "exp show ended with exit code 255")]
+)
+def test_after_the_last_try_the_sweep_ends_with_a_line(
+    asked: list[list[str]], tries: int, why: str
+) -> None:
     with pytest.raises(SystemExit, match=why):
         sweep.dvc("exp", "show", tries=tries, seconds=5)
     assert len(asked) == tries

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from dvc.utils.hydra import apply_overrides
 
-from dcgan.config import edits, recipes
-from dcgan.config import sections as config
+from dcgan.config import edits, reading, recipes, sections
 from dcgan.errors import ConfigError
 from dcgan.networks.models import Discriminator, Generator, count_parameters
 from tests.support.imports import ROOT
@@ -34,7 +33,9 @@ def recipe(name: str, params: Path = PARAMS) -> recipes.Recipe:
 def networks(name: str) -> tuple[Generator, Discriminator]:
     params = recipe(name).params
     channels, size = params.dataset.channels, params.dataset.image_size
-    return Generator(params.generator, channels), Discriminator(params.discriminator, channels, size)
+    return Generator(params.generator, channels), Discriminator(
+        params.discriminator, channels, size
+    )
 
 
 def copy(folder: Path, text: str | None = None) -> Path:
@@ -48,9 +49,13 @@ def comments(text: str) -> list[str]:
 
 
 def test_the_default_is_the_best_recipe_with_fewer_epochs():
-    default, best = config.read_yaml(PARAMS), recipe("best28").overlay
+    default, best = reading.read_yaml(PARAMS), recipe("best28").overlay
     assert default.pop("epochs") < best.pop("epochs")
-    assert {key: value for key, value in recipes.leaves(best).items() if recipes.leaves(default)[key] != value} == {}
+    assert {
+        key: value
+        for key, value in recipes.leaves(best).items()
+        if recipes.leaves(default)[key] != value
+    } == {}
 
 
 def test_all_reference_systems_have_a_recipe():
@@ -77,7 +82,9 @@ def test_the_networks_have_the_parameters_of_the_reference_to_the_last_digit(nam
     assert (count_parameters(generator), count_parameters(discriminator)) == (of_g, of_d)
 
 
-@pytest.mark.parametrize(("name", "features", "flat"), [("svhn32", 7_168, 4_096), ("probe32", 28_672, 8_192)])
+@pytest.mark.parametrize(
+    ("name", "features", "flat"), [("svhn32", 7_168, 4_096), ("probe32", 28_672, 8_192)]
+)
 def test_the_probe_nets_give_the_papers_number_of_features(name, features, flat):
     discriminator = networks(name)[1]
     assert 16 * sum(discriminator.params.channels) == features
@@ -87,13 +94,55 @@ def test_the_probe_nets_give_the_papers_number_of_features(name, features, flat)
 @pytest.mark.parametrize(
     ("name", "rates", "sizes", "z", "steps"),
     [
-        ("mnist-tf", (1e-4, 0.9, 0.999, 1e-7), (256, 100), ("normal", 100), ("adam_keras", "simultaneous", False)),
-        ("fashion-rmsprop", (1e-3, None, 0.9, 1e-7), (64, 20), ("normal", 32), ("rmsprop_keras", "concatenated", True)),
-        ("fashion-adam", (1e-3, 0.9, 0.999, 1e-7), (32, 10), ("normal", 100), ("adam_keras", "concatenated", True)),
-        ("celeba64", (2e-4, 0.5, 0.999, 1e-8), (128, 5), ("normal", 100), ("adam", "alternating", False)),
-        ("paper64", (2e-4, 0.5, 0.999, 1e-8), (128, 5), ("uniform", 100), ("adam", "one_network", False)),
-        ("svhn32", (5e-4, 0.5, 0.999, 1e-8), (64, 200), ("normal", 100), ("adam", "one_network", False)),
-        ("probe32", (2e-4, 0.5, 0.999, 1e-8), (128, 25), ("uniform", 256), ("adam", "one_network", False)),
+        (
+            "mnist-tf",
+            (1e-4, 0.9, 0.999, 1e-7),
+            (256, 100),
+            ("normal", 100),
+            ("adam_keras", "simultaneous", False),
+        ),
+        (
+            "fashion-rmsprop",
+            (1e-3, None, 0.9, 1e-7),
+            (64, 20),
+            ("normal", 32),
+            ("rmsprop_keras", "concatenated", True),
+        ),
+        (
+            "fashion-adam",
+            (1e-3, 0.9, 0.999, 1e-7),
+            (32, 10),
+            ("normal", 100),
+            ("adam_keras", "concatenated", True),
+        ),
+        (
+            "celeba64",
+            (2e-4, 0.5, 0.999, 1e-8),
+            (128, 5),
+            ("normal", 100),
+            ("adam", "alternating", False),
+        ),
+        (
+            "paper64",
+            (2e-4, 0.5, 0.999, 1e-8),
+            (128, 5),
+            ("uniform", 100),
+            ("adam", "one_network", False),
+        ),
+        (
+            "svhn32",
+            (5e-4, 0.5, 0.999, 1e-8),
+            (64, 200),
+            ("normal", 100),
+            ("adam", "one_network", False),
+        ),
+        (
+            "probe32",
+            (2e-4, 0.5, 0.999, 1e-8),
+            (128, 25),
+            ("uniform", 256),
+            ("adam", "one_network", False),
+        ),
     ],
 )
 def test_the_settings_are_those_of_the_reference(name, rates, sizes, z, steps):
@@ -110,24 +159,37 @@ def test_the_settings_are_those_of_the_reference(name, rates, sizes, z, steps):
     keras = name.startswith(("mnist", "fashion"))
     for network in (generator, params.discriminator):
         assert (network.norm_momentum, network.norm_eps) == ((0.01, 1e-3) if keras else (0.1, 1e-5))
-        assert (network.padding, network.init) == (("same", "glorot") if keras else ("symmetric", "normal"))
+        assert (network.padding, network.init) == (
+            ("same", "glorot") if keras else ("symmetric", "normal")
+        )
 
 
 @pytest.mark.parametrize("name", FAITHFUL)
 def test_improvements_are_off_in_faithful_recipes(name):
     params = recipe(name).params
     training = params.training
-    assert training.loss == "non_saturating" and training.discriminator_steps == 1 and training.generator_lr_scale == 1
-    assert not (training.label_smoothing or training.r1_gamma or training.diff_augment or training.ema_half_life)
+    assert (
+        training.loss == "non_saturating"
+        and training.discriminator_steps == 1
+        and training.generator_lr_scale == 1
+    )
+    assert not (
+        training.label_smoothing
+        or training.r1_gamma
+        or training.diff_augment
+        or training.ema_half_life
+    )
     assert training.linear_decay_from == 1 and not params.discriminator.spectral_norm
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_recipe_sets_every_key_that_decides_what_is_trained_and_on_what(name):
-    values = config.read_yaml(PARAMS)
+    values = reading.read_yaml(PARAMS)
     wanted = {"lr", "beta1", "batch_size", "epochs"}
     for section in ("dataset", "generator", "discriminator", "training"):
-        wanted |= {f"{section}.{key}" for key in values[section] if key not in FREE.get(section, ())}
+        wanted |= {
+            f"{section}.{key}" for key in values[section] if key not in FREE.get(section, ())
+        }
     wanted |= {"probe.protocol", "probe.c", "probe.c_unit"}
     assert set(recipes.leaves(recipe(name).overlay)) == wanted
 
@@ -146,7 +208,7 @@ def test_the_recipe_applied_last_decides_whatever_came_before(tmp_path):
     for order in (NAMES, NAMES[::-1]):
         for name in (*order, "celeba64"):
             recipes.apply(recipe(name, path), path)
-            assert config.parse(config.read_yaml(path), path) == recipe(name, path).params
+            assert reading.parse(reading.read_yaml(path), path) == recipe(name, path).params
         results.add(path.read_text())
     assert len(results) == 1
 
@@ -157,9 +219,11 @@ def test_applying_keeps_every_comment_and_touches_nothing_else(tmp_path, name):
     recipes.apply(recipe(name, path), path)
     before, after = PARAMS.read_text(), path.read_text()
     assert comments(after) == comments(before)
-    assert config.read_yaml(path) == edits.merge(config.read_yaml(PARAMS), recipe(name).overlay)
+    assert reading.read_yaml(path) == edits.merge(reading.read_yaml(PARAMS), recipe(name).overlay)
     changed = {key for key, _, _ in recipes.changes(recipe(name))}
-    unchanged = [line for line in before.splitlines() if line.startswith("  ") and not line.startswith("  -")]
+    unchanged = [
+        line for line in before.splitlines() if line.startswith("  ") and not line.startswith("  -")
+    ]
     for line in unchanged:
         if line.split(":")[0].strip() not in {key.split(".")[-1] for key in changed}:
             assert line in after.splitlines()
@@ -168,7 +232,10 @@ def test_applying_keeps_every_comment_and_touches_nothing_else(tmp_path, name):
 
 def test_applying_there_and_back_gives_the_same_text(tmp_path):
     path = copy(tmp_path)
-    for name in ("celeba64", "best28"):  # Every number written once, because we write 1e-07 where a hand may write 1.0e-07.
+    for name in (
+        "celeba64",
+        "best28",
+    ):  # Every number written once, because we write 1e-07 where a hand may write 1.0e-07.
         recipes.apply(recipe(name, path), path)
     before = path.read_text()
     for name in FAITHFUL:
@@ -223,14 +290,16 @@ def test_a_list_that_becomes_empty_and_comes_back_keeps_its_comment(tmp_path):
     path = copy(tmp_path)
     for augment in (["color", "cutout"], [], ["translation"], []):
         path.write_text(edits.edit(path, {"training": {"diff_augment": augment}}))
-        assert config.parse(config.read_yaml(path)).training.diff_augment == augment
+        assert reading.parse(reading.read_yaml(path)).training.diff_augment == augment
         assert comments(path.read_text()) == comments(text)
     assert "diff_augment: []  " in path.read_text()
 
 
 def test_values_that_share_one_place_are_not_edited(tmp_path):
     path = copy(tmp_path, "a: &same {x: 1}\nb: *same\n")
-    with pytest.raises(ConfigError, match="cannot be edited, because some of its values share one place"):
+    with pytest.raises(
+        ConfigError, match="cannot be edited, because some of its values share one place"
+    ):
         edits.edit(path, {"a": {"x": 2}})
 
 
@@ -241,21 +310,30 @@ def test_dvc_makes_of_the_flags_the_parameters_that_apply_makes(tmp_path, name):
     assert set(flags[::2]) == {"-S"} and not any(re.search(r"\s", flag) for flag in flags)
     apply_overrides(path, flags[1::2])
     # As JSON, so that 1, 1.0 and true are not the same.
-    through_dvc = json.dumps(config.read_yaml(path))
+    through_dvc = json.dumps(reading.read_yaml(path))
     shutil.copy(PARAMS, path)
     recipes.apply(recipe(name, path), path)
-    assert json.dumps(config.read_yaml(path)) == through_dvc
+    assert json.dumps(reading.read_yaml(path)) == through_dvc
 
 
-@pytest.mark.parametrize("text", ["images/photos", "https://example.org/a_b-c.d", "null", "2e-4", "photos"])
+@pytest.mark.parametrize(
+    "text", ["images/photos", "https://example.org/a_b-c.d", "null", "2e-4", "photos"]
+)
 def test_texts_and_lists_reach_dvc_as_they_are(tmp_path, text):
     path = copy(tmp_path)
     written = tmp_path / "mine.yaml"
-    overlay = {"reproduces": "mine", "dataset": {"source": text}, "training": {"diff_augment": ["color", "cutout"]}}
+    overlay = {
+        "reproduces": "mine",
+        "dataset": {"source": text},
+        "training": {"diff_augment": ["color", "cutout"]},
+    }
     written.write_text(json.dumps(overlay))
     apply_overrides(path, recipes.flags(recipes.load(written, path))[1::2])
-    values = config.read_yaml(path)
-    assert (values["dataset"]["source"], values["training"]["diff_augment"]) == (text, ["color", "cutout"])
+    values = reading.read_yaml(path)
+    assert (values["dataset"]["source"], values["training"]["diff_augment"]) == (
+        text,
+        ["color", "cutout"],
+    )
 
 
 @pytest.mark.parametrize("text", ["my photos", "a'b", "*", "a,b", "$HOME", "", "a\nb"])
@@ -270,11 +348,17 @@ def test_a_text_that_a_shell_would_tear_apart_is_refused_as_a_flag(tmp_path, tex
     ("text", "said"),
     [
         ("reproduces: x\nlrr: 1\n", "lrr: unknown key: did you mean lr?"),
-        ("reproduces: x\ntraining: {losss: hinge}\n", "training.losss: unknown key: did you mean loss?"),
+        (
+            "reproduces: x\ntraining: {losss: hinge}\n",
+            "training.losss: unknown key: did you mean loss?",
+        ),
         ("reproduces: x\nlr: -1\n", "lr = -1: must be > 0 and at most 1"),
         ("reproduces: x\nlr: {a: 1}\n", "must be a number > 0 and at most 1"),
         ("reproduces: x\ndataset: 3\n", "dataset = 3: must be a section of keys"),
-        ("reproduces: x\ngenerator: {channels: [64]}\n", "generator: channels has 1 values, strides has 3"),
+        (
+            "reproduces: x\ngenerator: {channels: [64]}\n",
+            "generator: channels has 1 values, strides has 3",
+        ),
         ("lr: 0.1\n", "reproduces = None: must be one line"),
         ("reproduces: [x]\n", "reproduces = ['x']: must be one line"),
         ("reproduces: |\n  x\n  y\n", "must be one line"),
@@ -288,7 +372,11 @@ def test_a_bad_recipe_is_refused_in_one_line_that_names_its_file_and_key(tmp_pat
     path.write_text(text)
     with pytest.raises(ConfigError) as caught:
         recipes.load(path, PARAMS)
-    assert str(caught.value).startswith(f"{path}: ") and said in str(caught.value) and "\n" not in str(caught.value)
+    assert (
+        str(caught.value).startswith(f"{path}: ")
+        and said in str(caught.value)
+        and "\n" not in str(caught.value)
+    )
 
 
 def test_what_is_wrong_in_params_yaml_is_not_blamed_on_the_recipe(tmp_path):
@@ -317,7 +405,9 @@ def project(tmp_path: Path) -> Path:
 def run(folder: Path, *args: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "pipeline", "recipe", *args]
     environment = {"PYTHONPATH": str(ROOT), "COLUMNS": "160", "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60
+    )
 
 
 def test_the_list_has_a_row_for_each_recipe(project):
@@ -325,32 +415,52 @@ def test_the_list_has_a_row_for_each_recipe(project):
     assert (done.returncode, done.stderr) == (0, "")
     for name in NAMES:
         assert recipe(name).reproduces in done.stdout
-    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in done.stdout.splitlines()]
+    rows = [
+        [cell.strip() for cell in line.strip("│").split("│")] for line in done.stdout.splitlines()
+    ]
     found = next(i for i, row in enumerate(rows) if row[0] == "celeba64")
-    assert rows[found][1:] == ["celeba", "G 3,576,704", "alternating", "the PyTorch tutorial's DCGAN on CelebA"]
+    assert rows[found][1:] == [
+        "celeba",
+        "G 3,576,704",
+        "alternating",
+        "the PyTorch tutorial's DCGAN on CelebA",
+    ]
     assert rows[found + 1][1:3] == ["64 x 64 x 3", "D 2,765,568"]
 
 
 def test_show_says_what_changes_and_sums_the_layers_up(project):
     done = run(project, "show", "mnist-tf")
     assert (done.returncode, done.stderr) == (0, "")
-    lr = config.read_yaml(PARAMS)["lr"]
+    lr = reading.read_yaml(PARAMS)["lr"]
     assert f"lr: {lr} -> 0.0001\n" in done.stdout
-    assert re.search(r"1,254,400.*25,088.*819,200.*204,800.*1,600.*2,305,472.*25,472.*212,865", done.stdout, re.DOTALL)
+    assert re.search(
+        r"1,254,400.*25,088.*819,200.*204,800.*1,600.*2,305,472.*25,472.*212,865",
+        done.stdout,
+        re.DOTALL,
+    )
 
 
 def test_apply_writes_once_and_then_finds_nothing_to_change(project):
     first, second = run(project, "apply", "celeba64"), run(project, "apply", "celeba64")
     assert (first.returncode, second.returncode) == (0, 0)
-    assert re.fullmatch(r"params.yaml: [1-9]\d* values changed to those of celeba64\n", first.stdout)
+    assert re.fullmatch(
+        r"params.yaml: [1-9]\d* values changed to those of celeba64\n", first.stdout
+    )
     assert second.stdout == "params.yaml: 0 values changed to those of celeba64\n"
-    assert config.load("lr", path=project / "params.yaml").lr == 2e-4
+    assert reading.load(sections.AllParams, path=project / "params.yaml").lr == 2e-4
 
 
 def test_a_shell_hands_the_flags_on_one_by_one(project):
     command = f"printf '%s\\n' $({sys.executable} -m pipeline recipe flags celeba64)"
     environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
-    done = subprocess.run(["sh", "-c", command], cwd=project, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        ["sh", "-c", command],
+        cwd=project,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.stdout.splitlines() == recipes.flags(recipe("celeba64"))
 
 

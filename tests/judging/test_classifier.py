@@ -49,7 +49,12 @@ def test_training_is_bit_identical_for_a_seed_and_leaves_no_trace_of_the_global_
 
 def test_each_epoch_is_reported_with_a_classifier_in_evaluation_mode(shapes):
     seen = []
-    train(shapes[0][:100], shapes[1][:100], epochs=2, on_epoch=lambda *row: seen.append((*row[:2], row[2].training)))
+    train(
+        shapes[0][:100],
+        shapes[1][:100],
+        epochs=2,
+        on_epoch=lambda *row: seen.append((*row[:2], row[2].training)),
+    )
     assert [(epoch, training) for epoch, _, training in seen] == [(1, False), (2, False)]
     assert 0 < seen[1][1] < 10
 
@@ -60,7 +65,12 @@ def test_a_batch_larger_than_the_data_is_the_whole_of_it(shapes):
 
 def test_features_are_float32_and_do_not_depend_on_the_number_of_images(classifier, shapes):
     found, verdicts = networks.extract(classifier, shapes[0][:7])
-    assert found.shape == (7, 128) and found.dtype == np.float32 and verdicts.shape == (7,) and verdicts.dtype == np.int64
+    assert (
+        found.shape == (7, 128)
+        and found.dtype == np.float32
+        and verdicts.shape == (7,)
+        and verdicts.dtype == np.int64
+    )
     assert (networks.extract(classifier, shapes[0][:3])[0] == found[:3]).all()
     many, many_verdicts = networks.extract(classifier, shapes[0])  # more than one batch
     assert (many[:7] == found).all() and (many_verdicts[:7] == verdicts).all()
@@ -69,7 +79,9 @@ def test_features_are_float32_and_do_not_depend_on_the_number_of_images(classifi
 def test_mapped_images_give_the_same_features(classifier, shapes, tmp_path):
     np.save(tmp_path / "images.npy", shapes[0][:10])
     mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
-    assert (networks.extract(classifier, mapped)[0] == networks.extract(classifier, shapes[0][:10])[0]).all()
+    assert (
+        networks.extract(classifier, mapped)[0] == networks.extract(classifier, shapes[0][:10])[0]
+    ).all()
 
 
 @pytest.mark.parametrize(("channels", "size"), [(1, 8), (3, 16), (3, 32), (1, 64)])
@@ -84,26 +96,42 @@ def test_distance_grows_with_blur_and_is_largest_for_noise(classifier, shapes):
     real = networks.extract(classifier, shapes[0])[0]
 
     def blurred(width):
-        tensor = torch.nn.functional.avg_pool2d(torch.from_numpy(other).float(), width, 1, width // 2, count_include_pad=False)
+        tensor = torch.nn.functional.avg_pool2d(
+            torch.from_numpy(other).float(), width, 1, width // 2, count_include_pad=False
+        )
         return tensor.round().to(torch.uint8).numpy()
 
     noise = np.random.default_rng(0).integers(0, 256, other.shape, np.uint8)
     fakes = (other, blurred(3), blurred(7), noise)
     known = fidelity.statistics(real)
-    distances = [fidelity.fid(known, fidelity.statistics(networks.extract(classifier, fake)[0])) for fake in fakes]
+    distances = [
+        fidelity.fid(known, fidelity.statistics(networks.extract(classifier, fake)[0]))
+        for fake in fakes
+    ]
     assert distances == sorted(distances)
     assert distances[1] > 2 * distances[0]
 
 
 def test_a_classifier_survives_a_round_trip(classifier, shapes, tmp_path):
-    digest = networks.save_classifier(tmp_path / "classifier.safetensors", classifier, {"test_accuracy": 0.9})
+    digest = networks.save_classifier(
+        tmp_path / "classifier.safetensors", classifier, {"test_accuracy": 0.9}
+    )
     again, description = networks.load_classifier(tmp_path / "classifier.safetensors")
     assert description["sha256"] == digest == files.sha256(tmp_path / "classifier.safetensors")
-    assert description["test_accuracy"] == 0.9 and description["num_classes"] == 10 and description["channels"] == 1
-    assert (networks.extract(again, shapes[0][:5])[0] == networks.extract(classifier, shapes[0][:5])[0]).all()
+    assert (
+        description["test_accuracy"] == 0.9
+        and description["num_classes"] == 10
+        and description["channels"] == 1
+    )
+    assert (
+        networks.extract(again, shapes[0][:5])[0] == networks.extract(classifier, shapes[0][:5])[0]
+    ).all()
 
 
-@pytest.mark.parametrize(("key", "value"), [("architecture", "vgg"), ("num_classes", 7), ("channels", 3), ("num_classes", "ten")])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("architecture", "vgg"), ("num_classes", 7), ("channels", 3), ("num_classes", "ten")],
+)
 def test_a_classifier_that_is_not_as_described_is_refused(classifier, tmp_path, key, value):
     path = tmp_path / "classifier.safetensors"
     networks.save_classifier(path, classifier, {})
@@ -160,7 +188,9 @@ def test_rotations_are_quarter_turns_of_each_image_on_its_own():
 
 def test_probabilities_are_those_of_the_verdicts_and_progress_is_told(classifier, shapes):
     seen = []
-    _, verdicts = networks.extract(classifier, shapes[0][:25], batch_size=10, on_batch=lambda *row: seen.append(row))
+    _, verdicts = networks.extract(
+        classifier, shapes[0][:25], batch_size=10, on_batch=lambda *row: seen.append(row)
+    )
     assert seen == [(10, 25), (20, 25), (25, 25)]
     found = networks.probabilities(classifier, shapes[0][:25], batch_size=10)
     assert found.shape == (25, 10) and found.dtype == np.float32

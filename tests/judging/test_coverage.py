@@ -13,7 +13,10 @@ def clusters(count, seed, spread=1.0, dims=32, modes=10):
     """Images of ten kinds: centres far apart, each kind with a spread of its own."""
     centres = np.random.default_rng(99).normal(size=(modes, dims)) * 3
     generator = np.random.default_rng(seed)
-    return (centres[generator.integers(modes, size=count)] + generator.normal(size=(count, dims)) * spread).astype(np.float32)
+    return (
+        centres[generator.integers(modes, size=count)]
+        + generator.normal(size=(count, dims)) * spread
+    ).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +35,9 @@ def test_the_divergence_is_the_square_of_scipys_distance_in_bits():
     verdicts = np.random.default_rng(0).choice(3, 500, p=[0.2, 0.7, 0.1])
     real = [0.5, 0.2, 0.3]
     found = coverage.class_coverage(verdicts, real)
-    assert found["js_divergence"] == pytest.approx(jensenshannon(found["class_shares"], real, base=2) ** 2)
+    assert found["js_divergence"] == pytest.approx(
+        jensenshannon(found["class_shares"], real, base=2) ** 2
+    )
 
 
 def test_no_class_in_common_is_one_bit():
@@ -47,7 +52,13 @@ def test_the_divergence_of_equal_shares_is_never_nan():
     for _ in range(200):
         counts = generator.multinomial(1000, EVEN)
         shares = counts / counts.sum() * (1 + generator.normal(size=10) * 1e-15)
-        assert 0 <= coverage.class_coverage(np.repeat(np.arange(10), counts), shares.tolist())["js_divergence"] < 1e-12
+        assert (
+            0
+            <= coverage.class_coverage(np.repeat(np.arange(10), counts), shares.tolist())[
+                "js_divergence"
+            ]
+            < 1e-12
+        )
 
 
 def test_a_class_is_dropped_below_a_tenth_of_its_real_share():
@@ -80,7 +91,9 @@ def test_the_vendi_score_of_two_images_has_a_closed_form():
     images = np.array([[0, 0], [3, 4]], np.float32)
     likeness = np.exp(-(5**2) / (2 * 4**2))
     shares = np.array([1 + likeness, 1 - likeness]) / 2
-    assert coverage.vendi(images, width=4, seed=0) == pytest.approx(np.exp(-(shares * np.log(shares)).sum()))
+    assert coverage.vendi(images, width=4, seed=0) == pytest.approx(
+        np.exp(-(shares * np.log(shares)).sum())
+    )
 
 
 def test_the_vendi_score_is_of_a_thousand_images_drawn_by_the_seed():

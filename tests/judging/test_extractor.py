@@ -16,7 +16,10 @@ def images(count, seed=0):
 
 
 def train(folder, name, seed=1, on_epoch=None):
-    splits = {split: Split(images(40, i), np.arange(40) % 2) for i, split in enumerate(("train", "validation", "test"))}
+    splits = {
+        split: Split(images(40, i), np.arange(40) % 2)
+        for i, split in enumerate(("train", "validation", "test"))
+    }
     settings = {"seed": seed, "epochs": 2, "lr": 6e-3, "batch_size": 20}
     return features.train(folder, name, splits, MANIFEST, on_epoch=on_epoch, **settings)
 
@@ -47,7 +50,9 @@ def test_auto_takes_labels_where_there_are_some_and_never_what_must_be_downloade
     assert features.choose("auto", []) == "rotation"
     for extractor in ("rotation", "inception"):
         assert features.choose(extractor, ["a", "b"]) == features.choose(extractor, []) == extractor
-    with pytest.raises(ConfigError, match=r"reference\.extractor = 'classifier': the data set has no labels"):
+    with pytest.raises(
+        ConfigError, match=r"reference\.extractor = 'classifier': the data set has no labels"
+    ):
         features.choose("classifier", [])
 
 
@@ -64,8 +69,17 @@ def test_training_writes_the_network_and_tells_its_accuracy(tmp_path):
     accuracy = train(tmp_path, "classifier", on_epoch=lambda *row: seen.append(row))
     assert [row[0] for row in seen] == [1, 2] and all(0 <= row[2] <= 1 for row in seen)
     network, about = classifier.load_classifier(tmp_path / "classifier.safetensors")
-    assert classifier.accuracy(network, images(40, 2), np.arange(40) % 2) == accuracy == about["test_accuracy"]
-    assert (about["extractor"], about["dataset"], about["image_size"], about["num_classes"]) == ("classifier", "toys", 16, 2)
+    assert (
+        classifier.accuracy(network, images(40, 2), np.arange(40) % 2)
+        == accuracy
+        == about["test_accuracy"]
+    )
+    assert (about["extractor"], about["dataset"], about["image_size"], about["num_classes"]) == (
+        "classifier",
+        "toys",
+        16,
+        2,
+    )
     train(tmp_path, "rotation")
     assert classifier.load_classifier(tmp_path / "rotation.safetensors")[1]["num_classes"] == 4
 
@@ -74,14 +88,20 @@ def test_training_writes_the_network_and_tells_its_accuracy(tmp_path):
     ("names", "classes"),
     [(["classifier"], 2), (["rotation"], 0), (["rotation", "classifier"], 2)],
 )
-def test_an_extractor_gives_features_of_the_first_network_and_verdicts_of_the_classifier(folder, tmp_path, names, classes):
+def test_an_extractor_gives_features_of_the_first_network_and_verdicts_of_the_classifier(
+    folder, tmp_path, names, classes
+):
     target = made(folder, tmp_path / "extractor", *names)
     extractor = features.load(target)
     found, verdicts = extractor.extract(images(7))
     network, about = classifier.load_classifier(folder / f"{names[0]}.safetensors")
     judge, judged = classifier.load_classifier(folder / "classifier.safetensors")
     assert (found == classifier.extract(network, images(7))[0]).all()
-    assert (extractor.name, extractor.num_features, extractor.num_classes) == (names[0], 128, classes)
+    assert (extractor.name, extractor.num_features, extractor.num_classes) == (
+        names[0],
+        128,
+        classes,
+    )
     assert extractor.sha256 == about["sha256"]
     wanted = {"extractor": names[0], "extractor_sha256": about["sha256"], "resize": "none"}
     if "classifier" in names:
@@ -94,7 +114,9 @@ def test_an_extractor_gives_features_of_the_first_network_and_verdicts_of_the_cl
         with pytest.raises(DataError, match="has no classifier"):
             extractor.probabilities(images(7))
     assert extractor.description() == wanted
-    assert {path.name for path in target.glob("*.safetensors")} == {f"{name}.safetensors" for name in names}
+    assert {path.name for path in target.glob("*.safetensors")} == {
+        f"{name}.safetensors" for name in names
+    }
 
 
 def test_inception_gives_the_features_and_the_classifier_the_verdicts(folder, tmp_path):
@@ -123,18 +145,29 @@ def test_an_extractor_that_is_not_whole_is_refused(folder, tmp_path):
     # What a killed run leaves: a network of another seed, without the list that names it.
     (target / "classifier.safetensors").unlink()
     train(target, "classifier", seed=2)
-    with pytest.raises(DataError, match=r"classifier\.safetensors: is not the one that extractor\.json names: run reference"):
+    with pytest.raises(
+        DataError,
+        match=r"classifier\.safetensors: is not the one that extractor\.json names: run reference",
+    ):
         features.load(target)
     features.finish(target, ["rotation", "classifier"])
     features.load(target)
 
 
 @pytest.mark.parametrize(
-    "content", [[], {"extractor": "vgg", "sha256": {"vgg": "0"}}, {"extractor": "rotation", "sha256": {}}, {"extractor": None}]
+    "content",
+    [
+        [],
+        {"extractor": "vgg", "sha256": {"vgg": "0"}},
+        {"extractor": "rotation", "sha256": {}},
+        {"extractor": None},
+    ],
 )
 def test_a_list_of_networks_that_names_no_extractor_is_refused(tmp_path, content):
     files.write_json(tmp_path / "extractor.json", content)
-    with pytest.raises(DataError, match="names no extractor, expected one of classifier, rotation, inception"):
+    with pytest.raises(
+        DataError, match="names no extractor, expected one of classifier, rotation, inception"
+    ):
         features.load(tmp_path)
 
 
@@ -161,5 +194,8 @@ def test_features_survive_a_round_trip_and_a_damaged_file_is_refused(tmp_path):
 def test_features_of_another_extractor_are_never_compared(tmp_path, about):
     path = tmp_path / "test.npy"
     features.save_features(path, np.zeros((5, 128), np.float32), about)
-    with pytest.raises(DataError, match=f"test.npy: features of the extractor .*, expected those of {'b' * 16}: run reference"):
+    with pytest.raises(
+        DataError,
+        match=f"test.npy: features of the extractor .*, expected those of {'b' * 16}: run reference",
+    ):
         features.load_features(path, "b" * 64)

@@ -10,7 +10,9 @@ from dcgan.judging import fidelity
 
 
 def normal(count=400, dims=8, seed=0, mean=0.0, scale=1.0):
-    return (np.random.default_rng(seed).normal(size=(count, dims)) * scale + mean).astype(np.float32)
+    return (np.random.default_rng(seed).normal(size=(count, dims)) * scale + mean).astype(
+        np.float32
+    )
 
 
 def correlated(count, dims, seed):
@@ -45,8 +47,12 @@ def test_fid_of_equal_covariances_is_the_squared_distance_of_the_means():
 
 def test_fid_of_diagonal_covariances_has_a_closed_form():
     deviations = np.array([0.1, 1.0, 3.0, 0.0]), np.array([0.2, 1.0, 1.0, 2.0])
-    a, b = (fidelity.Statistics(np.zeros(4), np.diag(deviation**2), 100) for deviation in deviations)
-    assert fidelity.fid(a, b) == pytest.approx(((deviations[0] - deviations[1]) ** 2).sum(), rel=1e-6)
+    a, b = (
+        fidelity.Statistics(np.zeros(4), np.diag(deviation**2), 100) for deviation in deviations
+    )
+    assert fidelity.fid(a, b) == pytest.approx(
+        ((deviations[0] - deviations[1]) ** 2).sum(), rel=1e-6
+    )
 
 
 @pytest.mark.parametrize("count", [2, 127, 128, 129, 2000])
@@ -68,7 +74,9 @@ def test_fid_equals_pytorch_fid_and_scipy():
     covariances = [np.cov(features.astype(np.float64), rowvar=False) for features in (a, b)]
     root = scipy.linalg.sqrtm(covariances[0])
     middle = np.sqrt(scipy.linalg.eigvalsh(root @ covariances[1] @ root)).sum()
-    by_hand = ((means[0] - means[1]) ** 2).sum() + np.trace(covariances[0] + covariances[1]) - 2 * middle
+    by_hand = (
+        ((means[0] - means[1]) ** 2).sum() + np.trace(covariances[0] + covariances[1]) - 2 * middle
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         theirs = calculate_frechet_distance(means[0], covariances[0], means[1], covariances[1])
@@ -91,8 +99,13 @@ def test_the_same_features_have_the_same_fid_in_torch_fidelity_and_pytorch_fid()
     from torch_fidelity.metric_fid import fid_featuresdict_to_statistics, fid_statistics_to_metric
 
     a, b = activations(900, seed=1), activations(700, seed=2)
-    ours, *theirs = (fid(a, b), *(fid_featuresdict_to_statistics({"x": torch.from_numpy(f).double()}, "x") for f in (a, b)))
-    assert ours == pytest.approx(fid_statistics_to_metric(*theirs, verbose=False)["frechet_inception_distance"], rel=1e-6)
+    ours, *theirs = (
+        fid(a, b),
+        *(fid_featuresdict_to_statistics({"x": torch.from_numpy(f).double()}, "x") for f in (a, b)),
+    )
+    assert ours == pytest.approx(
+        fid_statistics_to_metric(*theirs, verbose=False)["frechet_inception_distance"], rel=1e-6
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         numbers = [array for known in theirs for array in (known["mu"], known["sigma"])]
@@ -130,17 +143,24 @@ def test_fid_infinity_takes_the_bias_away_whose_slope_is_known():
     biased = np.mean([fidelity.fid(exact(dims), fidelity.statistics(fake)) for fake in fakes])
     true = dims * shift**2
     assert abs(np.mean([f["fid_infinity"] for f in found]) - true) < abs(biased - true) / 3
-    # To first order in 1/n: D of the mean; |S - 1|^2 / 4 of the covariance S, whose elements vary by 1/n, its diagonal's by 2/n.
-    assert np.mean([f["slope"] for f in found]) == pytest.approx(dims + dims * (dims + 1) / 4, rel=0.15)
+    # To first order in 1/n: D of the mean; |S - 1|^2 / 4 of the covariance S, whose elements vary
+    # by 1/n, its diagonal's by 2/n.
+    assert np.mean([f["slope"] for f in found]) == pytest.approx(
+        dims + dims * (dims + 1) / 4, rel=0.15
+    )
     assert all(0 < f["residual"] < 0.1 for f in found)
 
 
-def test_the_subsets_lie_evenly_in_one_over_n_from_a_tenth_or_more_than_there_are_features(monkeypatch):
+def test_the_subsets_lie_evenly_in_one_over_n_from_a_tenth_or_more_than_there_are_features(
+    monkeypatch,
+):
     real, sizes = fidelity.statistics(normal()), []
 
     def recorded(features):
         sizes.append(len(features))
-        return fidelity.Statistics(features.mean(axis=0), np.cov(features, rowvar=False), len(features))
+        return fidelity.Statistics(
+            features.mean(axis=0), np.cov(features, rowvar=False), len(features)
+        )
 
     monkeypatch.setattr(fidelity, "statistics", recorded)
     fidelity.fid_infinity(real, normal(1000), seed=0, points=4)
@@ -151,7 +171,10 @@ def test_the_subsets_lie_evenly_in_one_over_n_from_a_tenth_or_more_than_there_ar
 
 
 def test_fid_infinity_of_the_same_distribution_has_both_signs():
-    found = [fidelity.fid_infinity(exact(4), normal(400, 4, seed), seed=0)["fid_infinity"] for seed in range(10)]
+    found = [
+        fidelity.fid_infinity(exact(4), normal(400, 4, seed), seed=0)["fid_infinity"]
+        for seed in range(10)
+    ]
     assert min(found) < 0 < max(found)
 
 
@@ -168,7 +191,10 @@ def test_fid_infinity_depends_on_its_seed_alone():
 
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 17])
 def test_too_few_images_to_extrapolate_are_refused(count):
-    with pytest.raises(DataError, match=rf"FID infinity: {count} images: must be at least 18; raise evaluate\.num_samples"):
+    with pytest.raises(
+        DataError,
+        match=rf"FID infinity: {count} images: must be at least 18; raise evaluate\.num_samples",
+    ):
         infinity(normal(), normal(count))
     assert np.isfinite(list(infinity(normal(), normal(18)).values())).all()
 
@@ -190,7 +216,10 @@ def test_too_few_images_for_the_dimensions_get_a_note_and_a_finite_distance():
 
 
 def test_kid_is_the_unbiased_estimate_of_its_formula():
-    a, b = correlated(60, 8, seed=1).astype(np.float64), correlated(60, 8, seed=2).astype(np.float64)
+    a, b = (
+        correlated(60, 8, seed=1).astype(np.float64),
+        correlated(60, 8, seed=2).astype(np.float64),
+    )
     kernels = [(x @ y.T / 8 + 1) ** 3 for x, y in ((a, a), (b, b), (a, b))]
     within = sum((kernel.sum() - np.trace(kernel)) / (60 * 59) for kernel in kernels[:2])
     mean, deviation = fidelity.kid(a, b, seed=0)
@@ -213,14 +242,22 @@ def test_distance_grows_with_blur_and_is_largest_for_noise():
     real, other = edges[:500], edges[500:]
 
     def blurred(images, width):
-        return np.apply_along_axis(lambda row: np.convolve(row, np.ones(width) / width, mode="same"), 1, images)
+        return np.apply_along_axis(
+            lambda row: np.convolve(row, np.ones(width) / width, mode="same"), 1, images
+        )
 
     noise = rng.uniform(-1, 1, size=(500, 64))
-    distances = [fidelity.compare(real, fake, seed=0) for fake in (other, blurred(other, 5), blurred(other, 21), noise)]
+    distances = [
+        fidelity.compare(real, fake, seed=0)
+        for fake in (other, blurred(other, 5), blurred(other, 21), noise)
+    ]
     assert [d["fid"] for d in distances] == sorted(d["fid"] for d in distances)
     assert [d["kid"] for d in distances] == sorted(d["kid"] for d in distances)
     assert distances[0]["fid"] < distances[3]["fid"] / 20
-    extrapolated = [infinity(real, fake)["fid_infinity"] for fake in (other, blurred(other, 5), blurred(other, 21), noise)]
+    extrapolated = [
+        infinity(real, fake)["fid_infinity"]
+        for fake in (other, blurred(other, 5), blurred(other, 21), noise)
+    ]
     assert extrapolated == sorted(extrapolated)
 
 

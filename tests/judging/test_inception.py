@@ -36,7 +36,10 @@ def network(source, tmp_path_factory):
 def smooth(count, channels, size):
     """Images with some shape to them."""
     rough = RNG.integers(0, 256, (count, channels, 5, 5), np.uint8)
-    planes = [Image.fromarray(plane).resize((size, size), Image.Resampling.BICUBIC) for plane in rough.reshape(-1, 5, 5)]
+    planes = [
+        Image.fromarray(plane).resize((size, size), Image.Resampling.BICUBIC)
+        for plane in rough.reshape(-1, 5, 5)
+    ]
     return np.array(planes, np.uint8).reshape(count, channels, size, size)
 
 
@@ -48,7 +51,9 @@ def test_the_features_are_those_of_torch_fidelity_where_nothing_is_resized(netwo
 
     images = smooth(2, 3, 299)
     with torch.inference_mode():
-        (expected,) = FeatureExtractorInceptionV3("oracle", ["2048"], str(source))(torch.from_numpy(images))
+        (expected,) = FeatureExtractorInceptionV3("oracle", ["2048"], str(source))(
+            torch.from_numpy(images)
+        )
     found = inception.extract(network, images)
     assert found.shape == (2, 2048) and found.dtype == np.float32
     assert np.abs(found[0] - found[1]).max() > 0.1
@@ -67,7 +72,9 @@ def test_features_are_those_of_the_image_alone_and_the_same_each_time(network):
 def test_grey_images_are_rgb_images_with_three_equal_channels(network):
     grey = smooth(2, 1, 28)
     found = inception.extract(network, grey)
-    np.testing.assert_allclose(inception.extract(network, np.repeat(grey, 3, axis=1)), found, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        inception.extract(network, np.repeat(grey, 3, axis=1)), found, rtol=1e-4, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize(
@@ -84,7 +91,10 @@ def test_other_images_are_refused(network, images):
         inception.extract(network, images)
 
 
-@pytest.mark.parametrize(("height", "width"), [(28, 28), (32, 32), (64, 64), (299, 299), (400, 400), (1024, 1024), (218, 178)])
+@pytest.mark.parametrize(
+    ("height", "width"),
+    [(28, 28), (32, 32), (64, 64), (299, 299), (400, 400), (1024, 1024), (218, 178)],
+)
 def test_the_resize_is_pillows_of_float_images(height, width):
     image = RNG.integers(0, 256, (height, width), np.uint8)
     image[: height // 2] = np.where(image[: height // 2] > 127, 255, 0)  # where bicubic overshoots
@@ -99,10 +109,16 @@ def test_the_resize_is_pillows_of_float_images(height, width):
 # The file
 
 
-def test_both_formats_and_a_file_without_counters_give_the_same_network(source, network, tensors, tmp_path):
+def test_both_formats_and_a_file_without_counters_give_the_same_network(
+    source, network, tensors, tmp_path
+):
     wanted = inception.extract(network, smooth(1, 1, 28)), tmp_path / "inception.safetensors"
     state = network.layers.state_dict()
-    older = {name: tensor for name, tensor in tensors.items() if "num_batches_tracked" not in name and "fc." not in name}
+    older = {
+        name: tensor
+        for name, tensor in tensors.items()
+        if "num_batches_tracked" not in name and "fc." not in name
+    }
     for content, newer in ((tensors, True), (older, False)):
         path = tmp_path / "weights.pth"
         torch.save(content, path, _use_new_zipfile_serialization=newer)
@@ -119,7 +135,9 @@ def test_a_file_of_another_hash_is_refused_before_anything_is_made_of_it(source,
     for content in (bytes(damaged), source.read_bytes()[:1_000_000], b""):
         path = tmp_path / "weights.pth"
         path.write_bytes(content)
-        with pytest.raises(DataError, match=r"sha256 is [0-9a-f]{64}, expected [0-9a-f]{64}: refused; set ref") as caught:
+        with pytest.raises(
+            DataError, match=r"sha256 is [0-9a-f]{64}, expected [0-9a-f]{64}: refused; set ref"
+        ) as caught:
             inception.convert(path, files.sha256(source), tmp_path / "inception.safetensors")
         assert "\n" not in str(caught.value)
     with pytest.raises(DataError, match=r"none\.pth: cannot be read"):
@@ -137,7 +155,9 @@ class Code:
 
 def test_code_in_a_file_that_the_user_trusts_is_not_run_all_the_same(tmp_path):
     marker = tmp_path / "marker"
-    for number, write in enumerate((torch.save, lambda value, path: path.write_bytes(pickle.dumps(value, 2)))):
+    for number, write in enumerate(
+        (torch.save, lambda value, path: path.write_bytes(pickle.dumps(value, 2)))
+    ):
         path = tmp_path / f"{number}.pth"
         write({"fc.bias": Code(marker)}, path)
         with pytest.raises(DataError, match="is no file of tensors only") as caught:
@@ -158,7 +178,10 @@ BAD = {
     "unexpected": (lambda good: {**good, "head.bias": torch.zeros(3)}, "Unexpected key.*head.bias"),
     "shape": (lambda good: {**good, FIRST: torch.zeros(32, 1, 3, 3)}, f"size mismatch for {FIRST}"),
     "no tensor": (lambda good: {**good, FIRST: "text"}, FIRST),
-    "not finite": (lambda good: {**good, FIRST: good[FIRST] * float("nan")}, f"{FIRST} has values that are not finite"),
+    "not finite": (
+        lambda good: {**good, FIRST: good[FIRST] * float("nan")},
+        f"{FIRST} has values that are not finite",
+    ),
     "no names": (lambda good: [good[FIRST]], "holds a list: must be tensors by name"),
     "names that are none": (lambda good: {1: good[FIRST]}, "does not fit"),
     "truncated": (None, "is no file of tensors only"),
@@ -198,8 +221,14 @@ def test_what_was_converted_is_read_only_as_it_was_written(source, tmp_path):
 
 
 def test_a_file_of_ones_own_is_used_where_it_lies(tmp_path):
-    assert weights.fetch_inception("some/weights.pth", None, tmp_path) == (Path("some/weights.pth"), weights.INCEPTION_SHA256)
-    assert weights.fetch_inception("~/weights.pth", "ab", tmp_path) == (Path.home() / "weights.pth", "ab")
+    assert weights.fetch_inception("some/weights.pth", None, tmp_path) == (
+        Path("some/weights.pth"),
+        weights.INCEPTION_SHA256,
+    )
+    assert weights.fetch_inception("~/weights.pth", "ab", tmp_path) == (
+        Path.home() / "weights.pth",
+        "ab",
+    )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -209,17 +238,30 @@ def test_the_published_file_is_pinned_and_asked_for_where_github_keeps_it(tmp_pa
     path, sha256 = weights.fetch_inception(None, None, tmp_path)
     own = weights.fetch_inception("https://example.org/w.pth", "ab" * 32, tmp_path)
     assert own == (tmp_path / "inception-abababababababab.pth", "ab" * 32)
-    assert path == tmp_path / "inception-6726825d0af5f729.pth" and sha256.startswith("6726825d") and len(sha256) == 64
+    assert (
+        path == tmp_path / "inception-6726825d0af5f729.pth"
+        and sha256.startswith("6726825d")
+        and len(sha256) == 64
+    )
     published, mine = asked
-    assert published[:3] == (weights.INCEPTION_URL, path, sha256) and published[3].max_bytes == 95_628_359
+    assert (
+        published[:3] == (weights.INCEPTION_URL, path, sha256)
+        and published[3].max_bytes == 95_628_359
+    )
     assert all(host.endswith(".githubusercontent.com") for host in published[4]) and published[4]
     assert mine[:3] == ("https://example.org/w.pth", own[0], own[1]) and mine[4] == ()
 
 
 def test_a_url_that_cannot_be_used_is_refused_in_one_line_without_its_secrets(tmp_path):
-    with pytest.raises(ConfigError, match=r"params\.yaml: reference\.weights = a URL: .*must be an https URL or a file") as caught:
+    with pytest.raises(
+        ConfigError,
+        match=r"params\.yaml: reference\.weights = a URL: .*must be an https URL or a file",
+    ) as caught:
         weights.fetch_inception("http://user:canary@example.org/w.pth", None, tmp_path)
     assert "canary" not in str(caught.value)
-    with pytest.raises(EnvironmentProblem, match=r"reference\.weights = a URL: .*; or set it to a file that you have") as caught:
+    with pytest.raises(
+        EnvironmentProblem,
+        match=r"reference\.weights = a URL: .*; or set it to a file that you have",
+    ) as caught:
         weights.fetch_inception("http://user:canary@127.0.0.1:9/w.pth", None, tmp_path)
     assert "canary" not in str(caught.value) and "\n" not in str(caught.value)

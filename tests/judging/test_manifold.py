@@ -15,7 +15,9 @@ from dcgan.raw import fake as shapes
 
 
 def normal(count=300, dims=8, seed=0, mean=0.0, scale=1.0):
-    return (np.random.default_rng(seed).normal(size=(count, dims)) * scale + mean).astype(np.float32)
+    return (np.random.default_rng(seed).normal(size=(count, dims)) * scale + mean).astype(
+        np.float32
+    )
 
 
 def compare(real, fake):
@@ -28,7 +30,9 @@ def pairwise(a, b):
 
 def published(real, fake, k):
     """The four definitions of Naeem et al., 2020, section 3, word by word; the inequalities as in the authors' program."""
-    real_radii, fake_radii = (np.sort(pairwise(x, x), axis=1)[:, k] for x in (real, fake))  # column 0 is the image itself
+    real_radii, fake_radii = (
+        np.sort(pairwise(x, x), axis=1)[:, k] for x in (real, fake)
+    )  # column 0 is the image itself
     distances = pairwise(real, fake)
     return {
         "precision": (distances < real_radii[:, None]).any(axis=0).mean(),
@@ -52,8 +56,12 @@ def test_the_figures_equal_the_published_definitions(monkeypatch, name, chunk):
     monkeypatch.setattr(manifold, "CHUNK", chunk)  # ten rows at a time, the last turn fewer
     real, fake = PAIRS[name]
     found, three, five = compare(real, fake), published(real, fake, 3), published(real, fake, 5)
-    assert (found["precision"], found["recall"]) == pytest.approx((three["precision"], three["recall"]))
-    assert (found["density"], found["coverage"]) == pytest.approx((five["density"], five["coverage"]))
+    assert (found["precision"], found["recall"]) == pytest.approx(
+        (three["precision"], three["recall"])
+    )
+    assert (found["density"], found["coverage"]) == pytest.approx(
+        (five["density"], five["coverage"])
+    )
     assert three != five  # or else a wrong k would not show
 
 
@@ -68,7 +76,9 @@ def test_precision_and_recall_equal_those_of_torch_fidelity(name):
         verbose=False,
     )
     found = compare(real, fake)
-    assert (found["precision"], found["recall"]) == pytest.approx((theirs["precision"], theirs["recall"]))
+    assert (found["precision"], found["recall"]) == pytest.approx(
+        (theirs["precision"], theirs["recall"])
+    )
 
 
 @pytest.mark.parametrize("name", PAIRS)
@@ -82,7 +92,11 @@ def test_the_figures_equal_those_of_prdc(name):
 def test_a_manifold_that_is_used_again_gives_the_same_figures():
     real, fake = PAIRS["other sizes"]
     known = Manifold.of(real)
-    assert manifold.compare(known, Manifold.of(fake)) == manifold.compare(known, fake) == compare(real, fake)
+    assert (
+        manifold.compare(known, Manifold.of(fake))
+        == manifold.compare(known, fake)
+        == compare(real, fake)
+    )
 
 
 def test_the_figures_know_same_far_and_collapsed():
@@ -98,13 +112,16 @@ def test_the_figures_know_same_far_and_collapsed():
 
 def test_a_far_origin_leaves_the_figures():
     real, fake = normal(seed=1), normal(seed=2, mean=0.5)
-    real, fake = (np.round(features * 256) / 256 for features in (real, fake))  # which float32 holds exactly beside 1000
+    real, fake = (
+        np.round(features * 256) / 256 for features in (real, fake)
+    )  # which float32 holds exactly beside 1000
     assert compare(real + 1000, fake + 1000) == pytest.approx(compare(real, fake), abs=0.004)
 
 
 def test_identical_images_have_defined_figures():
     one = np.full((50, 8), 0.3, np.float32)
-    # On the rim of balls without size: inside for precision and recall, outside for density and coverage.
+    # On the rim of balls without size: inside for precision and recall, outside for density and
+    # coverage.
     assert compare(one, one) == {"precision": 1, "recall": 1, "density": 0, "coverage": 0}
     assert set(compare(one, one + 2).values()) == {0}
     real = normal(300, 32, seed=1)
@@ -133,7 +150,9 @@ def features_of(images):
 
 def test_which_figures_keep_the_order_from_real_to_noise():
     def blurred(images, width):
-        tensor = F.avg_pool2d(torch.from_numpy(images).float(), width, 1, width // 2, count_include_pad=False)
+        tensor = F.avg_pool2d(
+            torch.from_numpy(images).float(), width, 1, width // 2, count_include_pad=False
+        )
         return tensor.round().to(torch.uint8).numpy()
 
     images, other = (shapes.draw(400, 28, 1, seed)[0] for seed in (0, 5))
@@ -143,7 +162,10 @@ def test_which_figures_keep_the_order_from_real_to_noise():
     for key in ("fid", "kid"):
         found = [fidelity.compare(real, fake, seed=0)[key] for fake in fakes]
         assert all(a < b for a, b in itertools.pairwise(found)), key
-    extrapolated = [fidelity.fid_infinity(fidelity.statistics(real), fake, seed=0)["fid_infinity"] for fake in fakes]
+    extrapolated = [
+        fidelity.fid_infinity(fidelity.statistics(real), fake, seed=0)["fid_infinity"]
+        for fake in fakes
+    ]
     assert extrapolated == sorted(extrapolated)
     known = Manifold.of(real)
     found = [manifold.compare(known, fake) for fake in fakes]
@@ -208,11 +230,15 @@ def test_small_distances_are_exact():
 def test_copies_of_training_images_are_found():
     train, test, fake = normal(1000, seed=1), normal(500, seed=2), normal(600, seed=3)
     honest, _ = manifold.memorisation(fake, train, test)
-    assert honest["ratio"] == pytest.approx(1, abs=0.05) and honest["closer_than_test"] == pytest.approx(0.01, abs=0.01)
+    assert honest["ratio"] == pytest.approx(1, abs=0.05) and honest[
+        "closer_than_test"
+    ] == pytest.approx(0.01, abs=0.01)
     fake[100:160] = train[300:360] + normal(60, seed=4, scale=1e-3)
     fake[5] = train[8]
     found, pairs = manifold.memorisation(fake, train, test)
-    assert found["closer_than_test"] == pytest.approx(honest["closer_than_test"] + 61 / 600, abs=0.004)
+    assert found["closer_than_test"] == pytest.approx(
+        honest["closer_than_test"] + 61 / 600, abs=0.004
+    )
     assert found["ratio"] < honest["ratio"] and found["test_to_train"] == honest["test_to_train"]
     assert pairs[0] == (5, 8) and len(pairs) == 10
     assert all(train_index == index + 200 for index, train_index in pairs[1:])

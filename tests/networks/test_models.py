@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from dcgan.config import sections as config
+from dcgan.config import reading, sections
 from dcgan.networks.models import (
     Conv,
     ConvTranspose,
@@ -16,7 +16,7 @@ from dcgan.networks.models import (
     plain_weights,
 )
 
-PARAMS = config.load("generator", "discriminator")
+PARAMS = reading.load(sections.AllParams)
 MNIST_TF = {
     "channels": [256, 128, 64], "strides": [1, 2, 2], "kernel": 5, "padding": "same", "start": "projection", "start_size": 7,
     "start_norm": "flat", "start_activation": True, "norm": "batch", "norm_order": "before", "activation": "leaky_relu",
@@ -64,7 +64,9 @@ def test_parameters_are_counted_to_the_last_digit(network, trainable, running):
     assert count_parameters(network) == (trainable, running)
 
 
-@pytest.mark.parametrize(("values", "channels", "size"), [(MNIST_TF, 1, 28), (FASHION_ADAM, 1, 28), (CELEBA64, 3, 64)])
+@pytest.mark.parametrize(
+    ("values", "channels", "size"), [(MNIST_TF, 1, 28), (FASHION_ADAM, 1, 28), (CELEBA64, 3, 64)]
+)
 def test_images_have_the_promised_shape_and_range(values, channels, size):
     images = generator(values, channels)(torch.randn(4, 100))
     assert images.shape == (4, channels, size, size)
@@ -74,7 +76,10 @@ def test_images_have_the_promised_shape_and_range(values, channels, size):
 def test_logits_are_one_an_image_and_features_one_map_a_convolution():
     network = discriminator(MNIST_TF_D).eval()
     assert network(torch.zeros(3, 1, 28, 28)).shape == (3,)
-    assert [tuple(maps.shape) for maps in network.features(torch.zeros(3, 1, 28, 28))] == [(3, 64, 14, 14), (3, 128, 7, 7)]
+    assert [tuple(maps.shape) for maps in network.features(torch.zeros(3, 1, 28, 28))] == [
+        (3, 64, 14, 14),
+        (3, 128, 7, 7),
+    ]
 
 
 def ones(layer):
@@ -87,7 +92,8 @@ def test_same_convolution_pads_one_before_and_two_after_as_keras():
     layer = ones(Conv(1, 1, kernel=5, stride=2, padding="same", bias=False))
     image = torch.zeros(1, 1, 4, 4)
     image[..., 0, 0] = 1
-    # With one pixel of padding before, windows start at -1 and 1: the first holds pixel 0, the second does not.
+    # With one pixel of padding before, windows start at -1 and 1: the first holds pixel 0, the
+    # second does not.
     assert layer(image).flatten().tolist() == [1, 0, 0, 0]
     image = torch.zeros(1, 1, 4, 4)
     image[..., 3, 3] = 1
@@ -104,7 +110,9 @@ def test_same_transposed_convolution_crops_the_full_one_as_keras(kernel, stride)
     for row in range(3):
         for column in range(3):
             top, left = row * stride, column * stride
-            full[top : top + kernel, left : left + kernel] += float(image[0, 0, row, column]) * weight
+            full[top : top + kernel, left : left + kernel] += (
+                float(image[0, 0, row, column]) * weight
+            )
     before = (kernel - stride) // 2
     expected = full[before : before + 3 * stride, before : before + 3 * stride]
     np.testing.assert_allclose(layer(image)[0, 0].numpy(), expected, atol=1e-6)
@@ -115,7 +123,9 @@ def test_torchs_own_padding_is_one_pixel_off():
     image = torch.zeros(1, 1, 3, 3)
     image[..., 1, 1] = 1
     same = ones(ConvTranspose(1, 1, kernel=5, stride=2, padding="same", bias=False))(image)
-    symmetric = ones(ConvTranspose(1, 1, kernel=5, stride=2, padding="symmetric", bias=False))(image)
+    symmetric = ones(ConvTranspose(1, 1, kernel=5, stride=2, padding="symmetric", bias=False))(
+        image
+    )
     assert same.shape == symmetric.shape == (1, 1, 6, 6)
     # The full output is one at 2..6 (of 0..8): Keras keeps 1..6, torch 2..7.
     assert same[0, 0, 3].tolist() == [0, 1, 1, 1, 1, 1]
@@ -129,7 +139,10 @@ def test_batch_norm_and_leaky_relu_have_keras_settings():
 
 
 def test_glorot_and_normal_initialisation_have_the_right_spread_and_no_bias():
-    glorot, normal = generator({**FASHION_ADAM, "init": "glorot"}), generator({**FASHION_ADAM, "init": "normal"})
+    glorot, normal = (
+        generator({**FASHION_ADAM, "init": "glorot"}),
+        generator({**FASHION_ADAM, "init": "normal"}),
+    )
     linear = glorot.start[0]
     limit = math.sqrt(6 / (100 + 6272))
     assert linear.weight.abs().max() <= limit
@@ -142,8 +155,16 @@ def test_glorot_and_normal_initialisation_have_the_right_spread_and_no_bias():
 
 
 def test_normalisation_goes_before_or_after_the_activation():
-    assert [type(layer).__name__ for layer in generator(FASHION_ADAM).layers][:3] == ["ConvTranspose", "SELU", "BatchNorm2d"]
-    assert [type(layer).__name__ for layer in generator(MNIST_TF).layers][:3] == ["ConvTranspose", "BatchNorm2d", "LeakyReLU"]
+    assert [type(layer).__name__ for layer in generator(FASHION_ADAM).layers][:3] == [
+        "ConvTranspose",
+        "SELU",
+        "BatchNorm2d",
+    ]
+    assert [type(layer).__name__ for layer in generator(MNIST_TF).layers][:3] == [
+        "ConvTranspose",
+        "BatchNorm2d",
+        "LeakyReLU",
+    ]
 
 
 def test_the_first_convolution_of_d_has_no_batch_norm():

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from dcgan.config import sections as config
+from dcgan.config import reading, sections
 from dcgan.networks import sampling
 from dcgan.networks.models import Generator
 
-PARAMS = config.load("generator")
+PARAMS = reading.load(sections.AllParams)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,9 @@ def test_sampling_leaves_the_generator_as_it_was(generator):
     assert all(torch.equal(value, before[name]) for name, value in generator.state_dict().items())
 
 
-@pytest.mark.parametrize(("distribution", "mean", "std", "bound"), [("normal", 0, 1, 10), ("uniform", 0, 1 / 3**0.5, 1)])
+@pytest.mark.parametrize(
+    ("distribution", "mean", "std", "bound"), [("normal", 0, 1, 10), ("uniform", 0, 1 / 3**0.5, 1)]
+)
 def test_latents_have_the_asked_distribution(distribution, mean, std, bound):
     z = sampling.latents(range(300), seed=1, z_dim=50, distribution=distribution)
     assert z.shape == (300, 50)

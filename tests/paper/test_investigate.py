@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from dcgan import data, rng
-from dcgan.config import sections as config
+from dcgan.config import reading
 from dcgan.config.sections import DiscriminatorParams, GeneratorParams
 from dcgan.errors import ConfigError
 from dcgan.networks import sampling
@@ -63,7 +63,9 @@ class Blob(nn.Module):
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         place = 10 + 5 * torch.tanh(z[:, 0]) * self.weight
-        row = torch.exp(-((torch.arange(21.0) - place[:, None]) ** 2) / 4) * (1 + torch.sigmoid(z[:, 1:2]))
+        row = torch.exp(-((torch.arange(21.0) - place[:, None]) ** 2) / 4) * (
+            1 + torch.sigmoid(z[:, 1:2])
+        )
         image = row[:, None, None, :] * (torch.arange(21) - 10).abs().lt(4)[None, None, :, None]
         return image.clamp(max=2) - 1
 
@@ -73,7 +75,10 @@ def normal(count: int, width: int, seed: int = 0) -> torch.Tensor:
 
 
 def state(network: nn.Module) -> tuple:
-    hooks = [len(m._forward_hooks) + len(m._forward_pre_hooks) + len(m._backward_hooks) for m in network.modules()]
+    hooks = [
+        len(m._forward_hooks) + len(m._forward_pre_hooks) + len(m._backward_hooks)
+        for m in network.modules()
+    ]
     return [value.clone() for value in network.state_dict().values()], network.training, sum(hooks)
 
 
@@ -82,7 +87,9 @@ def same(before: tuple, after: tuple) -> bool:
 
 
 def test_exemplars_are_the_surest_that_are_taken_for_the_class():
-    probabilities = np.array([[0.4, 0.6], [0.7, 0.3], [0.9, 0.1], [0.45, 0.55], [0.7, 0.3], [0.6, 0.4]])
+    probabilities = np.array(
+        [[0.4, 0.6], [0.7, 0.3], [0.9, 0.1], [0.45, 0.55], [0.7, 0.3], [0.6, 0.4]]
+    )
     assert concepts.exemplars(probabilities, 0).tolist() == [2, 1, 4]
     assert concepts.exemplars(probabilities, 1).tolist() == [0, 3]
 
@@ -91,9 +98,14 @@ def test_where_the_latent_vector_is_the_image_both_arithmetics_agree():
     net = Pixels()
     z = 0.3 * torch.tanh(normal(9, 16))
     images = sampling.generate(net, z)
-    found = concepts.arithmetic(net, z, images, [np.arange(3), np.arange(3, 6), np.arange(6, 9)], seed=1)
+    found = concepts.arithmetic(
+        net, z, images, [np.arange(3), np.arange(3, 6), np.arange(6, 9)], seed=1
+    )
     expected = z[:3].mean(0) - z[3:6].mean(0) + z[6:].mean(0)
-    assert np.abs(found.result[4] - data.to_uint8(expected.view(1, 4, 4)).numpy().astype(int)).max() == 0
+    assert (
+        np.abs(found.result[4] - data.to_uint8(expected.view(1, 4, 4)).numpy().astype(int)).max()
+        == 0
+    )
     assert np.abs(found.pixel_result - found.result[4].astype(int)).max() <= 2
     assert np.abs(found.means - found.pixel_means.astype(int)).max() <= 1
     assert (found.exemplars == images.reshape(3, 3, 1, 4, 4)).all()
@@ -105,7 +117,9 @@ def test_where_the_latent_vector_is_the_image_both_arithmetics_agree():
 def test_pixel_arithmetic_is_clipped_and_does_not_wrap():
     z = torch.stack([torch.full((16,), value) for value in (1.0, -1.0, 1.0)])
     net = Pixels()
-    found = concepts.arithmetic(net, z, sampling.generate(net, z), [np.array([0]), np.array([1]), np.array([2])], seed=1)
+    found = concepts.arithmetic(
+        net, z, sampling.generate(net, z), [np.array([0]), np.array([1]), np.array([2])], seed=1
+    )
     assert (found.pixel_result == 255).all()
 
 
@@ -115,7 +129,10 @@ def test_classes_are_found_by_name_or_by_the_rule():
     assert concepts.arithmetic_classes([], list("abcd")) == [0, 1, 2]
     assert concepts.arithmetic_classes(["d", "d", "a"], list("abcd")) == [3, 3, 0]
     assert concepts.arithmetic_classes([], ["a", "b"]) is None
-    with pytest.raises(ConfigError, match=r"paper\.arithmetic names 'e': must be a class of the data set: a, b, c, d"):
+    with pytest.raises(
+        ConfigError,
+        match=r"paper\.arithmetic names 'e': must be a class of the data set: a, b, c, d",
+    ):
         concepts.arithmetic_classes(["a", "e", "b"], list("abcd"))
 
 
@@ -152,7 +169,8 @@ def test_the_turn_vector_moves_a_planted_blob_from_left_to_right():
 def test_guided_gradients_are_those_computed_by_hand():
     """One pixel of value 1 through kernels of one pixel: 1 to (2, 3, -1, -1), then 2 * 2 - 3 + 2 * .3 - .3 = 1.3.
 
-    Backwards (2, -1, -2, 1): the second and third are negative, the fourth meets a negative input; 2 * 2 = 4 is left.
+    Backwards (2, -1, -2, 1): the second and third are negative, the fourth meets a negative input;
+    2 * 2 = 4 is left.
     """
     net = discriminator()
     with torch.no_grad():
@@ -179,7 +197,12 @@ def test_guided_gradients_are_those_computed_by_hand():
 ])  # fmt: skip
 def test_the_region_of_a_unit_is_where_its_gradient_is(size, kernel, padding, strides):
     net = discriminator(
-        size, channels=[2] * len(strides), strides=strides, dropout=[0.0] * len(strides), kernel=kernel, padding=padding
+        size,
+        channels=[2] * len(strides),
+        strides=strides,
+        dropout=[0.0] * len(strides),
+        kernel=kernel,
+        padding=padding,
     )
     with torch.no_grad():
         for block in net.blocks:
@@ -206,7 +229,9 @@ def planted() -> Generator:
 
 
 def test_the_hidden_maps_are_those_before_the_last_but_one_layer():
-    one, two, three = (generator(channels=[4] * n, strides=[2] * n, start_size=32 >> n) for n in (1, 2, 3))
+    one, two, three = (
+        generator(channels=[4] * n, strides=[2] * n, start_size=32 >> n) for n in (1, 2, 3)
+    )
     assert investigate.hidden_layer(one) is one.layers[0]
     assert investigate.hidden_layer(two) is two.layers[0]
     assert investigate.hidden_layer(three) is three.layers[2]
@@ -221,7 +246,10 @@ def test_forgetting_finds_the_planted_unit_and_takes_the_class_away():
     assert (drawn == (z[:, 1] > 0.01).numpy()).mean() > 0.97
     found = investigate.class_units(activations, drawn, seed=3)
     count = min(drawn.sum(), (~drawn).sum())
-    assert (found.num_train + found.num_held_out, found.num_held_out) == (2 * count, 2 * round(0.25 * count))
+    assert (found.num_train + found.num_held_out, found.num_held_out) == (
+        2 * count,
+        2 * round(0.25 * count),
+    )
     assert found.weights.argmax() == 1 and 1 in found.units
     assert (found.units == np.flatnonzero(found.weights > 0)).all()
     assert found.accuracy > 0.9
@@ -234,7 +262,9 @@ def test_forgetting_finds_the_planted_unit_and_takes_the_class_away():
 
 
 def test_held_out_accuracy_is_chance_for_labels_that_say_nothing():
-    activations = normal(600, 150).numpy()  # enough units to learn the 300 training samples by heart
+    activations = normal(
+        600, 150
+    ).numpy()  # enough units to learn the 300 training samples by heart
     found = investigate.class_units(activations, np.arange(600) % 3 == 0, seed=1)
     assert (found.num_train, found.num_held_out) == (300, 100)
     assert 0.3 < found.accuracy < 0.7
@@ -264,7 +294,9 @@ def judge(images: np.ndarray) -> np.ndarray:
 
 
 def run(seed: int = 1, verdicts: bool = True) -> tuple[experiments.Experiments, dict]:
-    made = experiments.Experiments(Blob(), judge if verdicts else None, CLASSES, seed=seed, num_candidates=90)
+    made = experiments.Experiments(
+        Blob(), judge if verdicts else None, CLASSES, seed=seed, num_candidates=90
+    )
     return made, {"walk": made.walk(), "arithmetic": made.arithmetic([]), "turn": made.turn()}
 
 
@@ -307,9 +339,15 @@ def test_without_verdicts_walk_and_turn_are_still_made():
 
 def test_a_class_that_is_hardly_drawn_is_left_out_and_named():
     net = planted()
-    made = experiments.Experiments(net, lambda images: np.eye(3)[[0] * len(images)], CLASSES, seed=1, num_candidates=60)
-    assert made.arithmetic([])[1] == {"left_out": "0 of 60 samples are taken for middle: three are needed"}
-    assert made.forgetting("right")[1]["left_out"].startswith("0 of 60 samples are taken for right: at least 20")
+    made = experiments.Experiments(
+        net, lambda images: np.eye(3)[[0] * len(images)], CLASSES, seed=1, num_candidates=60
+    )
+    assert made.arithmetic([])[1] == {
+        "left_out": "0 of 60 samples are taken for middle: three are needed"
+    }
+    assert made.forgetting("right")[1]["left_out"].startswith(
+        "0 of 60 samples are taken for right: at least 20"
+    )
     with pytest.raises(ConfigError, match=r"paper\.forget names 'up'"):
         made.forgetting("up")
 
@@ -328,7 +366,10 @@ def test_the_forgetting_report_counts_the_class_and_the_others(monkeypatch):
     assert report["class"] == "bright" and report["units"] == 4
     assert report["shares_without_class"] == {"dark": 1, "bright": 0}
     assert 0.3 < report["shares_without_none"]["bright"] < 0.7
-    assert (report["class_unchanged_without_class"], report["others_unchanged_without_class"]) == (0, 1)
+    assert (report["class_unchanged_without_class"], report["others_unchanged_without_class"]) == (
+        0,
+        1,
+    )
     assert same(before, state(net))
     counts = np.bincount(made.probabilities.argmax(axis=1))
     assert made.forgetting(None)[1]["class"] == ["dark", "bright"][counts.argmax()]
@@ -343,7 +384,9 @@ def test_the_guided_picture_has_both_networks_and_leaves_them():
     assert np.array_equal(picture, again) and same(before, state(net))
     assert (report["images"], report["maps"], report["top"]) == (12, 5, 3)
     for key in ("trained", "untrained"):
-        assert all(row == sorted(row, reverse=True) and len(row) == 3 for row in report[f"responses_{key}"])
+        assert all(
+            row == sorted(row, reverse=True) and len(row) == 3 for row in report[f"responses_{key}"]
+        )
     assert report["responses_trained"] != report["responses_untrained"]
 
 
@@ -364,7 +407,11 @@ def test_cells_keep_their_pixels_and_tables_their_order(channels):
     top = picture.shape[0] - 2 * (side + panels.GAP)
     assert (picture[top : top + side, :side] == cells[0]).all()
     assert (
-        picture[top + side + panels.GAP : top + 2 * side + panels.GAP, side + panels.GAP : 2 * side + panels.GAP] == cells[3]
+        picture[
+            top + side + panels.GAP : top + 2 * side + panels.GAP,
+            side + panels.GAP : 2 * side + panels.GAP,
+        ]
+        == cells[3]
     ).all()
 
 
@@ -388,8 +435,8 @@ def test_a_frame_is_drawn_around_the_region():
     ({"forget": 3}, "paper.forget = 3: must be text or null"),
 ])  # fmt: skip
 def test_wrong_values_are_refused_in_one_line(values, said):
-    whole = config.read_yaml(config.PARAMS_FILE)
+    whole = reading.read_yaml(reading.PARAMS_FILE)
     whole["paper"] |= values
     with pytest.raises(ConfigError) as caught:
-        config.parse(whole)
+        reading.parse(whole)
     assert str(caught.value) == f"params.yaml: {said}"

@@ -3,10 +3,9 @@ import pytest
 import torch
 from PIL import Image, ImageSequence
 
-from dcgan import data
 from dcgan.errors import DataError
 from dcgan.pictures import gif as render
-from dcgan.pictures import plots
+from dcgan.pictures import grids, plots
 
 
 def frame(level: int, size: int = 20) -> Image.Image:
@@ -14,9 +13,17 @@ def frame(level: int, size: int = 20) -> Image.Image:
 
 
 def test_a_gif_has_every_frame_in_order_and_holds_the_last_one(tmp_path):
-    render.gif([frame(level) for level in (0, 100, 200, 255)], tmp_path / "a.gif", frame_ms=100, hold_ms=900)
+    render.gif(
+        [frame(level) for level in (0, 100, 200, 255)],
+        tmp_path / "a.gif",
+        frame_ms=100,
+        hold_ms=900,
+    )
     with Image.open(tmp_path / "a.gif") as image:
-        frames = [(np.asarray(each.convert("L"))[0, 0], each.info["duration"]) for each in ImageSequence.Iterator(image)]
+        frames = [
+            (np.asarray(each.convert("L"))[0, 0], each.info["duration"])
+            for each in ImageSequence.Iterator(image)
+        ]
         assert image.info["loop"] == 0
     assert [duration for _, duration in frames] == [100, 100, 100, 900]
     assert [level for level, _ in frames] == [0, 100, 200, 255]
@@ -24,7 +31,9 @@ def test_a_gif_has_every_frame_in_order_and_holds_the_last_one(tmp_path):
 
 def test_a_gif_keeps_colours(tmp_path):
     colours = [(250, 0, 0), (0, 250, 0), (0, 0, 250)]
-    render.gif([Image.new("RGB", (20, 20), colour) for colour in colours], tmp_path / "a.gif", frame_ms=100)
+    render.gif(
+        [Image.new("RGB", (20, 20), colour) for colour in colours], tmp_path / "a.gif", frame_ms=100
+    )
     with Image.open(tmp_path / "a.gif") as image:
         found = [each.convert("RGB").getpixel((3, 3)) for each in ImageSequence.Iterator(image)]
     assert np.abs(np.array(found) - np.array(colours)).max() < 12
@@ -42,7 +51,12 @@ def test_a_gif_of_one_frame_works_and_of_none_or_mixed_sizes_is_refused(tmp_path
 def test_the_same_frames_give_the_same_bytes(tmp_path):
     for name in "ab":
         render.gif(
-            [render.labelled(np.zeros((20, 80, 3), np.uint8), "epoch 1"), frame(3).resize((80, 44))], tmp_path / name, frame_ms=50
+            [
+                render.labelled(np.zeros((20, 80, 3), np.uint8), "epoch 1"),
+                frame(3).resize((80, 44)),
+            ],
+            tmp_path / name,
+            frame_ms=50,
         )
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
@@ -62,8 +76,10 @@ def test_a_walk_visits_its_points_and_closes_without_a_jump(distribution):
 
 
 def test_grids_are_read_enlarged_and_put_side_by_side(tmp_path):
-    grid = data.tile(np.random.default_rng(0).integers(0, 256, (4, 1, 8, 8), dtype=np.uint8), columns=2)
-    data.save_png(tmp_path / "a.png", grid)
+    grid = grids.tile(
+        np.random.default_rng(0).integers(0, 256, (4, 1, 8, 8), dtype=np.uint8), columns=2
+    )
+    grids.save_png(tmp_path / "a.png", grid)
     assert np.array_equal(render.read(tmp_path / "a.png"), grid)
     assert render.read(tmp_path / "a.png", 2).shape == (2 * grid.shape[0], 2 * grid.shape[1], 3)
     both = render.beside(grid, "left", grid, "right")
@@ -75,7 +91,15 @@ def test_grids_are_read_enlarged_and_put_side_by_side(tmp_path):
 
 
 def test_plots_of_the_same_numbers_are_the_same_bytes(tmp_path):
-    names = ("loss_d", "loss_g", "d_real", "d_fake_before", "d_fake_after", "grad_norm_d", "grad_norm_g")
+    names = (
+        "loss_d",
+        "loss_g",
+        "d_real",
+        "d_fake_before",
+        "d_fake_after",
+        "grad_norm_d",
+        "grad_norm_g",
+    )
     history = [{"epoch": 1, "step": i, **{name: 0.1 * i + 0.1 for name in names}} for i in range(5)]
     rows = [
         {"epoch": i, **{f"{key}_{w}": value / i for key, value in (("fid", 9.0), ("vendi", 50.0)) for w in ("raw", "ema")},
@@ -85,8 +109,12 @@ def test_plots_of_the_same_numbers_are_the_same_bytes(tmp_path):
     for run in ("a", "b"):
         plots.training_curves(history, tmp_path / run / "curves.png")
         plots.by_epoch(rows, {"fid": 0.1, "vendi": 52.0}, 2, "ema", tmp_path / run / "epochs.png")
-        plots.pairs(images, images[:, :, ::-1], ("generated", "train"), tmp_path / run / "pairs.png")
-        plots.confusion(np.eye(3) * 5 + 1, ["x", "y", "z"], "title", tmp_path / run / "confusion.png")
+        plots.pairs(
+            images, images[:, :, ::-1], ("generated", "train"), tmp_path / run / "pairs.png"
+        )
+        plots.confusion(
+            np.eye(3) * 5 + 1, ["x", "y", "z"], "title", tmp_path / run / "confusion.png"
+        )
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
         assert Image.open(path).size[0] >= 700

@@ -22,7 +22,16 @@ from pipeline import cli, ui
 from pipeline.__main__ import COMMANDS
 from tests.support.imports import ROOT
 
-HEAVY = {"torch", "torchvision", "mlflow", "great_expectations", "torch_fidelity", "pandas", "matplotlib", "scipy"}
+HEAVY = {
+    "torch",
+    "torchvision",
+    "mlflow",
+    "great_expectations",
+    "torch_fidelity",
+    "pandas",
+    "matplotlib",
+    "scipy",
+}
 
 
 def pipeline(*args: str, python: tuple[str, ...] = ()) -> "subprocess.CompletedProcess[str]":
@@ -32,7 +41,11 @@ def pipeline(*args: str, python: tuple[str, ...] = ()) -> "subprocess.CompletedP
 
 def imported(process: "subprocess.CompletedProcess[str]") -> set[str]:
     """Top-level packages that a process run with -X importtime has imported."""
-    return {line.rpartition("|")[2].strip().partition(".")[0] for line in process.stderr.splitlines() if "|" in line}
+    return {
+        line.rpartition("|")[2].strip().partition(".")[0]
+        for line in process.stderr.splitlines()
+        if "|" in line
+    }
 
 
 @pytest.mark.parametrize("args", [[], ["--help"]], ids=str)
@@ -57,7 +70,10 @@ def test_a_command_shows_its_help_without_heavy_imports(name: str) -> None:
 def test_the_list_says_what_the_commands_say(name: str) -> None:
     tree = ast.parse((ROOT / "pipeline" / f"{name}.py").read_text())
     # A module of several commands says itself what they are for.
-    main = next((node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "main"), tree)
+    main = next(
+        (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "main"),
+        tree,
+    )
     first_line = (ast.get_docstring(main) or "").splitlines()[0]
     # The example command follows after a colon or a full stop.
     assert re.split(r": python -m|\. |\.$", first_line)[0] + "." == COMMANDS[name]
@@ -65,7 +81,9 @@ def test_the_list_says_what_the_commands_say(name: str) -> None:
 
 def test_every_command_is_in_the_list() -> None:
     modules = {
-        path.stem for path in (ROOT / "pipeline").glob("*.py") if re.search(r"^(def main\(|SUBCOMMANDS =)", path.read_text(), re.M)
+        path.stem
+        for path in (ROOT / "pipeline").glob("*.py")
+        if re.search(r"^(def main\(|SUBCOMMANDS =)", path.read_text(), re.M)
     }
     assert modules - {"__main__"} == set(COMMANDS)
 
@@ -138,7 +156,9 @@ def test_the_keyboard_ends_a_command_with_130(capsys: pytest.CaptureFixture[str]
 
 def test_a_closed_pipe_is_no_error() -> None:
     script = "from pipeline import cli\ndef main():\n for _ in range(100000): print('line')\ncli.run(main)"
-    with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
         assert process.stdout and process.stderr
         process.stdout.readline()
         process.stdout.close()
@@ -155,7 +175,9 @@ def handlers() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_signal_is_noted_and_the_second_ends_the_command(handlers: None, number: signal.Signals) -> None:
+def test_the_first_signal_is_noted_and_the_second_ends_the_command(
+    handlers: None, number: signal.Signals
+) -> None:
     noted = cli.catch_signals()
     assert noted() == 0
     os.kill(os.getpid(), number)
@@ -191,18 +213,23 @@ def test_ui_serves_a_fresh_store_and_ends_with_all_its_children(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    environment = {
+        name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"
+    }
     command = [sys.executable, "-m", "pipeline", "ui", "--port", str(port)]
     environment["DVC_ROOT"] = str(tmp_path)
     process = subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        # Tests that a shell started in the background have SIGINT ignored, and so would their children.
+        # Tests that a shell started in the background have SIGINT ignored, and so would their
+        # children.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     try:
         assert process.stdout
         assert f"http://127.0.0.1:{port}" in process.stdout.readline()
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/get?experiment_id=0") as answer:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/get?experiment_id=0"
+        ) as answer:
             assert json.load(answer)["experiment"]["name"] == "Default"
         # A run through the server, whose address holds a password.
         (tmp_path / "note.txt").write_text("text")

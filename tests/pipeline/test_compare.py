@@ -11,13 +11,12 @@ import pytest
 from PIL import Image
 
 from dcgan import files
-from dcgan.config import sections as config
+from dcgan.config import reading, sections
 from dcgan.errors import DataError
-from dcgan.networks import models
+from dcgan.networks import exports, models
 from dcgan.reports import side_by_side
 from dcgan.reports.side_by_side import Candidate
 from dcgan.tracking import runs as tracking
-from dcgan.training import checkpoint
 from pipeline import cli, compare
 from tests.support.imports import ROOT
 
@@ -32,7 +31,9 @@ METRICS = {
 }  # fmt: skip
 
 
-def candidate(name: str = "b", params: dict[str, str] | None = None, data: str = "d", **changes: object) -> Candidate:
+def candidate(
+    name: str = "b", params: dict[str, str] | None = None, data: str = "d", **changes: object
+) -> Candidate:
     metrics = copy.deepcopy(METRICS)
     for key, value in changes.items():
         section, _, inner = key.partition("__")
@@ -44,7 +45,8 @@ def candidate(name: str = "b", params: dict[str, str] | None = None, data: str =
 
 
 FIRST = candidate("a")
-# z = 2, and two means of five draws with a deviation of .5: 0.632 is the least difference that counts.
+# z = 2, and two means of five draws with a deviation of .5: 0.632 is the least difference that
+# counts.
 EDGE = 2 * 0.5 * math.sqrt(2 / 5)
 
 
@@ -66,27 +68,43 @@ EDGE = 2 * 0.5 * math.sqrt(2 / 5)
         ({}, "vendi", "cannot tell"),
     ],
 )
-def test_a_verdict_needs_a_difference_beyond_the_noise(changes: dict, key: str, expected: str) -> None:
+def test_a_verdict_needs_a_difference_beyond_the_noise(
+    changes: dict, key: str, expected: str
+) -> None:
     assert side_by_side.verdict(FIRST, candidate(**changes), key, 2.0) == expected
 
 
 def test_a_figure_is_never_compared_across_extractors_counts_or_data() -> None:
     others = {
-        "extractor aaaaaaaaaaaa and bbbbbbbbbbbb": candidate(fid_100=1.0, protocol__extractor_sha256="b" * 64),
+        "extractor aaaaaaaaaaaa and bbbbbbbbbbbb": candidate(
+            fid_100=1.0, protocol__extractor_sha256="b" * 64
+        ),
         "generated images 100 and 50": candidate(fid_100=1.0, protocol__generated_images=50),
-        "reported on test and validation": candidate(fid_100=1.0, protocol__reported_on="validation"),
+        "reported on test and validation": candidate(
+            fid_100=1.0, protocol__reported_on="validation"
+        ),
         "data d and e": candidate(fid_100=1.0, data="e"),
     }
     for why, other in others.items():
         text = side_by_side.markdown([FIRST, other], 2.0, "x.png")
         assert f"Not comparable: b, because of {why}." in text
-        assert "1.00 ± 0.50, not comparable" in text and "better" not in text.partition("| figure")[2]
+        assert (
+            "1.00 ± 0.50, not comparable" in text and "better" not in text.partition("| figure")[2]
+        )
     assert side_by_side.obstacle(FIRST, candidate(fid_100=1.0)) is None
 
 
 def test_the_document_has_a_row_for_each_figure_and_parameter_that_differs() -> None:
-    first = candidate("a|1", {"lr": "0.003", "epochs": "2", "generator.channels": "[8, 16]", "seed": "1"}, noise__recall=0)
-    second = candidate("b", {"lr": "0.0003", "epochs": "2.0", "generator.channels": "[8.0, 16]", "batch_size": "64"}, fid_100=8.0)
+    first = candidate(
+        "a|1",
+        {"lr": "0.003", "epochs": "2", "generator.channels": "[8, 16]", "seed": "1"},
+        noise__recall=0,
+    )
+    second = candidate(
+        "b",
+        {"lr": "0.0003", "epochs": "2.0", "generator.channels": "[8.0, 16]", "batch_size": "64"},
+        fid_100=8.0,
+    )
     lines = side_by_side.markdown([first, second], 2.0, "x.png").splitlines()
     assert "| figure | a\\|1 | b |" in lines
     assert "| fid_100 | 10.00 ± 0.50 | 8.00 ± 0.50, better |" in lines
@@ -95,7 +113,9 @@ def test_the_document_has_a_row_for_each_figure_and_parameter_that_differs() -> 
     # 2 is 2.0, and one that only one of them has says nothing.
     assert side_by_side.differences([first, second]) == [["lr", "0.003", "0.0003"]]
     third = candidate("c", {"batch_size": "32"})
-    assert ["batch_size", "not known", "64", "32"] in side_by_side.differences([first, second, third])
+    assert ["batch_size", "not known", "64", "32"] in side_by_side.differences(
+        [first, second, third]
+    )
 
 
 def test_the_picture_shows_every_runs_samples_next_to_each_other() -> None:
@@ -114,8 +134,10 @@ def test_metrics_without_protocol_are_refused() -> None:
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two commits, the second with a better FID and another learning rate; an MLflow run; a revision whose cache is lost."""
     folder = tmp_path_factory.mktemp("repository")
-    params = config.load("generator", "epochs", path=ROOT / "params.yaml")
-    generator = models.Generator(params.generator.model_copy(update={"channels": [4, 4, 4], "z_dim": 4}), 1)
+    params = reading.load(sections.AllParams, path=ROOT / "params.yaml")
+    generator = models.Generator(
+        params.generator.model_copy(update={"channels": [4, 4, 4], "z_dim": 4}), 1
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME"):
@@ -130,7 +152,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
             files.write_text(Path("params.yaml"), text)
             files.write_json(Path(compare.METRICS), {**METRICS, "fid_100": fid})
             files.write_json(Path(compare.RUN), {"data_sha256": "d"})
-            digest = checkpoint.export(Path(compare.WEIGHTS), generator, {"of": tag})
+            digest = exports.export(Path(compare.WEIGHTS), generator, {"of": tag})
             run("dvc", "add", "--quiet", compare.RUN, compare.WEIGHTS, compare.FILES[-1])
             run("git", "add", "--all")
             run("git", "commit", "--quiet", "--message", tag)
@@ -176,10 +198,15 @@ def code(*args: str) -> int:
     return int(ended.value.code or 0)
 
 
-def test_a_revision_and_the_workspace_are_compared(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_revision_and_the_workspace_are_compared(
+    inside: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert code("old", "workspace") == 0
     text = (inside / "results/compare/compare.md").read_text()
-    assert "| fid_100 | 10.00 ± 0.50 | 8.00 ± 0.50, better |" in text and "| lr | 0.003 | 0.0003 |" in text
+    assert (
+        "| fid_100 | 10.00 ± 0.50 | 8.00 ± 0.50, better |" in text
+        and "| lr | 0.003 | 0.0003 |" in text
+    )
     assert text in capsys.readouterr().out
     with Image.open(inside / "results/compare/compare.png") as image:
         image.load()
@@ -210,7 +237,12 @@ def test_an_mlflow_run_is_found_by_name_id_and_fingerprint(inside: Path, tmp_pat
     ],
 )
 def test_what_cannot_be_compared_is_refused_in_a_line(
-    args: list[str], exit_code: int, words: str, inside: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    args: list[str],
+    exit_code: int,
+    words: str,
+    inside: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert code(*args, "--out", str(tmp_path / "out")) == exit_code
     (line,) = capsys.readouterr().err.splitlines()

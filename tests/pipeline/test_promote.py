@@ -11,15 +11,14 @@ import pytest
 import torch
 
 from dcgan import data, errors, files
-from dcgan.config import sections as config
+from dcgan.config import reading, sections
 from dcgan.judging import evaluation
 from dcgan.judging import extractor as features
 from dcgan.judging.comparison import Real
-from dcgan.networks import models
+from dcgan.networks import exports, models
 from dcgan.promotion import registry
 from dcgan.promotion.registry import Move
 from dcgan.raw import fake as shapes
-from dcgan.training import checkpoint
 from pipeline import children, promote, reference, rollback
 from tests.support.repository import Repository
 
@@ -51,19 +50,22 @@ def write_data(repo: Repository, *, classes: bool = True) -> None:
     names = [str(number) for number in range(10)] if classes else []
     parts = {"train": slice(200), "validation": slice(200, 300), "test": slice(300, 400)}
     splits = {
-        name: (images[part], labels[part] if classes else np.zeros(len(labels[part]), np.int64)) for name, part in parts.items()
+        name: (images[part], labels[part] if classes else np.zeros(len(labels[part]), np.int64))
+        for name, part in parts.items()
     }
-    data.write_prepared(repo.folder / "data/prepared", splits, name="fashion_mnist", classes=names, image_size=28)
+    data.write_prepared(
+        repo.folder / "data/prepared", splits, name="fashion_mnist", classes=names, image_size=28
+    )
 
 
 def write_generator(folder: Path, seed: int, **changes: object) -> None:
     torch.manual_seed(seed)
-    params = config.load("generator").generator.model_copy(update=changes)
+    params = reading.load(sections.AllParams).generator.model_copy(update=changes)
     generator = models.Generator(params, 1)
     with torch.no_grad():
         for parameter in generator.parameters():
             parameter.mul_(seed + 1)  # so that they differ in more than the seed
-    checkpoint.export(folder / "generator.safetensors", generator, {"epoch": 1, "weights": "raw"})
+    exports.export(folder / "generator.safetensors", generator, {"epoch": 1, "weights": "raw"})
 
 
 @pytest.fixture(scope="module")
@@ -75,14 +77,20 @@ def repo(tmp_path_factory) -> Repository:
         reference.main()
         for seed in range(4):
             write_generator(repo.folder / f"candidates/{seed}", seed)
-        discriminator = models.Discriminator(config.load("discriminator").discriminator, 1, 28)
-        checkpoint.export(Path("models/discriminator.safetensors"), discriminator, {"epoch": 1, "weights": "raw"})
+        discriminator = models.Discriminator(reading.load(sections.AllParams).discriminator, 1, 28)
+        exports.export(
+            Path("models/discriminator.safetensors"), discriminator, {"epoch": 1, "weights": "raw"}
+        )
         extractor = features.load(Path("results/reference/extractor"))
         judge = evaluation.Judge(extractor, 60, 0)
-        test = Real.of(features.load_features(Path("results/reference/features/test.npy"), extractor.sha256), None, 0)
+        test = Real.of(
+            features.load_features(Path("results/reference/features/test.npy"), extractor.sha256),
+            None,
+            0,
+        )
         fids = {}
         for path in Path("candidates").iterdir():
-            generator, _ = checkpoint.load_generator(path / "generator.safetensors")
+            generator, _ = exports.load_generator(path / "generator.safetensors")
             fids[path] = test.cheap(judge.draw(generator, "x")[1], None)["fid"]
     for rank, path in enumerate(sorted(fids, key=fids.get)):
         shutil.move(repo.folder / path, repo.folder / "ranked" / str(rank))
@@ -99,7 +107,10 @@ def here(repo, monkeypatch, request):
     files.write_json(Path("results/evaluate/metrics.json"), METRICS)
     files.write_json(Path("results/probe/metrics.json"), {"discriminator": {"test_accuracy": 0.9}})
     shutil.rmtree("results/gate", ignore_errors=True)
-    kept = {path: path.read_bytes() for path in [Path("params.yaml"), *Path("results/reference").rglob("*.*")]}
+    kept = {
+        path: path.read_bytes()
+        for path in [Path("params.yaml"), *Path("results/reference").rglob("*.*")]
+    }
     yield
     for path, content in kept.items():
         path.write_bytes(content)
@@ -147,14 +158,29 @@ def test_the_first_challenger_is_promoted_by_the_floors_and_can_be_fetched(name,
     assert (record["outcome"], record["version"], record["champion"]) == ("promoted", 1, None)
     assert champion(name) == 1
     version = registry.alias(name, "champion")
-    assert version.tags["generator_sha256"] == record["challenger"]["sha256"] == files.sha256(Path("models/generator.safetensors"))
+    assert (
+        version.tags["generator_sha256"]
+        == record["challenger"]["sha256"]
+        == files.sha256(Path("models/generator.safetensors"))
+    )
     fetched = registry.fetch(f"models:/dcgan-{name}@champion", tmp_path / "model")
-    assert files.sha256(fetched / "artifacts/generator.safetensors") == record["challenger"]["sha256"]
+    assert (
+        files.sha256(fetched / "artifacts/generator.safetensors") == record["challenger"]["sha256"]
+    )
     text = Path("results/gate/gate.md").read_text()
-    assert "| kid | " in text and "None" not in text and "nan" not in text  # of floors that are switched off
-    assert "promoted" in text and "no champion" in text and "samples.png" in text and "seed 999" in text
+    assert (
+        "| kid | " in text and "None" not in text and "nan" not in text
+    )  # of floors that are switched off
+    assert (
+        "promoted" in text
+        and "no champion" in text
+        and "samples.png" in text
+        and "seed 999" in text
+    )
     assert "# dcgan-fashion_mnist" in (fetched / "README.md").read_text()
-    assert {"fid", "kid", "recall", "smallest_class_share", "probe", "memorisation"} <= set(record["numbers"]["challenger"])
+    assert {"fid", "kid", "recall", "smallest_class_share", "probe", "memorisation"} <= set(
+        record["numbers"]["challenger"]
+    )
     assert Path("results/gate/samples.png").is_file()
 
 
@@ -177,7 +203,8 @@ def test_one_within_the_margin_leaves_the_registry_as_it_was(name, repo):
 
 
 def test_both_are_measured_on_the_same_latent_vectors(name):
-    # The worse one is measured twice, as the challenger and then as the champion: the same figures, draw for draw.
+    # The worse one is measured twice, as the challenger and then as the champion: the same figures,
+    # draw for draw.
     assert run(name, 2) == 0
     before = gate()["numbers"]["challenger"]
     assert run(name, 0) == 0
@@ -196,7 +223,9 @@ def test_the_champion_itself_is_no_challenger(name, monkeypatch):
 @pytest.mark.parametrize("bad", ["not a number", "missing", "no file"])
 def test_a_probe_without_a_figure_refuses(name, bad):
     path = Path("results/probe/metrics.json")
-    path.write_text(json.dumps({"discriminator": {"test_accuracy": math.nan} if bad == "not a number" else {}}))
+    path.write_text(
+        json.dumps({"discriminator": {"test_accuracy": math.nan} if bad == "not a number" else {}})
+    )
     if bad == "no file":
         path.unlink()
     assert run(name, 0) == 4
@@ -212,12 +241,16 @@ def test_a_generator_that_cannot_be_measured_is_refused_and_the_champion_stays(n
     tensors, about = files.read_tensors(path)
     if bad == "NaN":
         next(iter(tensors.values())).view(-1)[0] = math.nan
-        files.write_tensors(path, tensors, {key: value for key, value in about.items() if key != "sha256"})
+        files.write_tensors(
+            path, tensors, {key: value for key, value in about.items() if key != "sha256"}
+        )
     else:
         path.write_bytes(path.read_bytes()[:-1] + b"x")
     assert run(name) == 4
     assert (champion(name), numbers(name)) == (1, [1])
-    assert gate()["reasons"][0].startswith("The challenger cannot be measured: models/generator.safetensors")
+    assert gate()["reasons"][0].startswith(
+        "The challenger cannot be measured: models/generator.safetensors"
+    )
 
 
 def test_without_exports_there_is_nothing_to_judge(name):
@@ -272,7 +305,9 @@ class Killed(BaseException):
     """The end, in the midst of it."""
 
 
-@pytest.mark.parametrize("step", ["write", "has_remote", "register", "registered", "set_alias", "aliased"])
+@pytest.mark.parametrize(
+    "step", ["write", "has_remote", "register", "registered", "set_alias", "aliased"]
+)
 def test_killed_between_any_two_effects_the_same_command_completes_it(name, step, monkeypatch):
     def killed(where: object, function: str, *, after: bool = False) -> None:
         real: Callable = getattr(where, function)
@@ -288,10 +323,15 @@ def test_killed_between_any_two_effects_the_same_command_completes_it(name, step
         if step in ("write", "has_remote"):
             killed(promote if step == "write" else children, step)
         else:
-            killed(registry, {"registered": "register", "aliased": "set_alias"}.get(step, step), after=step.endswith("ed"))
+            killed(
+                registry,
+                {"registered": "register", "aliased": "set_alias"}.get(step, step),
+                after=step.endswith("ed"),
+            )
         run(name, 0)
     assert champion(name) == (1 if step == "aliased" else None)
-    # The alias is the last effect: there the work was done, and the same generator is no challenger.
+    # The alias is the last effect: there the work was done, and the same generator is no
+    # challenger.
     assert run(name) == (7 if step == "aliased" else 0)
     assert (champion(name), numbers(name)) == (1, [1])
 
@@ -312,7 +352,8 @@ def test_of_two_jobs_at_once_one_wins_and_both_versions_stay(name, monkeypatch):
     monkeypatch.setattr(children, "has_remote", meanwhile)
     challenge(1)
     with pytest.raises(
-        errors.EnvironmentProblem, match=r"points at version 2, expected version 1: somebody else moved it"
+        errors.EnvironmentProblem,
+        match=r"points at version 2, expected version 1: somebody else moved it",
     ) as caught:
         promote.main(dataset=name)
     assert "\n" not in str(caught.value) and caught.value.exit_code == 6
@@ -359,9 +400,10 @@ def test_rollback_refuses_in_one_line_what_makes_no_sense(name):
 
 def moves(*steps: tuple[int | None, int] | tuple[int | None, int, str]) -> list[Move]:
     """Moves from and to a version, oldest first here, newest first as the registry has them."""
-    return [Move("champion", step[1], step[0], step[2] if len(step) > 2 else "better", str(at)) for at, step in enumerate(steps)][
-        ::-1
-    ]
+    return [
+        Move("champion", step[1], step[0], step[2] if len(step) > 2 else "better", str(at))
+        for at, step in enumerate(steps)
+    ][::-1]
 
 
 BACK = rollback.PREFIX + "x"

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dcgan.config import edits
-from dcgan.config import sections as config
+from dcgan.config import edits, reading, sections
 from dcgan.errors import ConfigError, EnvironmentProblem, UserError
 from pipeline import branches, children, retrain, run
 from tests.support.imports import ROOT
@@ -33,10 +32,19 @@ def git(tmp_path, monkeypatch):
     monkeypatch.chdir(folder)
 
     def git(*command: str) -> str:
-        return subprocess.run(("git", *command), check=True, capture_output=True, text=True).stdout.strip()
+        return subprocess.run(
+            ("git", *command), check=True, capture_output=True, text=True
+        ).stdout.strip()
 
     git("init", "--quiet", "-b", "main", ".")
-    write({"dvc.lock": "old", "params.yaml": "lr: 1", "code.py": "1", ".gitignore": "/results/gate/\n/results/big"})
+    write(
+        {
+            "dvc.lock": "old",
+            "params.yaml": "lr: 1",
+            "code.py": "1",
+            ".gitignore": "/results/gate/\n/results/big",
+        }
+    )
     git("add", ".")
     git("commit", "--quiet", "-m", "first")
     return git
@@ -45,7 +53,10 @@ def git(tmp_path, monkeypatch):
 def test_a_retraining_beside_an_experiment_is_refused_and_names_it(git):
     handle = run.hold(run.LOCK)
     try:
-        with pytest.raises(EnvironmentProblem, match=rf"^retrain: an experiment or a retraining .* \(process {os.getpid()}\)"):
+        with pytest.raises(
+            EnvironmentProblem,
+            match=rf"^retrain: an experiment or a retraining .* \(process {os.getpid()}\)",
+        ):
             retrain.main()
     finally:
         os.close(handle)
@@ -58,7 +69,13 @@ def write(contents: dict[str, str]) -> None:
 
 
 def test_what_s_sets_is_yaml_and_nested():
-    pairs = ["lr=2e-4", "generator.channels=[8, 4]", "generator.start_size=7", "gate.max_kid=null", "dataset.source=a=b"]
+    pairs = [
+        "lr=2e-4",
+        "generator.channels=[8, 4]",
+        "generator.start_size=7",
+        "gate.max_kid=null",
+        "dataset.source=a=b",
+    ]
     assert edits.overlay(pairs) == {
         "lr": 2e-4, "generator": {"channels": [8, 4], "start_size": 7}, "gate": {"max_kid": None}, "dataset": {"source": "a=b"},
     }  # fmt: skip
@@ -72,7 +89,17 @@ def test_what_is_no_key_and_value_is_refused(pair):
 
 
 @pytest.mark.parametrize(
-    "pair", ["lrr=1", "lr=7", "lr.x=1", "dataset=3", "epochs=1.5", "generator.start_size=8", "lr=.nan", "lr=!!python/name:os"]
+    "pair",
+    [
+        "lrr=1",
+        "lr=7",
+        "lr.x=1",
+        "dataset=3",
+        "epochs=1.5",
+        "generator.start_size=8",
+        "lr=.nan",
+        "lr=!!python/name:os",
+    ],
 )
 def test_a_wrong_value_is_refused_before_the_file_is_touched(pair, params):
     before = params.read_bytes()
@@ -85,8 +112,15 @@ def test_values_are_written_where_they_were_and_comments_stay(params):
     before = params.read_text()
     edits.apply(params, edits.overlay(["lr=2e-4", "seed=7"]))
     after = params.read_text()
-    assert (config.load("lr", path=params).lr, config.load("seed", path=params).seed) == (2e-4, 7)
-    assert [i for i, lines in enumerate(zip(before.splitlines(), after.splitlines(), strict=True)) if lines[0] != lines[1]] == [
+    assert (
+        reading.load(sections.AllParams, path=params).lr,
+        reading.load(sections.AllParams, path=params).seed,
+    ) == (2e-4, 7)
+    assert [
+        i
+        for i, lines in enumerate(zip(before.splitlines(), after.splitlines(), strict=True))
+        if lines[0] != lines[1]
+    ] == [
         2,
         3,
     ]
@@ -95,7 +129,9 @@ def test_values_are_written_where_they_were_and_comments_stay(params):
 
 
 def test_the_exit_code_is_that_of_the_stage_that_dvc_ran(capfdbinary):
-    said = "ERROR: failed to reproduce 'train': failed to run: python -m pipeline.train, exited with 4"
+    said = (
+        "ERROR: failed to reproduce 'train': failed to run: python -m pipeline.train, exited with 4"
+    )
     script = f"import sys; print('out'); print({said!r}, file=sys.stderr); sys.exit(255)"
     assert children.run(sys.executable, "-c", script) == 4
     assert children.run(sys.executable, "-c", "raise SystemExit(255)") == 255
@@ -132,7 +168,9 @@ from pipeline import children, cli
 def main():
     children.run(sys.executable, "dvc.py")
 cli.run(main, args=[])"""
-    process = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
     while not (tmp_path / "ready").exists():
         assert process.poll() is None
         time.sleep(0.02)
@@ -143,14 +181,26 @@ cli.run(main, args=[])"""
 
 
 def test_results_are_committed_beside_the_workers_own_branch_index_and_files(git):
-    write({"dvc.lock": "new", "params.yaml": "lr: 2", "code.py": "2", "results/a/metrics.json": "{}", "results/big": "x"})
+    write(
+        {
+            "dvc.lock": "new",
+            "params.yaml": "lr: 2",
+            "code.py": "2",
+            "results/a/metrics.json": "{}",
+            "results/big": "x",
+        }
+    )
     write({"results/gate/gate.json": "{}", "results/gate/other": "x"})
     git("add", "code.py")
     head, status = git("rev-parse", "HEAD"), git("status", "--porcelain")
     assert branches.holding_lock(None) is None and branches.leaves_out()
     branch = branches.commit("2026-11-24", "Retrain x: promoted", [Path("results/gate/gate.json")])
     assert branch == f"retrain/2026-11-24-{git('hash-object', 'dvc.lock')[:8]}"
-    assert (git("rev-parse", "HEAD"), git("branch", "--show-current"), git("status", "--porcelain")) == (head, "main", status)
+    assert (
+        git("rev-parse", "HEAD"),
+        git("branch", "--show-current"),
+        git("status", "--porcelain"),
+    ) == (head, "main", status)
     assert git("diff", "--name-only", "HEAD", branch).split() == [
         "dvc.lock", "params.yaml", "results/a/metrics.json", "results/gate/gate.json",
     ]  # fmt: skip
@@ -188,8 +238,12 @@ def test_what_would_fail_after_the_work_is_refused_before_it(git, tmp_path, monk
         branches.check()
 
 
-@pytest.mark.parametrize(("found", "expected"), [(4, 4), (3, 3), (130, 130), (255, 6), (251, 6), (1, 6)])
-def test_what_fails_ends_the_job_with_a_documented_code_and_a_report(found, expected, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("found", "expected"), [(4, 4), (3, 3), (130, 130), (255, 6), (251, 6), (1, 6)]
+)
+def test_what_fails_ends_the_job_with_a_documented_code_and_a_report(
+    found, expected, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "outputs"))
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary"))
@@ -197,7 +251,9 @@ def test_what_fails_ends_the_job_with_a_documented_code_and_a_report(found, expe
         retrain.stop("dvc repro", found)
     assert caught.value.exit_code == expected
     assert (tmp_path / "outputs").read_text() == "outcome=failed\n"
-    assert "failed" in (tmp_path / "summary").read_text() and Path("results/gate/summary.md").is_file()
+    assert (
+        "failed" in (tmp_path / "summary").read_text() and Path("results/gate/summary.md").is_file()
+    )
 
 
 def test_the_report_shows_the_picture_where_a_job_has_pushed_it(monkeypatch):
@@ -205,5 +261,8 @@ def test_the_report_shows_the_picture_where_a_job_has_pushed_it(monkeypatch):
     assert retrain.picture("retrain/x", "origin") == "samples.png"
     monkeypatch.setenv("GITHUB_SERVER_URL", "https://github.example")
     monkeypatch.setenv("GITHUB_REPOSITORY", "o/r")
-    assert retrain.picture("retrain/x", "origin") == "https://github.example/o/r/raw/retrain/x/results/gate/samples.png"
+    assert (
+        retrain.picture("retrain/x", "origin")
+        == "https://github.example/o/r/raw/retrain/x/results/gate/samples.png"
+    )
     assert retrain.picture("retrain/x", None) == "samples.png"

@@ -76,7 +76,9 @@ def start(repo: Repository, *args: str) -> "subprocess.Popen[str]":
 def until(condition: Callable[[], object], process: "subprocess.Popen[str] | None" = None) -> None:
     deadline = time.monotonic() + 120
     while not condition():
-        assert time.monotonic() < deadline and (process is None or process.poll() is None), process and process.communicate()
+        assert time.monotonic() < deadline and (process is None or process.poll() is None), (
+            process and process.communicate()
+        )
         time.sleep(0.02)
 
 
@@ -107,7 +109,9 @@ def refused(process: "subprocess.Popen[str]", holder: int) -> None:
 
 
 @pytest.mark.parametrize("offset", [0, 1])
-def test_a_second_one_is_refused_in_a_line_and_the_first_ends_with_its_result(repo: Repository, offset: int) -> None:
+def test_a_second_one_is_refused_in_a_line_and_the_first_ends_with_its_result(
+    repo: Repository, offset: int
+) -> None:
     both = [start(repo, "-S", f"lr=0.00{2 + offset}")]
     time.sleep(offset)
     both.append(start(repo, "-S", "lr=0.009"))
@@ -119,26 +123,37 @@ def test_a_second_one_is_refused_in_a_line_and_the_first_ends_with_its_result(re
     params = repo.read("params.yaml")
     # A bare `--queue` would put the params.yaml of HEAD under the running stage for a moment.
     refused(start(repo, "--queue", "-S", "lr=0.008"), winner.pid)
-    assert repo.read("params.yaml") == params and repo.run("dvc", "queue", "status").stdout.count("Queued") == 0
+    assert (
+        repo.read("params.yaml") == params
+        and repo.run("dvc", "queue", "status").stdout.count("Queued") == 0
+    )
     (repo.folder / ".scratch/go").touch()
     out, err = winner.communicate(timeout=60)
     assert winner.returncode == 0, out + err
     assert repo.read("out") == params
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_a_signal_reaches_the_stage_and_no_process_is_left(repo: Repository, number: int, code: int) -> None:
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_signal_reaches_the_stage_and_no_process_is_left(
+    repo: Repository, number: int, code: int
+) -> None:
     before = repo.read("params.yaml")
     process = start(repo, "-S", f"lr=0.{code}1")
     group = started(repo, process)
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == code
-    assert err.splitlines()[-1] == "error: run: stopped by a signal: run the same command again to go on"
+    assert (
+        err.splitlines()[-1]
+        == "error: run: stopped by a signal: run the same command again to go on"
+    )
     assert (repo.folder / ".scratch/saved").exists() and not alive(group)
     assert repo.read("params.yaml") == before
     assert f"lr: 0.{code}1".encode() in repo.read(".scratch/params.failed.yaml")
-    # DVC has tidied up after itself: killed by SIGTERM it leaves locks, and a later experiment ends on no branch.
+    # DVC has tidied up after itself: killed by SIGTERM it leaves locks, and a later experiment ends
+    # on no branch.
     assert repo.read(".dvc/tmp/rwlock") == b"{}"
     if number != signal.SIGTERM:
         return
@@ -176,16 +191,29 @@ def test_the_exit_code_is_that_of_dvc_and_params_go_back_when_it_fails(repo: Rep
     repo.set(beta1=0.25)
     before = repo.read("params.yaml")
     done = repo.run(sys.executable, "-m", "pipeline", "run", "-S", "lr=0.5", check=False)
-    assert done.returncode == repo.run("dvc", "exp", "run", "--no-such-option", check=False).returncode + 1 == 255
-    assert "failed to reproduce 'wait'" in done.stderr and ".scratch/params.failed.yaml" in done.stderr
+    assert (
+        done.returncode
+        == repo.run("dvc", "exp", "run", "--no-such-option", check=False).returncode + 1
+        == 255
+    )
+    assert (
+        "failed to reproduce 'wait'" in done.stderr and ".scratch/params.failed.yaml" in done.stderr
+    )
     assert repo.read("params.yaml") == before
     refusal = repo.run(sys.executable, "-m", "pipeline", "run", "-S", "lrr=1", check=False)
-    assert refusal.returncode == 255 and "lrr" in refusal.stderr and repo.read("params.yaml") == before
+    assert (
+        refusal.returncode == 255 and "lrr" in refusal.stderr and repo.read("params.yaml") == before
+    )
 
 
 def test_help_is_ours_and_everything_else_goes_to_dvc(repo: Repository) -> None:
-    assert "python -m pipeline run" in repo.run(sys.executable, "-m", "pipeline", "run", "--help").stdout
-    assert "usage: dvc experiments run" in repo.run(sys.executable, "-m", "pipeline.run", "-h").stdout
+    assert (
+        "python -m pipeline run"
+        in repo.run(sys.executable, "-m", "pipeline", "run", "--help").stdout
+    )
+    assert (
+        "usage: dvc experiments run" in repo.run(sys.executable, "-m", "pipeline.run", "-h").stdout
+    )
     repo.run(sys.executable, "-m", "pipeline", "run", "--queue", "-S", "lr=0.01,0.02")
     status = repo.run("dvc", "queue", "status").stdout
     assert status.count("Queued") == 2

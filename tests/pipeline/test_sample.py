@@ -8,19 +8,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dcgan import data
-from dcgan.networks import sampling
+from dcgan.networks import exports, sampling
 from dcgan.pictures import gif as render
+from dcgan.pictures import grids
 from dcgan.promotion import bundle, registry, serving
-from dcgan.training import checkpoint
 from pipeline import cli, sample
-from tests.support import exports
+from tests.support import tiny_models
 from tests.support.imports import ROOT
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return exports.write(tmp_path_factory.mktemp("models"))
+    return tiny_models.write(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture
@@ -39,7 +38,9 @@ def run(*args: object) -> int:
 
 
 def drawn(models: Path, count: int, seed: int) -> np.ndarray:
-    return sampling.sample(checkpoint.load_generator(models / "generator.safetensors")[0], count, seed=seed)
+    return sampling.sample(
+        exports.load_generator(models / "generator.safetensors")[0], count, seed=seed
+    )
 
 
 def pixels(path: Path) -> np.ndarray:
@@ -51,25 +52,67 @@ def test_a_grid_of_a_registered_champion(root: Path, models: Path) -> None:
     model = serving.write_model(root / "model", models, "# card\n")
     version = registry.register(model, dataset="toys", fingerprint="aa", tags={})
     registry.set_alias("toys", "champion", version.number, "the first", expected=None)
-    assert run("--model", "models:/dcgan-toys@champion", "--seed", 7, "--count", 9, "--out", root / "new/grid.png") == 0
-    assert (pixels(root / "new/grid.png") == data.tile(drawn(models, 9, 7), columns=3)).all()
-    assert run("--model", f"runs:/{version.run_id}/models/{version.tags['manifest_sha256'][:16]}", "--seed", 7, "--count", 9) == 0
+    assert (
+        run(
+            "--model",
+            "models:/dcgan-toys@champion",
+            "--seed",
+            7,
+            "--count",
+            9,
+            "--out",
+            root / "new/grid.png",
+        )
+        == 0
+    )
+    assert (pixels(root / "new/grid.png") == grids.tile(drawn(models, 9, 7), columns=3)).all()
+    assert (
+        run(
+            "--model",
+            f"runs:/{version.run_id}/models/{version.tags['manifest_sha256'][:16]}",
+            "--seed",
+            7,
+            "--count",
+            9,
+        )
+        == 0
+    )
     assert (root / "samples.png").read_bytes() == (root / "new/grid.png").read_bytes()
 
 
-def test_the_exports_of_the_pipeline_are_the_default(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    exports.write(root / "models")
+def test_the_exports_of_the_pipeline_are_the_default(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_models.write(root / "models")
     assert run("--count", 4) == 0
-    assert (pixels(root / "samples.png") == data.tile(drawn(root / "models", 4, 0), columns=2)).all()
-    assert capsys.readouterr().out == "sample: 4 images of seed 0 from models/generator.safetensors in samples.png\n"
+    assert (
+        pixels(root / "samples.png") == grids.tile(drawn(root / "models", 4, 0), columns=2)
+    ).all()
+    assert (
+        capsys.readouterr().out
+        == "sample: 4 images of seed 0 from models/generator.safetensors in samples.png\n"
+    )
 
 
 def test_image_i_depends_on_the_seed_and_i_alone(root: Path, models: Path) -> None:
     for name, seed, count in (("few", 5, 2), ("many", 5, 130), ("other", 6, 2)):
         assert (
-            run("--model", models / "generator.safetensors", "--npz", "--seed", seed, "--count", count, "--out", f"{name}.npz") == 0
+            run(
+                "--model",
+                models / "generator.safetensors",
+                "--npz",
+                "--seed",
+                seed,
+                "--count",
+                count,
+                "--out",
+                f"{name}.npz",
+            )
+            == 0
         )
-    few, many, other = (np.load(f"{name}.npz", allow_pickle=False)["images"] for name in ("few", "many", "other"))
+    few, many, other = (
+        np.load(f"{name}.npz", allow_pickle=False)["images"] for name in ("few", "many", "other")
+    )
     assert few.shape == (2, 1, 8, 8) and few.dtype == np.uint8 and len(many) == 130
     assert (few == many[:2]).all() and not (few == other).all()
     assert (few == drawn(models, 2, 5)).all()
@@ -79,23 +122,43 @@ def test_the_same_command_writes_the_same_bytes(root: Path, models: Path) -> Non
     for options in (("--npz",), ("--latent-walk",), ()):
         suffix = {"--npz": ".npz", "--latent-walk": ".gif"}.get("".join(options), ".png")
         for name in ("a", "b"):
-            assert run("--model", models / "generator.safetensors", "--count", 3, "--out", f"{name}{suffix}", *options) == 0
+            assert (
+                run(
+                    "--model",
+                    models / "generator.safetensors",
+                    "--count",
+                    3,
+                    "--out",
+                    f"{name}{suffix}",
+                    *options,
+                )
+                == 0
+            )
         assert Path(f"a{suffix}").read_bytes() == Path(f"b{suffix}").read_bytes()
 
 
 def test_a_walk_passes_the_images_of_the_seed_and_has_no_jump(root: Path, models: Path) -> None:
-    assert run("--model", models / "generator.safetensors", "--latent-walk", "--count", 3, "--seed", 7) == 0
+    assert (
+        run("--model", models / "generator.safetensors", "--latent-walk", "--count", 3, "--seed", 7)
+        == 0
+    )
     with Image.open("samples.gif") as gif:
         assert gif.n_frames == 3 * sample.BETWEEN and gif.info["loop"] == 0
         frames = []
         for index in range(gif.n_frames):
             gif.seek(index)
             frames.append(np.asarray(gif.convert("L")).astype(int))
-    expected = [np.asarray(render.enlarged(data.tile(image[None], columns=1), 16))[..., 0] for image in drawn(models, 3, 7)]
+    expected = [
+        np.asarray(render.enlarged(grids.tile(image[None], columns=1), 16))[..., 0]
+        for image in drawn(models, 3, 7)
+    ]
     for index, image in enumerate(expected):
         # The path is computed in float32, so a pixel may be rounded the other way.
         assert abs(frames[index * sample.BETWEEN] - image).max() <= 1
-    steps = [abs(after - before).mean() for before, after in zip(frames, [*frames[1:], frames[0]], strict=True)]
+    steps = [
+        abs(after - before).mean()
+        for before, after in zip(frames, [*frames[1:], frames[0]], strict=True)
+    ]
     assert max(steps) < abs(expected[0].astype(int) - expected[1]).mean() / 2
 
 
@@ -124,7 +187,7 @@ def test_a_walk_passes_the_images_of_the_seed_and_has_no_jump(root: Path, models
 def test_what_cannot_be_done_is_refused_in_one_line(
     root: Path, capsys: pytest.CaptureFixture[str], args: tuple[object, ...], code: int, line: str
 ) -> None:
-    exports.write(root / "models")
+    tiny_models.write(root / "models")
     (root / "a-file").write_text("not a folder, nor a model")
     (root / "folder.png").mkdir()
     assert run(*args) == code
@@ -136,10 +199,12 @@ def test_what_cannot_be_done_is_refused_in_one_line(
 
 
 @pytest.mark.parametrize("change", ["pickle", "flipped"])
-def test_a_hostile_model_is_refused_and_nothing_of_it_runs(root: Path, models: Path, change: str) -> None:
+def test_a_hostile_model_is_refused_and_nothing_of_it_runs(
+    root: Path, models: Path, change: str
+) -> None:
     model = serving.write_model(root / "model", models, "# card\n")
     if change == "pickle":
-        exports.rewrite(model, bundle.GENERATOR, exports.marker_pickle(root / "marker"))
+        tiny_models.rewrite(model, bundle.GENERATOR, tiny_models.marker_pickle(root / "marker"))
     else:
         content = bytearray((model / bundle.GENERATOR).read_bytes())
         content[-2] ^= 1
@@ -155,6 +220,17 @@ def test_a_local_model_needs_no_mlflow(root: Path, models: Path) -> None:
         "try: cli.run(sample.main, args=sys.argv[1:])\nexcept SystemExit as end: assert not end.code\n"
         "assert 'mlflow' not in sys.modules"
     )
-    command = [sys.executable, "-B", "-c", script, "--model", str(models / "generator.safetensors"), "--count", "2"]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60, check=False)
+    command = [
+        sys.executable,
+        "-B",
+        "-c",
+        script,
+        "--model",
+        str(models / "generator.safetensors"),
+        "--count",
+        "2",
+    ]
+    done = subprocess.run(
+        command, cwd=root, capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 0, done.stderr

@@ -45,7 +45,10 @@ def exit_code(function: Callable[..., None] = sync.main) -> int:
 
 def steps(fingerprint: str) -> list[int]:
     client = store.connect()
-    (run,) = client.search_runs([client.get_experiment_by_name("dcgan-toys").experiment_id], f"tags.fingerprint = '{fingerprint}'")
+    (run,) = client.search_runs(
+        [client.get_experiment_by_name("dcgan-toys").experiment_id],
+        f"tags.fingerprint = '{fingerprint}'",
+    )
     return sorted(point.step for point in client.get_metric_history(run.info.run_id, "loss_d"))
 
 
@@ -85,21 +88,31 @@ def test_sync_says_what_it_sent_and_sends_nothing_twice(
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     assert exit_code() == 0
     address = f"sqlite:///{root}/.mlflow/mlflow.db"
-    assert capsys.readouterr().out == f"sync: 2 runs, 40 points, 2 files sent to {address}; 0 entries still wait\n"
+    assert (
+        capsys.readouterr().out
+        == f"sync: 2 runs, 40 points, 2 files sent to {address}; 0 entries still wait\n"
+    )
     assert exit_code() == 0
-    assert capsys.readouterr().out == f"sync: 0 runs, 0 points, 0 files sent to {address}; 0 entries still wait\n"
+    assert (
+        capsys.readouterr().out
+        == f"sync: 0 runs, 0 points, 0 files sent to {address}; 0 entries still wait\n"
+    )
     assert steps("aa") == steps("bb") == list(range(1, 21))
     assert list((root / ".mlflow/journal").iterdir()) == []
 
 
-def test_two_that_sync_at_once_send_everything_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_that_sync_at_once_send_everything_once(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with tracking.run("aa", dataset="toys") as run:
         for row in ROWS:
             run.log_rows([row])
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     store.connect()
     command = [sys.executable, "-m", "pipeline", "sync"]
-    processes = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    processes = [
+        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(3)
+    ]
     outputs = [process.communicate(timeout=120)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0]
     assert sum(int(output.split()[3]) for output in outputs) == 20
@@ -107,7 +120,10 @@ def test_two_that_sync_at_once_send_everything_once(root: Path, monkeypatch: pyt
 
 
 def test_a_server_that_answers_500_takes_nothing_and_sync_says_so(
-    root: Path, monkeypatch: pytest.MonkeyPatch, failing_server: str, capsys: pytest.CaptureFixture[str]
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    failing_server: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", failing_server)
     with tracking.run("aa", dataset="toys") as run:
@@ -150,7 +166,10 @@ def test_a_server_that_dies_midway_and_comes_back_has_everything_once(
         assert f"1 runs, 10 points, 1 files sent to {address}; 0 entries" in capsys.readouterr().out
         with urllib.request.urlopen(f"{address}/api/2.0/mlflow/runs/get?run_id={run.id}") as answer:
             assert json.load(answer)["run"]["info"]["status"] == "FINISHED"
-        assert sorted(file.path for file in store.connect().list_artifacts(run.id)) == ["after", "before"]
+        assert sorted(file.path for file in store.connect().list_artifacts(run.id)) == [
+            "after",
+            "before",
+        ]
     finally:
         ui.stop(server)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
@@ -170,7 +189,11 @@ def test_the_train_stage_with_a_dead_store(tmp_path_factory: pytest.TempPathFact
     repo.set(**{"tracking.required": True})
     repo.env["MLFLOW_TRACKING_URI"] = dead
     done = repo.run(*train, check=False)
-    assert done.returncode == 6 and len(done.stderr.splitlines()) == 1 and "MLFLOW_TRACKING_URI" in done.stderr
+    assert (
+        done.returncode == 6
+        and len(done.stderr.splitlines()) == 1
+        and "MLFLOW_TRACKING_URI" in done.stderr
+    )
     assert not (repo.folder / "results/train/run.json").exists()
     # Not required: it trains, and sync sends all of it.
     repo.set(**{"tracking.required": False})
@@ -178,9 +201,12 @@ def test_the_train_stage_with_a_dead_store(tmp_path_factory: pytest.TempPathFact
     assert len(done.stderr.splitlines()) == 1 and "pipeline sync" in done.stderr
     weights = repo.read("models/checkpoints/epoch-0002/discriminator.safetensors")
     repo.run("rm", "-r", ".scratch/train", "models/checkpoints")
-    # Killed: marked and continued under the same id. What it wrote before goes to the store as well.
+    # Killed: marked and continued under the same id. What it wrote before goes to the store as
+    # well.
     del repo.env["MLFLOW_TRACKING_URI"]
-    process = subprocess.Popen(train, cwd=repo.folder, env=repo.env, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        train, cwd=repo.folder, env=repo.env, stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout
     for line in process.stdout:
         if line.startswith("epoch 1/"):
@@ -195,7 +221,11 @@ def test_the_train_stage_with_a_dead_store(tmp_path_factory: pytest.TempPathFact
     assert found["images"] == 3 and found["dataset"] == ["fashion_mnist"] and found["system"]
     assert repo.read("models/checkpoints/epoch-0002/discriminator.safetensors") == weights
     assert not list((repo.folder / ".mlflow/journal").iterdir())
-    everything = [path.read_bytes() for path in repo.folder.rglob("*") if path.is_file() and ".git" not in path.parts]
+    everything = [
+        path.read_bytes()
+        for path in repo.folder.rglob("*")
+        if path.is_file() and ".git" not in path.parts
+    ]
     assert not any(b"canary" in content for content in everything)
 
 
@@ -212,4 +242,8 @@ print(json.dumps({"statuses": [run.info.status for run in runs], "losses": losse
   "images": sum(path.endswith(".png") for path in images), "dataset": [input.dataset.name for input in run.inputs.dataset_inputs],
   "system": [key for key in run.data.metrics if key.startswith("system/")]}))
 """
-    return json.loads(repo.run("python", "-c", script, str(repo.folder / ".mlflow/mlflow.db")).stdout.splitlines()[-1])
+    return json.loads(
+        repo.run(
+            "python", "-c", script, str(repo.folder / ".mlflow/mlflow.db")
+        ).stdout.splitlines()[-1]
+    )

@@ -29,7 +29,9 @@ def quiet():
 
 def encode(image: Image.Image | np.ndarray, kind: str, **options: object) -> bytes:
     file = io.BytesIO()
-    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(file, kind, **options)
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(
+        file, kind, **options
+    )
     return file.getvalue()
 
 
@@ -70,7 +72,9 @@ def lab() -> Image.Image:
 def turned() -> bytes:
     exif = Image.Exif()
     exif[0x0112] = 6  # to be shown a quarter clockwise
-    return encode(rgb().transpose(Image.Transpose.ROTATE_90), "JPEG", quality=95, subsampling=0, exif=exif)
+    return encode(
+        rgb().transpose(Image.Transpose.ROTATE_90), "JPEG", quality=95, subsampling=0, exif=exif
+    )
 
 
 def frames(kind: str) -> bytes:
@@ -81,10 +85,20 @@ def png_header(width: int, height: int) -> bytes:
     """A PNG that claims to be large, in less than 100 bytes."""
 
     def chunk(name: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+        return (
+            struct.pack(">I", len(content))
+            + name
+            + content
+            + struct.pack(">I", zlib.crc32(name + content))
+        )
 
     header = struct.pack(">2I5B", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b""))
+        + chunk(b"IEND", b"")
+    )
 
 
 def flipped() -> bytes:
@@ -102,7 +116,8 @@ IN_COLOUR = (RED, BLUE, BLACK)
 IN_GREY = tuple((value,) * 3 for value in GREYS)
 OVER_WHITE = (WHITE, (147, 157, 227), BLACK)
 
-# A file's name, what makes it, and what the docstring promises: the colours left, right and below, or the reason why it is bad.
+# A file's name, what makes it, and what the docstring promises: the colours left, right and below,
+# or the reason why it is bad.
 AWKWARD: dict[str, tuple[Callable[[], bytes], tuple[tuple[int, ...], ...] | str]] = {
     "bits.png": (lambda: encode(Image.fromarray(BASE[..., 0] > 100), "PNG"), (WHITE, BLACK, BLACK)),
     "grey.png": (lambda: encode(grey(), "PNG"), IN_GREY),
@@ -114,7 +129,10 @@ AWKWARD: dict[str, tuple[Callable[[], bytes], tuple[tuple[int, ...], ...] | str]
     "rgba.png": (lambda: encode(with_alpha(rgb()), "PNG"), OVER_WHITE),
     "cmyk.jpg": (lambda: encode(rgb().convert("CMYK"), "JPEG", quality=95), IN_COLOUR),
     "wide.png": (lambda: encode(wide_grey(), "PNG"), IN_GREY),
-    "wide-hole.png": (lambda: encode(wide_grey(), "PNG", transparency=GREYS[0] * 257), (WHITE, *IN_GREY[1:])),
+    "wide-hole.png": (
+        lambda: encode(wide_grey(), "PNG", transparency=GREYS[0] * 257),
+        (WHITE, *IN_GREY[1:]),
+    ),
     "wide.tif": (lambda: encode(wide_grey(), "TIFF"), IN_GREY),
     "float.tif": (lambda: encode(BASE[..., 0].astype(np.float32), "TIFF"), "32-bit pixels"),
     "integer.tiff": (lambda: encode(BASE[..., 0].astype(np.int32), "TIFF"), "32-bit pixels"),
@@ -134,12 +152,26 @@ AWKWARD: dict[str, tuple[Callable[[], bytes], tuple[tuple[int, ...], ...] | str]
     "line.png": (lambda: encode(np.zeros((10000, 1, 3), np.uint8), "PNG"), "too small"),
     "small.png": (lambda: encode(BASE[:19, :19], "PNG"), "too small: a square of 19 pixels"),
     "half.jpg": (lambda: encode(rgb(), "JPEG")[:500], "(?i)truncated"),
-    "half.png": (lambda: encode(np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8), "PNG")[:2000], "(?i)truncated"),
+    "half.png": (
+        lambda: encode(np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8), "PNG")[
+            :2000
+        ],
+        "(?i)truncated",
+    ),
     "empty.png": (lambda: b"", "no bytes"),
-    "page.png": (lambda: b"<html><body>404 not found</body></html>", "begins no readable PNG, JPEG"),
+    "page.png": (
+        lambda: b"<html><body>404 not found</body></html>",
+        "begins no readable PNG, JPEG",
+    ),
     "jpeg.png": (lambda: encode(rgb(), "JPEG"), r"is JPEG, named \.png"),
-    "photoshop.png": (lambda: b"8BPS" + struct.pack(">H6xHIIHH", 1, 3, 40, 40, 8, 3) + bytes(9999), "begins no readable"),
-    "vector.png": (lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 40 40\n", "begins no readable"),
+    "photoshop.png": (
+        lambda: b"8BPS" + struct.pack(">H6xHIIHH", 1, 3, 40, 40, 8, 3) + bytes(9999),
+        "begins no readable",
+    ),
+    "vector.png": (
+        lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 40 40\n",
+        "begins no readable",
+    ),
     "bomb.png": (lambda: png_header(50_000, 50_000), "more than 64000000 pixels"),
     "bomb-2.png": (lambda: png_header(9_000, 9_000), "9000 x 9000 pixels, more than 64000000"),
     "bomb-3.png": (lambda: png_header(12_000, 12_000), "12000 x 12000 pixels, more than 64000000"),
@@ -153,10 +185,15 @@ AWKWARD: dict[str, tuple[Callable[[], bytes], tuple[tuple[int, ...], ...] | str]
 
 def run(name: str, *, channels: int = 3, **settings: object) -> np.ndarray:
     suffix = "." + name.rpartition(".")[2] if "." in name else ""
-    return decode.decode(AWKWARD[name][0](), **{"size": SIZE, "channels": channels, "crop": None, "suffix": suffix, **settings})
+    return decode.decode(
+        AWKWARD[name][0](),
+        **{"size": SIZE, "channels": channels, "crop": None, "suffix": suffix, **settings},
+    )
 
 
-@pytest.mark.parametrize("name", [name for name, (_, expected) in AWKWARD.items() if not isinstance(expected, str)])
+@pytest.mark.parametrize(
+    "name", [name for name, (_, expected) in AWKWARD.items() if not isinstance(expected, str)]
+)
 def test_a_good_file_gives_the_documented_pixels(name):
     image = run(name)
     assert (image.shape, image.dtype) == ((3, SIZE, SIZE), np.uint8)
@@ -165,14 +202,20 @@ def test_a_good_file_gives_the_documented_pixels(name):
         np.testing.assert_allclose(image[:, *place].astype(int), expected, atol=12 if lossy else 0)
 
 
-@pytest.mark.parametrize("name", [name for name, (_, expected) in AWKWARD.items() if not isinstance(expected, str)])
+@pytest.mark.parametrize(
+    "name", [name for name, (_, expected) in AWKWARD.items() if not isinstance(expected, str)]
+)
 def test_a_good_file_becomes_grey_where_one_channel_is_wanted(name):
     image, coloured = run(name, channels=1), run(name)
     assert image.shape == (1, SIZE, SIZE)
-    np.testing.assert_allclose(image[0], np.tensordot([0.299, 0.587, 0.114], coloured.astype(float), 1), atol=1)
+    np.testing.assert_allclose(
+        image[0], np.tensordot([0.299, 0.587, 0.114], coloured.astype(float), 1), atol=1
+    )
 
 
-@pytest.mark.parametrize("name", [name for name, (_, expected) in AWKWARD.items() if isinstance(expected, str)])
+@pytest.mark.parametrize(
+    "name", [name for name, (_, expected) in AWKWARD.items() if isinstance(expected, str)]
+)
 def test_a_bad_file_is_refused_with_the_documented_reason(name):
     with pytest.raises(BadImage, match=AWKWARD[name][1]) as caught:
         run(name)
@@ -191,10 +234,20 @@ def test_a_file_that_is_too_long_is_refused():
 
 @pytest.mark.parametrize(
     ("kind", "options"),
-    [("PNG", {}), ("JPEG", {}), ("JPEG", {"progressive": True}), ("WEBP", {}), ("BMP", {}), ("GIF", {}), ("TIFF", {})],
+    [
+        ("PNG", {}),
+        ("JPEG", {}),
+        ("JPEG", {"progressive": True}),
+        ("WEBP", {}),
+        ("BMP", {}),
+        ("GIF", {}),
+        ("TIFF", {}),
+    ],
 )
 def test_a_file_that_is_cut_short_anywhere_is_refused_or_complete(kind, options):
-    content = encode(np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8), kind, **options)
+    content = encode(
+        np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8), kind, **options
+    )
     whole = decode.decode(content, size=SIZE, channels=3, crop=None)
     for length in range(0, len(content), 3):
         try:
@@ -235,7 +288,9 @@ def test_the_central_square_of_the_shorter_side_is_taken(shape):
 
 def test_a_crop_is_cut_out_of_the_middle_and_a_larger_one_is_refused():
     image = np.arange(50 * 40, dtype=np.uint8).reshape(50, 40)
-    np.testing.assert_array_equal(decode.decode(image, size=8, channels=1, crop=8)[0], image[21:29, 16:24])
+    np.testing.assert_array_equal(
+        decode.decode(image, size=8, channels=1, crop=8)[0], image[21:29, 16:24]
+    )
     with pytest.raises(BadImage, match="40 x 50 pixels, smaller than the crop of 41"):
         decode.decode(image, size=8, channels=1, crop=41)
     with pytest.raises(BadImage, match="too small: a square of 3 pixels, needs 4"):
@@ -243,19 +298,29 @@ def test_a_crop_is_cut_out_of_the_middle_and_a_larger_one_is_refused():
 
 
 def test_pixels_of_a_known_data_set_may_be_enlarged_to_any_size():
-    assert decode.decode(np.zeros((28, 28), np.uint8), size=64, channels=3, crop=None).shape == (3, 64, 64)
+    assert decode.decode(np.zeros((28, 28), np.uint8), size=64, channels=3, crop=None).shape == (
+        3,
+        64,
+        64,
+    )
 
 
 def test_pixels_of_the_right_size_stay_as_they_are():
     image = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
     for source in (image, encode(image, "PNG")):
-        np.testing.assert_array_equal(decode.decode(source, size=SIZE, channels=3, crop=None), image.transpose(2, 0, 1))
-    np.testing.assert_array_equal(decode.decode(image[..., 0], size=SIZE, channels=1, crop=None), image[None, ..., 0])
+        np.testing.assert_array_equal(
+            decode.decode(source, size=SIZE, channels=3, crop=None), image.transpose(2, 0, 1)
+        )
+    np.testing.assert_array_equal(
+        decode.decode(image[..., 0], size=SIZE, channels=1, crop=None), image[None, ..., 0]
+    )
 
 
 def test_grey_pixels_for_three_channels_are_three_times_the_same():
     image = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE), np.uint8)
-    np.testing.assert_array_equal(decode.decode(image, size=SIZE, channels=3, crop=None), np.stack([image] * 3))
+    np.testing.assert_array_equal(
+        decode.decode(image, size=SIZE, channels=3, crop=None), np.stack([image] * 3)
+    )
 
 
 def test_shrinking_averages_instead_of_skipping_pixels():

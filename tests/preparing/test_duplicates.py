@@ -9,7 +9,9 @@ from dcgan.raw import fake as shapes
 def slow_pairs(hashes: np.ndarray, bits: int) -> list[tuple[int, int]]:
     """Every hash against every other one."""
     distances = np.bitwise_count(hashes[:, None] ^ hashes[None])
-    return [(int(a), int(b)) for b in range(len(hashes)) for a in range(b) if distances[a, b] <= bits]
+    return [
+        (int(a), int(b)) for b in range(len(hashes)) for a in range(b) if distances[a, b] <= bits
+    ]
 
 
 def slow_near(hashes: np.ndarray, bits: int, protected: int) -> list[bool]:
@@ -17,7 +19,10 @@ def slow_near(hashes: np.ndarray, bits: int, protected: int) -> list[bool]:
     kept: list[int] = []
     goes = []
     for position, value in enumerate(hashes):
-        goes.append(position >= protected and any(int(value ^ hashes[other]).bit_count() <= bits for other in kept))
+        goes.append(
+            position >= protected
+            and any(int(value ^ hashes[other]).bit_count() <= bits for other in kept)
+        )
         if not goes[-1]:
             kept.append(position)
     return goes
@@ -75,7 +80,11 @@ def test_equal_pixels_are_exact_copies_and_the_first_stays(channels):
     images = shapes.draw(20, 28, channels, seed=0)[0]
     images[[7, 15]], images[12] = images[3], images[4]
     exact, near = duplicates.find(images, rule="exact")
-    assert {int(position): int(exact[position]) for position in np.flatnonzero(exact != NONE)} == {7: 3, 15: 3, 12: 4}
+    assert {int(position): int(exact[position]) for position in np.flatnonzero(exact != NONE)} == {
+        7: 3,
+        15: 3,
+        12: 4,
+    }
     assert (near == NONE).all()
 
 
@@ -90,7 +99,11 @@ def test_one_other_pixel_is_no_exact_copy():
 def test_a_brighter_and_a_noisy_copy_are_near_and_others_are_not(channels):
     images = shapes.draw(10, 64, channels, seed=0)[0]
     brighter = (images[2] * 0.8 + 20).astype(np.uint8)
-    noisy = (images[5] + np.random.default_rng(0).integers(0, 4, images[5].shape)).clip(0, 255).astype(np.uint8)
+    noisy = (
+        (images[5] + np.random.default_rng(0).integers(0, 4, images[5].shape))
+        .clip(0, 255)
+        .astype(np.uint8)
+    )
     exact, near = duplicates.find([*images, brighter, noisy, images[7]], rule="near", near_bits=4)
     assert exact.tolist() == [NONE] * 12 + [7]
     assert near.tolist() == [NONE] * 10 + [2, 5, NONE]
@@ -98,14 +111,19 @@ def test_a_brighter_and_a_noisy_copy_are_near_and_others_are_not(channels):
 
 def test_protected_images_stay_and_their_copies_go():
     images = shapes.draw(4, 28, 1, seed=0)[0]
-    exact, near = duplicates.find([images[0], images[0], images[1], images[0]], protected=2, rule="near", near_bits=0)
+    exact, near = duplicates.find(
+        [images[0], images[0], images[1], images[0]], protected=2, rule="near", near_bits=0
+    )
     assert exact.tolist() == [NONE, NONE, NONE, 0]
     assert near.tolist() == [NONE] * 4
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_picture_has_a_row_a_pair_kept_beside_dropped(channels):
-    kept, dropped = np.full((channels, 8, 8), 200, np.uint8), np.full((channels, 8, 8), 90, np.uint8)
+    kept, dropped = (
+        np.full((channels, 8, 8), 200, np.uint8),
+        np.full((channels, 8, 8), 90, np.uint8),
+    )
     image = duplicates.picture([(kept, dropped)] * 3)
     assert image.shape == (3 * 10 + 2, 2 * 10 + 2, 3)
     assert (image[2:10, 2:10] == 200).all()

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from dcgan import data, files
-from dcgan.config import sections as config
+from dcgan.config import reading, sections
 from dcgan.errors import ConfigError, DataError, EnvironmentProblem
 from dcgan.preparing import decoding as scratch
 from dcgan.preparing import preparation
@@ -24,14 +24,19 @@ from dcgan.raw import fake as shapes
 SETTINGS = {"image_size": 28, "validation_size": 50}
 
 
-def dataset(**changes: object) -> config.Dataset:
-    return config.load("dataset").dataset.model_copy(update={**SETTINGS, **changes})
+def dataset(**changes: object) -> sections.Dataset:
+    return reading.load(sections.AllParams).dataset.model_copy(update={**SETTINGS, **changes})
 
 
 class Given:
     """Records in memory, which count how often each is read and can fail like a killed process."""
 
-    def __init__(self, items: Sequence[object], labels: np.ndarray | None = None, names: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        items: Sequence[object],
+        labels: np.ndarray | None = None,
+        names: Sequence[str] | None = None,
+    ) -> None:
         self.items, self.labels = items, labels
         self.names = names or [f"image {index}" for index in range(len(items))]
         self.reads: Counter[int] = Counter()
@@ -69,7 +74,9 @@ def given(num_pool: int = 200, num_test: int | None = 100) -> records.Raw:
 
 
 def run(raw: records.Raw, folder: Path, seed: int = 7, **changes: object) -> dict:
-    return preparation.prepare(raw, folder / "prepared", folder / "scratch/here", dataset(**changes), seed)[0]
+    return preparation.prepare(
+        raw, folder / "prepared", folder / "scratch/here", dataset(**changes), seed
+    )[0]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -92,13 +99,19 @@ def test_what_is_held_out_has_the_shares_of_the_whole_and_is_disjoint_and_nothin
 
 def test_a_size_that_does_not_divide_gives_the_first_of_equal_classes_one_more():
     labels = np.repeat(np.arange(3), 9)
-    assert np.bincount(labels[preparation.hold_out(labels, 8, 1, "validation")[1]]).tolist() == [3, 3, 2]
+    assert np.bincount(labels[preparation.hold_out(labels, 8, 1, "validation")[1]]).tolist() == [
+        3,
+        3,
+        2,
+    ]
 
 
 def test_what_is_held_out_depends_on_the_seed_and_the_split_alone():
     labels = np.arange(500) % 10
     settings = ((1, "validation"), (1, "validation"), (2, "validation"), (1, "test"))
-    first, again, other, test = (preparation.hold_out(labels, 100, *setting)[1] for setting in settings)
+    first, again, other, test = (
+        preparation.hold_out(labels, 100, *setting)[1] for setting in settings
+    )
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
     assert not np.array_equal(first, test)
@@ -106,9 +119,15 @@ def test_what_is_held_out_depends_on_the_seed_and_the_split_alone():
 
 @pytest.mark.parametrize("split", ["validation", "test"])
 def test_a_part_that_would_empty_a_class_is_refused(split):
-    with pytest.raises(ConfigError, match=rf"dataset\.{split}_size = 39: takes 10 of the 10 images of class 1: must leave"):
+    with pytest.raises(
+        ConfigError,
+        match=rf"dataset\.{split}_size = 39: takes 10 of the 10 images of class 1: must leave",
+    ):
         preparation.hold_out(np.repeat([0, 1], [30, 10]), 39, 1, split)
-    with pytest.raises(ConfigError, match=rf"dataset\.{split}_size = 20: takes 20 of the 20 images: must leave at least one"):
+    with pytest.raises(
+        ConfigError,
+        match=rf"dataset\.{split}_size = 20: takes 20 of the 20 images: must leave at least one",
+    ):
         preparation.hold_out(np.zeros(20, np.int64), 20, 1, split)
 
 
@@ -120,15 +139,36 @@ def test_the_arrays_of_fashion_mnist_are_those_of_every_version_before(tmp_path)
     raw.mkdir()
     for part, count, salt in (("train", 60, 1), ("t10k", 20, 2)):
         numbers = np.arange(count * 784, dtype=np.uint64) * np.uint64(2654435761) + np.uint64(salt)
-        pixels, labels = (numbers >> np.uint64(13)).astype(np.uint8), (np.arange(count) % 10).astype(np.uint8)
-        (raw / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">4I", 0x803, count, 28, 28) + pixels.tobytes())
-        (raw / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">2I", 0x801, count) + labels.tobytes())
-    files.write_json(raw / "manifest.json", {path.name: files.sha256(path) for path in sorted(raw.iterdir())})
+        pixels, labels = (
+            (numbers >> np.uint64(13)).astype(np.uint8),
+            (np.arange(count) % 10).astype(np.uint8),
+        )
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(
+            struct.pack(">4I", 0x803, count, 28, 28) + pixels.tobytes()
+        )
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(
+            struct.pack(">2I", 0x801, count) + labels.tobytes()
+        )
+    files.write_json(
+        raw / "manifest.json", {path.name: files.sha256(path) for path in sorted(raw.iterdir())}
+    )
     settings = dataset(validation_size=17)
-    preparation.prepare(records.open_raw(raw, settings, 999), tmp_path / "prepared", tmp_path / "scratch", settings, 999)
+    preparation.prepare(
+        records.open_raw(raw, settings, 999),
+        tmp_path / "prepared",
+        tmp_path / "scratch",
+        settings,
+        999,
+    )
     manifest = tmp_path / "prepared/manifest.json"
-    assert data.data_sha256(files.read_json(manifest)) == "e1f0acb80bc1e6c92e8398ce1892a8e64ac40335a0380b074e096d51acfbf28e"
-    assert hashlib.sha256(manifest.read_bytes()).hexdigest() == "61d1819de1867039078c01fb14ee97f40bd49f9a98246c9ccc78b25e08f999b7"
+    assert (
+        data.data_sha256(files.read_json(manifest))
+        == "e1f0acb80bc1e6c92e8398ce1892a8e64ac40335a0380b074e096d51acfbf28e"
+    )
+    assert (
+        hashlib.sha256(manifest.read_bytes()).hexdigest()
+        == "61d1819de1867039078c01fb14ee97f40bd49f9a98246c9ccc78b25e08f999b7"
+    )
 
 
 def test_prepared_images_are_the_source_images_with_their_labels(tmp_path, idx_source):
@@ -137,7 +177,10 @@ def test_prepared_images_are_the_source_images_with_their_labels(tmp_path, idx_s
     downloads.fetch(raw, settings)
     report = run(records.open_raw(raw, settings, 7), tmp_path)
     assert report["num_images"] == {"train": 150, "validation": 50, "test": 100}
-    images, labels = idx.read(raw / "train-images-idx3-ubyte"), idx.read(raw / "train-labels-idx1-ubyte")
+    images, labels = (
+        idx.read(raw / "train-images-idx3-ubyte"),
+        idx.read(raw / "train-labels-idx1-ubyte"),
+    )
     source = {image.tobytes(): int(label) for image, label in zip(images, labels, strict=True)}
     for split, count in (("train", 150), ("validation", 50)):
         part = data.open_split(prepared, split)
@@ -179,7 +222,12 @@ def test_encoded_files_and_pixels_give_the_wanted_size_and_channels(tmp_path, ch
     manifest = data.read_manifest(tmp_path / "prepared")
     assert (manifest["channels"], manifest["image_size"]) == (channels, 28)
     for split, count in (("train", 20), ("validation", 10), ("test", 10)):
-        assert data.open_split(tmp_path / "prepared", split).images.shape == (count, channels, 28, 28)
+        assert data.open_split(tmp_path / "prepared", split).images.shape == (
+            count,
+            channels,
+            28,
+            28,
+        )
         assert manifest["splits"][split] == {"count": count, "per_class": [count // 10] * 10}
 
 
@@ -188,7 +236,9 @@ def test_the_test_split_is_held_out_where_there_is_none_and_nothing_is_in_two_sp
     run(raw, tmp_path, test_size=30, validation_size=20)
     parts = [data.open_split(tmp_path / "prepared", split) for split in data.SPLITS]
     assert [len(part.images) for part in parts] == [150, 20, 30]
-    assert set().union(*(bytes_of(part.images) for part in parts)) == bytes_of(np.stack(raw.pool.items))
+    assert set().union(*(bytes_of(part.images) for part in parts)) == bytes_of(
+        np.stack(raw.pool.items)
+    )
 
 
 def test_images_without_labels_get_zeros_and_no_classes(tmp_path):
@@ -203,7 +253,10 @@ def test_images_without_labels_get_zeros_and_no_classes(tmp_path):
 
 
 def test_too_few_images_name_the_parameter(tmp_path):
-    for changes, key in (({"test_size": 100}, "test_size"), ({"test_size": 10, "validation_size": 90}, "validation_size")):
+    for changes, key in (
+        ({"test_size": 100}, "test_size"),
+        ({"test_size": 10, "validation_size": 90}, "validation_size"),
+    ):
         with pytest.raises(ConfigError, match=rf"dataset\.{key} = "):
             run(records.Raw(Given(drawn(100)), None, (), 0), tmp_path, **changes)
 
@@ -236,7 +289,9 @@ PAIR = ("none", "Male", "Smiling", "Male+Smiling")
 
 def labelled(pool: Sequence[int], test: Sequence[int]) -> records.Raw:
     """Records of CelebA with these labels."""
-    parts = [Given(drawn(len(part), seed), np.array(part)) for seed, part in enumerate((pool, test))]
+    parts = [
+        Given(drawn(len(part), seed), np.array(part)) for seed, part in enumerate((pool, test))
+    ]
     return records.Raw(*parts, PAIR, 0)
 
 
@@ -253,7 +308,11 @@ def test_combinations_of_attributes_are_classes_that_pass_validation(tmp_path):
         "train": [6, 6, 7, 13], "validation": [2, 2, 1, 3], "test": [2, 1, 1, 1],
     }  # fmt: skip
     report = validation.validate(validation.statistics(tmp_path / "prepared", manifest), manifest)
-    of_labels = [entry for entry in report["expectations"] if entry["column"] in ("label", "class_count and class_expected")]
+    of_labels = [
+        entry
+        for entry in report["expectations"]
+        if entry["column"] in ("label", "class_count and class_expected")
+    ]
     assert len(of_labels) == 5 and all(entry["success"] for entry in of_labels)
 
 
@@ -265,7 +324,9 @@ def test_combinations_of_attributes_are_classes_that_pass_validation(tmp_path):
         ([0, 1, 2] * 20 + [3], [0, 1, 2, 3], "in validation", "Male+Smiling"),
     ],
 )
-def test_a_combination_that_no_image_has_is_refused_by_name_in_one_line(tmp_path, pool, test, place, names):
+def test_a_combination_that_no_image_has_is_refused_by_name_in_one_line(
+    tmp_path, pool, test, place, names
+):
     raw = labelled(pool, test)
     with pytest.raises(DataError) as caught:
         run(raw, tmp_path, **CELEBA)
@@ -273,7 +334,9 @@ def test_a_combination_that_no_image_has_is_refused_by_name_in_one_line(tmp_path
         f"params.yaml: dataset.attributes: no image {place} has the combination {names}: each split needs some of each;"
         " choose other attributes, or use more images"
     )
-    assert bool(raw.pool.reads) == (place == "in validation")  # the others are seen before anything is decoded
+    assert bool(raw.pool.reads) == (
+        place == "in validation"
+    )  # the others are seen before anything is decoded
     assert not (tmp_path / "prepared").exists()
 
 
@@ -297,7 +360,12 @@ def png(pixels: np.ndarray) -> bytes:
     return content.getvalue()
 
 
-BAD = {3: b"<html>", 8: b"", 12: records.Unreadable("CRC is wrong"), 17: png(np.zeros((5, 5), np.uint8))}
+BAD = {
+    3: b"<html>",
+    8: b"",
+    12: records.Unreadable("CRC is wrong"),
+    17: png(np.zeros((5, 5), np.uint8)),
+}
 REASONS = [
     "photo 3.png (begins no readable PNG, JPEG, WEBP, BMP, GIF, TIFF)",
     "photo 8.png (no bytes)",
@@ -310,7 +378,9 @@ def with_bad(bad: dict[int, object] = BAD, count: int = 100) -> records.Raw:
     items: list[object] = list(drawn(count))
     for position, item in bad.items():
         items[position] = item
-    return records.Raw(Given(items, None, [f"photo {index}.png" for index in range(count)]), None, (), 0)
+    return records.Raw(
+        Given(items, None, [f"photo {index}.png" for index in range(count)]), None, (), 0
+    )
 
 
 def test_bad_images_are_refused_by_name_and_reason_in_one_line(tmp_path):
@@ -323,8 +393,15 @@ def test_bad_images_are_refused_by_name_and_reason_in_one_line(tmp_path):
 
 
 def test_ten_bad_images_are_named_at_most(tmp_path):
-    with pytest.raises(DataError, match=r"^30 of 100 images .*photo 9\.png \(no bytes\), \.\.\.; repair") as caught:
-        run(with_bad({position: b"" for position in range(30)}), tmp_path, test_size=10, validation_size=10)
+    with pytest.raises(
+        DataError, match=r"^30 of 100 images .*photo 9\.png \(no bytes\), \.\.\.; repair"
+    ) as caught:
+        run(
+            with_bad({position: b"" for position in range(30)}),
+            tmp_path,
+            test_size=10,
+            validation_size=10,
+        )
     assert str(caught.value).count("no bytes") == 10
 
 
@@ -333,15 +410,23 @@ def test_bad_images_are_left_out_where_that_is_wanted_and_reported(tmp_path):
     report = run(raw, tmp_path, test_size=10, validation_size=10, on_bad_image="skip")
     assert (report["bad"], report["bad_first"]) == (4, REASONS)
     assert report["num_images"] == {"train": 76, "validation": 10, "test": 10}
-    images = np.concatenate([data.open_split(tmp_path / "prepared", split).images for split in data.SPLITS])
-    assert bytes_of(images) == {item.tobytes() for position, item in enumerate(raw.pool.items) if position not in BAD}
+    images = np.concatenate(
+        [data.open_split(tmp_path / "prepared", split).images for split in data.SPLITS]
+    )
+    assert bytes_of(images) == {
+        item.tobytes() for position, item in enumerate(raw.pool.items) if position not in BAD
+    }
 
 
 def test_labels_stay_with_their_images_where_some_are_bad(tmp_path):
     raw = with_bad()
     raw.pool.labels, raw.classes = classes(100), tuple("abcdefghij")
     run(raw, tmp_path, test_size=10, validation_size=10, on_bad_image="skip")
-    wanted = {item.tobytes(): position % 10 for position, item in enumerate(raw.pool.items) if position not in BAD}
+    wanted = {
+        item.tobytes(): position % 10
+        for position, item in enumerate(raw.pool.items)
+        if position not in BAD
+    }
     for split in data.SPLITS:
         part = data.open_split(tmp_path / "prepared", split)
         assert [wanted[image.tobytes()] for image in part.images] == part.labels.tolist()
@@ -358,8 +443,14 @@ def test_bad_images_of_the_test_split_count_too(tmp_path):
 @pytest.mark.parametrize(
     ("raw", "complaint"),
     [
-        (records.Raw(Given([]), None, (), 0), "0 images outside the test split: need at least 1; unreadable: none"),
-        (records.Raw(Given([b"", b""]), None, (), 0), r"0 images outside .* unreadable: image 0 \(no bytes\), image 1"),
+        (
+            records.Raw(Given([]), None, (), 0),
+            "0 images outside the test split: need at least 1; unreadable: none",
+        ),
+        (
+            records.Raw(Given([b"", b""]), None, (), 0),
+            r"0 images outside .* unreadable: image 0 \(no bytes\), image 1",
+        ),
         (records.Raw(Given(drawn(5)), Given([b""]), (), 0), "0 images in the test split"),
     ],
 )
@@ -370,8 +461,16 @@ def test_no_image_left_is_refused(tmp_path, raw, complaint):
 
 def test_what_pillow_warns_of_is_not_printed(tmp_path, recwarn):
     file = io.BytesIO()
-    Image.fromarray(drawn(1)[0]).save(file, "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\x05\0\x12\x01\x03\0")
-    run(with_bad({4: file.getvalue()}), tmp_path, test_size=10, validation_size=10, on_bad_image="skip")
+    Image.fromarray(drawn(1)[0]).save(
+        file, "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\x05\0\x12\x01\x03\0"
+    )
+    run(
+        with_bad({4: file.getvalue()}),
+        tmp_path,
+        test_size=10,
+        validation_size=10,
+        on_bad_image="skip",
+    )
     assert not [warning for warning in recwarn if "PIL" in warning.filename]
     with pytest.warns(UserWarning, match="EXIF"):
         Image.open(file).getexif()
@@ -426,7 +525,14 @@ def test_near_copies_are_dropped_too(tmp_path):
     report = run(raw, tmp_path, duplicates="near", near_bits=4, validation_size=10)
     assert report["duplicates"]["exact"] == 4
     assert report["duplicates"]["near"] == 196 - report["num_images"]["train"] - 10
-    used = bytes_of(np.concatenate([data.open_split(tmp_path / "prepared", split).images for split in ("train", "validation")]))
+    used = bytes_of(
+        np.concatenate(
+            [
+                data.open_split(tmp_path / "prepared", split).images
+                for split in ("train", "validation")
+            ]
+        )
+    )
     assert not used & bytes_of(np.stack([raw.pool.items[194], raw.pool.items[195]]))
     assert len(used) > 20
 
@@ -473,7 +579,12 @@ def test_a_killed_run_goes_on_with_the_first_chunk_that_is_not_done(tmp_path, mo
     second = raw()
     seen: list[tuple[int, int]] = []
     report, _ = preparation.prepare(
-        second, tmp_path / "prepared", tmp_path / "scratch/here", dataset(on_bad_image="skip"), 7, lambda *now: seen.append(now)
+        second,
+        tmp_path / "prepared",
+        tmp_path / "scratch/here",
+        dataset(on_bad_image="skip"),
+        7,
+        lambda *now: seen.append(now),
     )
     done = {"pool": (60, 0), "test": (200, 60)}[dies_in]
     assert sorted(second.pool.reads) == list(range(done[0], 200))
@@ -489,7 +600,10 @@ def test_a_refused_run_goes_on_where_it_stopped_when_bad_images_are_to_be_skippe
     with pytest.raises(DataError):
         run(with_bad(), tmp_path, test_size=10, validation_size=10)
     raw = with_bad()
-    assert run(raw, tmp_path, test_size=10, validation_size=10, on_bad_image="skip")["bad_first"] == REASONS
+    assert (
+        run(raw, tmp_path, test_size=10, validation_size=10, on_bad_image="skip")["bad_first"]
+        == REASONS
+    )
     assert not raw.pool.reads
 
 
@@ -511,6 +625,9 @@ def test_every_image_is_read_once(tmp_path):
 def test_the_report_is_json_and_the_same_for_the_same_images(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        texts = {json.dumps(run(with_copies(), tmp_path / name, duplicates="near"), allow_nan=False) for name in "ab"}
+        texts = {
+            json.dumps(run(with_copies(), tmp_path / name, duplicates="near"), allow_nan=False)
+            for name in "ab"
+        }
     assert len(texts) == 1
     assert json.loads(texts.pop())["ignored"] == 3

@@ -15,8 +15,13 @@ def test_a_start_from_an_eighth_of_the_rows_is_nearer_than_nothing(monkeypatch):
     for k in range(4):
         best = problem.solve(k, 0.01, starts[k], 1e-6, gathered)[1]
         with monkeypatch.context() as patch:
-            patch.setattr(newton, "MAX_STEPS", 0)  # what `solve` returns is the objective at the start
-            missed = [problem.solve(k, 0.01, weights, 0.0, gathered)[1] - best for weights in (starts[k], nothing[k])]
+            patch.setattr(
+                newton, "MAX_STEPS", 0
+            )  # what `solve` returns is the objective at the start
+            missed = [
+                problem.solve(k, 0.01, weights, 0.0, gathered)[1] - best
+                for weights in (starts[k], nothing[k])
+            ]
         assert 0 < missed[0] < 0.25 * missed[1]
 
 
@@ -42,7 +47,10 @@ def inverse(rows, a):
 @pytest.mark.parametrize("complete", [False, True])
 def test_the_preconditioner_is_the_inverse_of_a_hessian_whose_large_eigenvalues_stand_out(complete):
     directions = torch.linalg.qr(torch.randn(60, 3, dtype=torch.float64, generator=RANDOM)).Q
-    rows = torch.randn(40, 3, dtype=torch.float64, generator=RANDOM) @ (directions * torch.tensor([9.0, 5.0, 3.0])).T
+    rows = (
+        torch.randn(40, 3, dtype=torch.float64, generator=RANDOM)
+        @ (directions * torch.tensor([9.0, 5.0, 3.0])).T
+    )
     matrix, level = newton._spikes(0.7 * rows @ rows.T, 0.7, 60, complete=complete)
     assert level == pytest.approx(1, abs=1e-6)
     found = torch.eye(60, dtype=torch.float64) / level + rows.T @ matrix.double() @ rows
@@ -74,9 +82,13 @@ def test_curvature_comes_from_the_rows_inside_the_margin_copied_together_or_not(
     vector = torch.randn(21, dtype=torch.float64, generator=RANDOM)
     exact = torch.cat([torch.from_numpy(features[:count]), torch.ones(count, 1)], 1).double()
     expected = vector + 0.6 * exact.T @ (exact @ vector)
-    torch.testing.assert_close(newton._hessian(0.3, rows, slack[inside])(vector), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        newton._hessian(0.3, rows, slack[inside])(vector), expected, rtol=1e-4, atol=1e-4
+    )
     # All these rows are known to it, so that it undoes the curvature.
-    torch.testing.assert_close(problem._preconditioner(0.3, slack)(expected), vector, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(
+        problem._preconditioner(0.3, slack)(expected), vector, rtol=1e-3, atol=1e-3
+    )
 
 
 def test_conjugate_gradients_solve_to_their_share_of_the_target(monkeypatch):
@@ -84,8 +96,12 @@ def test_conjugate_gradients_solve_to_their_share_of_the_target(monkeypatch):
     target = torch.randn(40, dtype=torch.float64, generator=RANDOM)
     for share in (0.3, 1e-8):
         monkeypatch.setattr(newton, "FORCING", share)
-        found = newton._conjugate_gradients(lambda vector: matrix @ vector, target, lambda vector: vector)
-        assert 1e-3 * share * target.norm() < (matrix @ found - target).norm() <= share * target.norm()
+        found = newton._conjugate_gradients(
+            lambda vector: matrix @ vector, target, lambda vector: vector
+        )
+        assert (
+            1e-3 * share * target.norm() < (matrix @ found - target).norm() <= share * target.norm()
+        )
 
 
 def test_few_features_have_their_hessian_factored_and_many_do_not(monkeypatch):
@@ -95,7 +111,14 @@ def test_few_features_have_their_hessian_factored_and_many_do_not(monkeypatch):
     slack[50:] = 0
     exact = torch.cat([torch.from_numpy(features[:50]), torch.ones(50, 1)], 1).double()
     vector = torch.randn(21, dtype=torch.float64, generator=RANDOM)
-    torch.testing.assert_close(problem._preconditioner(0.3, slack)(vector), inverse(exact, 0.6) @ vector, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        problem._preconditioner(0.3, slack)(vector),
+        inverse(exact, 0.6) @ vector,
+        rtol=1e-4,
+        atol=1e-5,
+    )
     monkeypatch.setattr(newton, "EXACT", 19)
     monkeypatch.setattr(newton, "SAMPLED", 5)
-    assert not torch.allclose(problem._preconditioner(0.3, slack)(vector), inverse(exact, 0.6) @ vector, rtol=1e-2)
+    assert not torch.allclose(
+        problem._preconditioner(0.3, slack)(vector), inverse(exact, 0.6) @ vector, rtol=1e-2
+    )

@@ -4,7 +4,7 @@ import torch
 from sklearn.svm import LinearSVC
 
 from dcgan import data
-from dcgan.config import sections as config
+from dcgan.config import sections
 from dcgan.config.sections import DiscriminatorParams
 from dcgan.errors import DataError
 from dcgan.networks import models
@@ -14,8 +14,12 @@ from tests.support.blobs import blobs, changed
 
 
 def splits():
-    found = {name: blobs(300, seed=seed) for seed, name in enumerate(("train", "validation", "test"))}
-    return {name: pair[0] for name, pair in found.items()}, {name: pair[1] for name, pair in found.items()}
+    found = {
+        name: blobs(300, seed=seed) for seed, name in enumerate(("train", "validation", "test"))
+    }
+    return {name: pair[0] for name, pair in found.items()}, {
+        name: pair[1] for name, pair in found.items()
+    }
 
 
 def test_c_is_chosen_on_validation_and_test_labels_change_nothing_but_the_test_figure():
@@ -26,19 +30,29 @@ def test_c_is_chosen_on_validation_and_test_labels_change_nothing_but_the_test_f
     assert other.figures.pop("test_accuracy") != report.figures["test_accuracy"]
     assert other.figures.items() <= report.figures.items()
     tried = {row["c"]: row["validation_accuracy"] for row in report.figures["tried"]}
-    assert tried[report.figures["c"]] == max(tried.values()) == report.figures["validation_accuracy"]
+    assert (
+        tried[report.figures["c"]] == max(tried.values()) == report.figures["validation_accuracy"]
+    )
     assert report.confusion.trace() / 300 == report.figures["test_accuracy"]
 
 
 def test_validation_labels_decide_the_choice():
     features, labels = splits()
-    path = {fit.c: fit for fit in svm.fit_path(features["train"], labels["train"], [1e-6, 10], 4, gap=probe.ROUGH_GAP)}
+    path = {
+        fit.c: fit
+        for fit in svm.fit_path(
+            features["train"], labels["train"], [1e-6, 10], 4, gap=probe.ROUGH_GAP
+        )
+    }
     for c, fit in path.items():
         liked = {**labels, "validation": svm.predict(fit, features["validation"])}
         assert probe.all_labels(features, liked, [1e-6, 10], 4).figures["c"] == c
 
 
-@pytest.mark.parametrize(("channels", "size"), [((64, 128, 256), 16), ((128, 128, 256, 256, 512, 512), 7), ((64, 128), 14)])
+@pytest.mark.parametrize(
+    ("channels", "size"),
+    [((64, 128, 256), 16), ((128, 128, 256, 256, 512, 512), 7), ((64, 128), 14)],
+)
 def test_features_are_sixteen_times_the_channels(channels, size):
     maps = [torch.rand(2, count, size, size) for count in channels]
     assert pool_features(maps).shape == (2, 16 * sum(channels))
@@ -52,16 +66,30 @@ def test_the_papers_networks_have_the_papers_dimensions():
 def test_pooling_takes_the_largest_value_of_each_sixteenth():
     layer = torch.arange(64.0).reshape(1, 1, 8, 8)
     expected = [row * 16 + 9 + column * 2 for row in range(4) for column in range(4)]
-    assert pool_features([layer, layer[:, :, :4, :4]])[0].tolist() == expected + layer[0, 0, :4, :4].flatten().tolist()
+    assert (
+        pool_features([layer, layer[:, :, :4, :4]])[0].tolist()
+        == expected + layer[0, 0, :4, :4].flatten().tolist()
+    )
 
 
 def test_few_labels_are_drawn_balanced_and_anew_and_choose_c_on_validation():
     features, labels = splits()
-    which = [(1, probe.CHOOSE, 0), (1, probe.CHOOSE, 0), (1, probe.CHOOSE, 1), (1, probe.REPORT, 0), (2, probe.CHOOSE, 0)]
+    which = [
+        (1, probe.CHOOSE, 0),
+        (1, probe.CHOOSE, 0),
+        (1, probe.CHOOSE, 1),
+        (1, probe.REPORT, 0),
+        (2, probe.CHOOSE, 0),
+    ]
     rows = [probe.draw_rows(labels["train"], 4, 20, *draw) for draw in which]
-    assert all(np.bincount(labels["train"][found]).tolist() == [20] * 4 and len(set(found)) == 80 for found in rows)
+    assert all(
+        np.bincount(labels["train"][found]).tolist() == [20] * 4 and len(set(found)) == 80
+        for found in rows
+    )
     assert (rows[0] == rows[1]).all() and not any((rows[0] == other).all() for other in rows[2:])
-    figures = probe.few_labels(features, labels, [1, 1e-3, 1e-7], 4, seed=1, labels_per_class=20, draws=5).figures
+    figures = probe.few_labels(
+        features, labels, [1, 1e-3, 1e-7], 4, seed=1, labels_per_class=20, draws=5
+    ).figures
     tried = {row["c"]: row["validation_error"] for row in figures["tried"]}
     assert list(tried) == [1e-7, 1e-3, 1]
     assert tried[figures["c"]] == min(tried.values()) == figures["validation_error"]
@@ -73,10 +101,14 @@ def test_few_labels_report_mean_and_spread_of_fits_that_linear_svc_confirms():
     errors = []
     for draw in range(6):
         rows = probe.draw_rows(labels["train"], 4, 25, 3, probe.REPORT, draw)
-        theirs = LinearSVC(C=1e-2, loss="squared_hinge", dual=False, tol=1e-8).fit(features["train"][rows], labels["train"][rows])
+        theirs = LinearSVC(C=1e-2, loss="squared_hinge", dual=False, tol=1e-8).fit(
+            features["train"][rows], labels["train"][rows]
+        )
         errors.append(1 - theirs.score(features["test"], labels["test"]))
     assert report.figures["test_error"] == pytest.approx(np.mean(errors), abs=0.005)
-    assert report.figures["test_error_1.96_sigma"] == pytest.approx(1.96 * np.std(errors, ddof=1), abs=0.01)
+    assert report.figures["test_error_1.96_sigma"] == pytest.approx(
+        1.96 * np.std(errors, ddof=1), abs=0.01
+    )
     assert report.confusion.sum() == 6 * 300
     assert f"{100 * report.figures['test_error']:.2f} +-" in report.title
 
@@ -85,7 +117,9 @@ def test_with_few_labels_test_labels_change_nothing_but_the_test_figures():
     features, labels = splits()
     shuffled = {**labels, "test": np.random.default_rng(0).permutation(labels["test"])}
     found, other = (
-        probe.few_labels(features, given, [1e-5, 1e-2], 4, seed=1, labels_per_class=20, draws=3).figures
+        probe.few_labels(
+            features, given, [1e-5, 1e-2], 4, seed=1, labels_per_class=20, draws=3
+        ).figures
         for given in (labels, shuffled)
     )
     for key in ("test_error", "test_error_1.96_sigma"):
@@ -95,7 +129,9 @@ def test_with_few_labels_test_labels_change_nothing_but_the_test_figures():
 
 def test_a_class_with_too_few_images_for_a_draw_is_refused():
     features, labels = splits()
-    with pytest.raises(DataError, match=r"images of class \d: must be 150 or more; lower probe.labels_per_class"):
+    with pytest.raises(
+        DataError, match=r"images of class \d: must be 150 or more; lower probe.labels_per_class"
+    ):
         probe.few_labels(features, labels, [1e-2], 4, seed=1, labels_per_class=150, draws=2)
 
 
@@ -105,7 +141,9 @@ def test_batch_norm_gets_the_statistics_of_all_images_and_evaluation_mode():
     norm, momentum = network.blocks[1].norm, network.blocks[1].norm.momentum
     recompute_batch_norm(network, images, batch_size=4)
     with torch.no_grad():
-        maps = network.blocks[1].conv(network.blocks[0](torch.from_numpy(images).float() / 127.5 - 1))
+        maps = network.blocks[1].conv(
+            network.blocks[0](torch.from_numpy(images).float() / 127.5 - 1)
+        )
     torch.testing.assert_close(norm.running_mean, maps.mean((0, 2, 3)))
     variances = torch.stack([part.var((0, 2, 3)) for part in maps.split(4)]).mean(0)
     torch.testing.assert_close(norm.running_var, variances)
@@ -134,13 +172,22 @@ def test_the_layers_compute_in_the_precision_asked_for_and_the_svm_does_not(monk
     network, seen = discriminator(), []
     for block in network.blocks:
         block.register_forward_hook(lambda block, inputs, maps: seen.append(maps.dtype))
-    monkeypatch.setattr(probe, "all_labels", lambda features, *rest: (features, torch.is_autocast_enabled("cpu")))
+    monkeypatch.setattr(
+        probe, "all_labels", lambda features, *rest: (features, torch.is_autocast_enabled("cpu"))
+    )
     images = np.random.default_rng(0).integers(0, 256, (8, 1, 28, 28), np.uint8)
     some = {name: data.Split(images, np.arange(8) % 4) for name in data.SPLITS}
-    params = config.Probe(protocol="cifar10", c=[2.0], c_unit="one", num_train=8, labels_per_class=1, num_draws=2)
-    (exact, _), (rounded, autocast) = (probe.judge(network, some, params, 4, 0, precision) for precision in ("float32", "bfloat16"))
+    params = sections.Probe(
+        protocol="cifar10", c=[2.0], c_unit="one", num_train=8, labels_per_class=1, num_draws=2
+    )
+    (exact, _), (rounded, autocast) = (
+        probe.judge(network, some, params, 4, 0, precision) for precision in ("float32", "bfloat16")
+    )
     assert set(seen[:6]) == {torch.float32} and set(seen[6:]) == {torch.bfloat16} and not autocast
-    assert rounded["train"].dtype == np.float32 and 0 < np.abs(rounded["train"] - exact["train"]).max() < 0.02
+    assert (
+        rounded["train"].dtype == np.float32
+        and 0 < np.abs(rounded["train"] - exact["train"]).max() < 0.02
+    )
 
 
 def test_the_precision_is_that_of_the_training_where_the_processor_has_it(monkeypatch):
@@ -158,14 +205,26 @@ def test_features_without_a_network_are_the_pixels():
 def test_c_in_units_of_the_features_length_does_not_depend_on_their_scale():
     features, _ = splits()
     length = squared_length(features["train"])
-    assert length == pytest.approx(np.mean([row @ row for row in features["train"].astype(np.float64)]))
+    assert length == pytest.approx(
+        np.mean([row @ row for row in features["train"].astype(np.float64)])
+    )
     assert squared_length(3 * features["train"]) == pytest.approx(9 * length, rel=1e-5)
     images = np.random.default_rng(0).integers(0, 256, (40, 1, 4, 4), np.uint8)
     some = {name: data.Split(images, np.arange(40) % 4) for name in data.SPLITS}
-    params = config.Probe(protocol="cifar10", c=[2.0], c_unit="features", num_train=40, labels_per_class=1, num_draws=2)
+    params = sections.Probe(
+        protocol="cifar10",
+        c=[2.0],
+        c_unit="features",
+        num_train=40,
+        labels_per_class=1,
+        num_draws=2,
+    )
     in_units = probe.judge(None, some, params, 4, seed=0).figures["c"]
     assert in_units == pytest.approx(2 / squared_length(probe.extract(None, images)))
-    assert probe.judge(None, some, params.model_copy(update={"c_unit": "one"}), 4, seed=0).figures["c"] == 2
+    assert (
+        probe.judge(None, some, params.model_copy(update={"c_unit": "one"}), 4, seed=0).figures["c"]
+        == 2
+    )
 
 
 @pytest.mark.parametrize("split", ["validation", "test"])

@@ -15,7 +15,9 @@ def objective(weights, intercept, c, features, labels, num_classes=4):
 
 
 def oracle(c, features, labels):
-    theirs = LinearSVC(C=c, loss="squared_hinge", dual=False, tol=1e-8, max_iter=10000).fit(features.astype(np.float64), labels)
+    theirs = LinearSVC(C=c, loss="squared_hinge", dual=False, tol=1e-8, max_iter=10000).fit(
+        features.astype(np.float64), labels
+    )
     return theirs.coef_, theirs.intercept_
 
 
@@ -26,7 +28,9 @@ def test_the_objective_is_that_of_linear_svc_and_as_small(c, exact, monkeypatch)
     features, labels = blobs()
     fit = svm.fit_path(features, labels, [c], 4)[0]
     best = objective(*oracle(c, features, labels), c, features, labels)
-    assert fit.objective == pytest.approx(objective(fit.weights.astype(np.float64), fit.intercept, c, features, labels), rel=1e-5)
+    assert fit.objective == pytest.approx(
+        objective(fit.weights.astype(np.float64), fit.intercept, c, features, labels), rel=1e-5
+    )
     assert best * (1 - 1e-6) <= fit.objective <= best * (1 + 1e-4)
     assert fit.gap <= 1e-4
 
@@ -34,7 +38,9 @@ def test_the_objective_is_that_of_linear_svc_and_as_small(c, exact, monkeypatch)
 def test_more_features_than_images_and_maps_after_relu_agree_with_linear_svc():
     generator = np.random.default_rng(0)
     labels = np.arange(120) % 3
-    features = np.maximum(0, generator.normal(size=(120, 400)) + 0.5 * (labels[:, None] == np.arange(400) % 7)).astype(np.float32)
+    features = np.maximum(
+        0, generator.normal(size=(120, 400)) + 0.5 * (labels[:, None] == np.arange(400) % 7)
+    ).astype(np.float32)
     fit = svm.fit_path(features, labels, [0.05], 3)[0]
     best = objective(*oracle(0.05, features, labels), 0.05, features, labels, 3)
     assert best * (1 - 1e-6) <= fit.objective <= best * (1 + 1e-4)
@@ -60,7 +66,10 @@ def test_a_warm_start_ends_where_a_cold_one_does():
 
 def test_the_path_rises_whatever_the_order_given_and_repeats_to_the_bit():
     features, labels = blobs()
-    first, again = svm.fit_path(features, labels, [0.1, 0.01], 4), svm.fit_path(features, labels, [0.01, 0.1], 4)
+    first, again = (
+        svm.fit_path(features, labels, [0.1, 0.01], 4),
+        svm.fit_path(features, labels, [0.01, 0.1], 4),
+    )
     assert [fit.c for fit in first] == [0.01, 0.1]
     assert all((a.weights == b.weights).all() for a, b in zip(first, again, strict=True))
 

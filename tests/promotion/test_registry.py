@@ -13,11 +13,10 @@ import torch
 
 from dcgan import files
 from dcgan.errors import ConfigError, DataError, EnvironmentProblem, NoCheckpoint
-from dcgan.networks import sampling
+from dcgan.networks import exports, sampling
 from dcgan.promotion import bundle, registry, serving, versions
 from dcgan.tracking import store
-from dcgan.training import checkpoint
-from tests.support import exports
+from tests.support import tiny_models
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +24,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store that is new, and two model folders that no test changes."""
     folder = tmp_path_factory.mktemp("made")
     for seed, name in enumerate(("first", "second")):
-        serving.write_model(folder / name, exports.write(folder / f"{name}-exports", seed), f"# card {name}\n")
+        serving.write_model(
+            folder / name, tiny_models.write(folder / f"{name}-exports", seed), f"# card {name}\n"
+        )
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.setenv("DVC_ROOT", str(folder))
@@ -49,12 +50,16 @@ def model(made: Path, tmp_path: Path) -> Path:
 
 
 def add(folder: Path, **changes: object) -> registry.Version:
-    return registry.register(folder, **{"dataset": "toys", "fingerprint": "aa", "tags": {"fid": "5.2"}, **changes})
+    return registry.register(
+        folder, **{"dataset": "toys", "fingerprint": "aa", "tags": {"fid": "5.2"}, **changes}
+    )
 
 
 def stored(root: Path, version: registry.Version) -> Path:
     """Where the store keeps a version's files."""
-    return next((root / ".mlflow/artifacts").rglob(f"models/{version.tags['manifest_sha256'][:16]}"))
+    return next(
+        (root / ".mlflow/artifacts").rglob(f"models/{version.tags['manifest_sha256'][:16]}")
+    )
 
 
 def test_the_files_of_a_version_are_those_that_were_registered(root: Path, made: Path) -> None:
@@ -64,13 +69,18 @@ def test_the_files_of_a_version_are_those_that_were_registered(root: Path, made:
     assert version.tags["generator_sha256"] == files.sha256(made / "first" / bundle.GENERATOR)
     fetched = registry.fetch("models:/dcgan-toys/1", root / "fetched")
     assert bundle.listed(fetched) == bundle.listed(made / "first")
-    assert all((fetched / name).read_bytes() == (made / "first" / name).read_bytes() for name in bundle.listed(fetched))
+    assert all(
+        (fetched / name).read_bytes() == (made / "first" / name).read_bytes()
+        for name in bundle.listed(fetched)
+    )
     assert bundle.check(fetched) == version.tags["manifest_sha256"]
 
 
 def test_a_version_belongs_to_the_run_of_its_training(root: Path, made: Path) -> None:
     client = store.connect()
-    experiment = client.create_experiment("dcgan-toys", artifact_location=(root / ".mlflow/artifacts/dcgan-toys").as_uri())
+    experiment = client.create_experiment(
+        "dcgan-toys", artifact_location=(root / ".mlflow/artifacts/dcgan-toys").as_uri()
+    )
     run_id = client.create_run(experiment, tags={"fingerprint": "aa"}).info.run_id
     assert add(made / "first").run_id == run_id
     other = add(made / "second", fingerprint="bb")
@@ -88,14 +98,20 @@ def test_the_same_generator_of_the_same_training_is_registered_once(root: Path, 
     assert registry.versions("shoes") == []
 
 
-def test_another_card_for_the_same_generator_leaves_the_version_as_it_is(root: Path, made: Path, tmp_path: Path) -> None:
+def test_another_card_for_the_same_generator_leaves_the_version_as_it_is(
+    root: Path, made: Path, tmp_path: Path
+) -> None:
     first = add(made / "first")
     again = serving.write_model(tmp_path / "again", made / "first-exports", "# another card\n")
     assert add(again) == first
-    assert (registry.fetch("models:/dcgan-toys/1", root / "fetched") / "README.md").read_text() == "# card first\n"
+    assert (
+        registry.fetch("models:/dcgan-toys/1", root / "fetched") / "README.md"
+    ).read_text() == "# card first\n"
 
 
-def test_a_version_that_cannot_be_read_back_is_none(root: Path, made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_version_that_cannot_be_read_back_is_none(
+    root: Path, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     download = versions.download
 
     def damaging(source: str, folder: Path) -> None:
@@ -124,7 +140,10 @@ def test_an_alias_moves_only_from_where_it_was_seen(root: Path, made: Path) -> N
     found = registry.alias("toys", "champion")
     assert found and found.number == 1
     for seen in (None, 2):
-        with pytest.raises(EnvironmentProblem, match=r"points at version 1, expected (nothing|version 2): somebody else moved it"):
+        with pytest.raises(
+            EnvironmentProblem,
+            match=r"points at version 1, expected (nothing|version 2): somebody else moved it",
+        ):
             registry.set_alias("toys", "champion", second.number, "too late", expected=seen)
     registry.set_alias("toys", "champion", second.number, "better", expected=1)
     found = registry.alias("toys", "champion")
@@ -164,7 +183,9 @@ def test_the_history_says_what_there_was_before_and_why(root: Path, made: Path) 
     assert [(move.version, move.before, move.reason) for move in moves] == [
         (1, 2, 'rolled back, "sorry"'), (2, 1, "better: 5.1 < 6"), (1, None, "the first"),
     ]  # fmt: skip
-    assert moves == sorted(moves, key=lambda move: move.at, reverse=True) and moves[0].at.endswith("+00:00")
+    assert moves == sorted(moves, key=lambda move: move.at, reverse=True) and moves[0].at.endswith(
+        "+00:00"
+    )
     assert [move.version for move in registry.history("toys", "challenger")] == [2]
     assert registry.history("shoes") == []
 
@@ -187,7 +208,10 @@ def test_what_is_not_there_is_one_line(root: Path, made: Path, uri: str) -> None
     assert not (root / "fetched").exists() and not list(root.glob(".part-*"))
 
 
-@pytest.mark.parametrize("uri", ["s3://bucket/model", "models:/dcgan-toys", "models:/a/../b/1", "http://127.0.0.1/x", "runs:/"])
+@pytest.mark.parametrize(
+    "uri",
+    ["s3://bucket/model", "models:/dcgan-toys", "models:/a/../b/1", "http://127.0.0.1/x", "runs:/"],
+)
 def test_an_address_of_another_kind_is_refused(root: Path, uri: str) -> None:
     with pytest.raises(ConfigError, match="must be models:/NAME@ALIAS"):
         registry.fetch(uri, root / "fetched")
@@ -198,7 +222,10 @@ def test_an_alias_and_a_run_lead_to_the_same_files(root: Path, made: Path) -> No
     registry.set_alias("toys", "champion", 1, "the first", expected=None)
     place = f"runs:/{version.run_id}/models/{version.tags['manifest_sha256'][:16]}"
     for number, uri in enumerate(("models:/dcgan-toys@champion", place)):
-        assert bundle.check(registry.fetch(uri, root / f"fetched{number}")) == version.tags["manifest_sha256"]
+        assert (
+            bundle.check(registry.fetch(uri, root / f"fetched{number}"))
+            == version.tags["manifest_sha256"]
+        )
 
 
 def test_local_files_and_folders_are_fetched_too(root: Path, made: Path) -> None:
@@ -208,7 +235,10 @@ def test_local_files_and_folders_are_fetched_too(root: Path, made: Path) -> None
     ]  # fmt: skip
     two = registry.fetch(str(made / "first"), root / "two")
     assert bundle.check(two) == bundle.check(made / "first")
-    images = [sampling.sample(checkpoint.load_generator(folder / bundle.GENERATOR)[0], 3, seed=1) for folder in (one, two)]
+    images = [
+        sampling.sample(exports.load_generator(folder / bundle.GENERATOR)[0], 3, seed=1)
+        for folder in (one, two)
+    ]
     assert (images[0] == images[1]).all()
 
 
@@ -220,15 +250,22 @@ def test_a_folder_with_something_in_it_is_not_overwritten(root: Path, made: Path
     assert [path.name for path in (root / "full").iterdir()] == ["mine"]
 
 
-def test_a_store_that_is_down_is_one_line_without_the_password(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_is_down_is_one_line_without_the_password(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:canary@127.0.0.1:9")
-    for call in (lambda: registry.versions("toys"), lambda: registry.fetch("models:/dcgan-toys@champion", root / "fetched")):
+    for call in (
+        lambda: registry.versions("toys"),
+        lambda: registry.fetch("models:/dcgan-toys@champion", root / "fetched"),
+    ):
         with pytest.raises(EnvironmentProblem) as refused:
             call()
         assert "\n" not in str(refused.value) and "canary" not in str(refused.value)
 
 
-def test_what_python_and_mlflow_add_to_a_folder_is_neither_copied_nor_refused(root: Path, made: Path, model: Path) -> None:
+def test_what_python_and_mlflow_add_to_a_folder_is_neither_copied_nor_refused(
+    root: Path, made: Path, model: Path
+) -> None:
     (model / "code/dcgan/__pycache__").mkdir()
     (model / "code/dcgan/__pycache__/rng.cpython-311.pyc").write_bytes(b"planted")
     (model / "registered_model_meta").write_text("model_name: x\n")
@@ -236,41 +273,52 @@ def test_what_python_and_mlflow_add_to_a_folder_is_neither_copied_nor_refused(ro
     assert bundle.listed(stored(root, version)) == bundle.listed(made / "first")
     (stored(root, version) / "registered_model_meta").write_text("model_name: x\n")
     assert not list(registry.fetch("models:/dcgan-toys/1", root / "fetched").rglob("*_meta"))
-    assert not list((root / "fetched").rglob("*.pyc")) and not list(stored(root, version).rglob("*.pyc"))
+    assert not list((root / "fetched").rglob("*.pyc")) and not list(
+        stored(root, version).rglob("*.pyc")
+    )
 
 
-# Hostile folders. Each is tried on all three ways in: a local folder, registration, and a version whose stored files were changed.
+# Hostile folders. Each is tried on all three ways in: a local folder, registration, and a version
+# whose stored files were changed.
 
 
 def pickle_as_python_model(folder: Path, marker: Path) -> None:
-    (folder / "python_model.pkl").write_bytes(exports.marker_pickle(marker))
+    (folder / "python_model.pkl").write_bytes(tiny_models.marker_pickle(marker))
     (folder / "MLmodel").write_text(
         "flavors:\n  python_function:\n    loader_module: mlflow.pyfunc.model\n    python_model: python_model.pkl\n"
     )
-    exports.rewrite(folder, "README.md", b"#")
+    tiny_models.rewrite(folder, "README.md", b"#")
 
 
 def pickle_under_an_allowed_name(folder: Path, marker: Path) -> None:
-    (folder / "python_model.json").write_bytes(exports.marker_pickle(marker))
+    (folder / "python_model.json").write_bytes(tiny_models.marker_pickle(marker))
     text = (folder / "MLmodel").read_text()
-    exports.rewrite(
-        folder, "MLmodel", text.replace("    streamable", "    python_model: python_model.json\n    streamable").encode()
+    tiny_models.rewrite(
+        folder,
+        "MLmodel",
+        text.replace(
+            "    streamable", "    python_model: python_model.json\n    streamable"
+        ).encode(),
     )
 
 
 def another_flavor(folder: Path, marker: Path) -> None:
-    (folder / "model.json").write_bytes(exports.marker_pickle(marker))
-    text = (folder / "MLmodel").read_text().replace("flavors:\n", "flavors:\n  sklearn:\n    pickled_model: model.json\n")
-    exports.rewrite(folder, "MLmodel", text.encode())
+    (folder / "model.json").write_bytes(tiny_models.marker_pickle(marker))
+    text = (
+        (folder / "MLmodel")
+        .read_text()
+        .replace("flavors:\n", "flavors:\n  sklearn:\n    pickled_model: model.json\n")
+    )
+    tiny_models.rewrite(folder, "MLmodel", text.encode())
 
 
 def pickle_named_safetensors(folder: Path, marker: Path) -> None:
-    exports.rewrite(folder, bundle.GENERATOR, exports.marker_pickle(marker))
+    tiny_models.rewrite(folder, bundle.GENERATOR, tiny_models.marker_pickle(marker))
 
 
 def torch_pickle_named_safetensors(folder: Path, marker: Path) -> None:
-    torch.save(exports.Payload(marker), folder / bundle.DISCRIMINATOR)
-    exports.rewrite(folder, bundle.DISCRIMINATOR, (folder / bundle.DISCRIMINATOR).read_bytes())
+    torch.save(tiny_models.Payload(marker), folder / bundle.DISCRIMINATOR)
+    tiny_models.rewrite(folder, bundle.DISCRIMINATOR, (folder / bundle.DISCRIMINATOR).read_bytes())
 
 
 def a_file_too_many(folder: Path, marker: Path) -> None:
@@ -293,11 +341,17 @@ def a_missing_file(folder: Path, marker: Path) -> None:
 
 
 def a_way_out(folder: Path, marker: Path) -> None:
-    files.write_json(folder / bundle.MANIFEST, {**files.read_json(folder / bundle.MANIFEST), "../../out.py": "0" * 64})
+    files.write_json(
+        folder / bundle.MANIFEST,
+        {**files.read_json(folder / bundle.MANIFEST), "../../out.py": "0" * 64},
+    )
 
 
 def an_absolute_name(folder: Path, marker: Path) -> None:
-    files.write_json(folder / bundle.MANIFEST, {**files.read_json(folder / bundle.MANIFEST), "/etc/out.py": "0" * 64})
+    files.write_json(
+        folder / bundle.MANIFEST,
+        {**files.read_json(folder / bundle.MANIFEST), "/etc/out.py": "0" * 64},
+    )
 
 
 def no_list_of_hashes(folder: Path, marker: Path) -> None:
@@ -305,27 +359,29 @@ def no_list_of_hashes(folder: Path, marker: Path) -> None:
 
 
 def a_header_of_a_tebibyte(folder: Path, marker: Path) -> None:
-    exports.rewrite(folder, bundle.GENERATOR, (1 << 40).to_bytes(8, "little") + b"{}")
+    tiny_models.rewrite(folder, bundle.GENERATOR, (1 << 40).to_bytes(8, "little") + b"{}")
 
 
 def huge_networks(folder: Path, marker: Path) -> None:
     path = (folder / bundle.GENERATOR).with_suffix(".json")
     about = json.loads(path.read_text())
     about["architecture"]["channels"] = [4096, 4096]
-    exports.rewrite(folder, str(path.relative_to(folder)), json.dumps(about).encode())
+    tiny_models.rewrite(folder, str(path.relative_to(folder)), json.dumps(about).encode())
 
 
 def no_architecture(folder: Path, marker: Path) -> None:
     path = (folder / bundle.DISCRIMINATOR).with_suffix(".json")
-    about = {key: value for key, value in json.loads(path.read_text()).items() if key != "architecture"}
-    exports.rewrite(folder, str(path.relative_to(folder)), json.dumps(about).encode())
+    about = {
+        key: value for key, value in json.loads(path.read_text()).items() if key != "architecture"
+    }
+    tiny_models.rewrite(folder, str(path.relative_to(folder)), json.dumps(about).encode())
 
 
 def another_architecture(folder: Path, marker: Path) -> None:
     path = (folder / bundle.GENERATOR).with_suffix(".json")
     about = json.loads(path.read_text())
     about["architecture"] |= {"kernel": "os.system"}
-    exports.rewrite(folder, str(path.relative_to(folder)), json.dumps(about).encode())
+    tiny_models.rewrite(folder, str(path.relative_to(folder)), json.dumps(about).encode())
 
 
 def values_that_are_not_finite(folder: Path, marker: Path) -> None:
@@ -333,7 +389,7 @@ def values_that_are_not_finite(folder: Path, marker: Path) -> None:
 
     tensors = load((folder / bundle.GENERATOR).read_bytes())
     next(iter(tensors.values())).view(-1)[0] = float("nan")
-    exports.rewrite(folder, bundle.GENERATOR, save(tensors))
+    tiny_models.rewrite(folder, bundle.GENERATOR, save(tensors))
 
 
 HOSTILE = [
@@ -344,7 +400,9 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("harm", HOSTILE, ids=lambda harm: harm.__name__)
-def test_a_hostile_folder_is_refused_everywhere(root: Path, made: Path, model: Path, harm: object) -> None:
+def test_a_hostile_folder_is_refused_everywhere(
+    root: Path, made: Path, model: Path, harm: object
+) -> None:
     marker = root / "marker"
     version = add(made / "first")
     for folder in (model, stored(root, version)):
@@ -363,7 +421,7 @@ def test_a_hostile_folder_is_refused_everywhere(root: Path, made: Path, model: P
 
 
 def test_the_payload_of_these_folders_would_have_made_its_file(tmp_path: Path) -> None:
-    pickle.loads(exports.marker_pickle(tmp_path / "marker"))
+    pickle.loads(tiny_models.marker_pickle(tmp_path / "marker"))
     assert (tmp_path / "marker").exists()
 
 
@@ -374,7 +432,9 @@ def test_a_link_in_a_folder_is_refused(root: Path, model: Path) -> None:
         registry.fetch(str(model), root / "fetched")
 
 
-def test_the_description_of_a_network_that_is_too_large_costs_no_memory(root: Path, model: Path) -> None:
+def test_the_description_of_a_network_that_is_too_large_costs_no_memory(
+    root: Path, model: Path
+) -> None:
     huge_networks(model, root)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(DataError, match="does not fit its own description"):
@@ -399,20 +459,35 @@ class Listing:
 
 
 @pytest.mark.parametrize(
-    "path", ["../out.py", "/tmp/out.py", "a/../../out.py", "a//b.py", "a\\..\\out.py", "a\nb.py", "x.pkl", "code/x.so"]
+    "path",
+    [
+        "../out.py",
+        "/tmp/out.py",
+        "a/../../out.py",
+        "a//b.py",
+        "a\\..\\out.py",
+        "a\nb.py",
+        "x.pkl",
+        "code/x.so",
+    ],
 )
 def test_a_server_cannot_name_a_file_outside_the_folder_or_of_another_kind(
     root: Path, made: Path, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     add(made / "first")
     server = Listing("MLmodel", path)
-    monkeypatch.setattr("mlflow.store.artifact.artifact_repository_registry.get_artifact_repository", lambda *_, **__: server)
+    monkeypatch.setattr(
+        "mlflow.store.artifact.artifact_repository_registry.get_artifact_repository",
+        lambda *_, **__: server,
+    )
     with pytest.raises(DataError, match="do not use this model"):
         registry.fetch("models:/dcgan-toys/1", root / "fetched")
     assert server.asked == [] and not (root / "fetched").exists()
 
 
-def test_a_server_cannot_list_without_end(root: Path, made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_cannot_list_without_end(
+    root: Path, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     add(made / "first")
 
     class Endless(Listing):
@@ -421,6 +496,9 @@ def test_a_server_cannot_list_without_end(root: Path, made: Path, monkeypatch: p
 
             yield FileInfo(f"{path or 'a'}/a", True, None)
 
-    monkeypatch.setattr("mlflow.store.artifact.artifact_repository_registry.get_artifact_repository", lambda *_, **__: Endless())
+    monkeypatch.setattr(
+        "mlflow.store.artifact.artifact_repository_registry.get_artifact_repository",
+        lambda *_, **__: Endless(),
+    )
     with pytest.raises(DataError, match="do not use this model"):
         registry.fetch("models:/dcgan-toys/1", root / "fetched")

@@ -31,7 +31,9 @@ def member(name=WANTED, content=CONTENT, kind=tarfile.REGTYPE, **attributes):
     return info, content
 
 
-gzipped = functools.partial(gzip.compress, mtime=0)  # the bytes name tests: both workers must see the same ones
+gzipped = functools.partial(
+    gzip.compress, mtime=0
+)  # the bytes name tests: both workers must see the same ones
 
 
 def tar(*members, form=tarfile.GNU_FORMAT):
@@ -71,7 +73,13 @@ def peak_memory(unpack, path, packed, complaint):
 def test_the_wanted_member_comes_out_whatever_lies_beside_it(path, form):
     folder = member("data", b"", tarfile.DIRTYPE)
     dated = member(mtime=1.5)  # which needs an extended header in the newest format
-    assert untar(path, tar(folder, member("data/readme", b"text"), dated, member("more", b"x"), form=form)) == CONTENT
+    assert (
+        untar(
+            path,
+            tar(folder, member("data/readme", b"text"), dated, member("more", b"x"), form=form),
+        )
+        == CONTENT
+    )
     assert outside(path) == [path.parent.parent / "out.bin"]
 
 
@@ -83,7 +91,9 @@ def pax(size):
 
 
 SPARSE = member(kind=tarfile.GNUTYPE_SPARSE)
-PAX_SPARSE = member(pax_headers={"GNU.sparse.map": "0,10", "GNU.sparse.size": "99999", "GNU.sparse.name": WANTED})
+PAX_SPARSE = member(
+    pax_headers={"GNU.sparse.map": "0,10", "GNU.sparse.size": "99999", "GNU.sparse.name": WANTED}
+)
 
 
 @pytest.mark.parametrize(
@@ -104,12 +114,18 @@ PAX_SPARSE = member(pax_headers={"GNU.sparse.map": "0,10", "GNU.sparse.size": "9
         (tar(PAX_SPARSE, form=tarfile.PAX_FORMAT), "is sparse"),
         (tar(member("x" * 300), member(), form=tarfile.GNU_FORMAT), "is of type b'L'"),
         (tar(member("../" + "x" * 300), member(), form=tarfile.PAX_FORMAT), "leads elsewhere"),
-        (tar(member(pax_headers={"comment": "x" * 70_000}), form=tarfile.PAX_FORMAT), "is of type b'x'"),
+        (
+            tar(member(pax_headers={"comment": "x" * 70_000}), form=tarfile.PAX_FORMAT),
+            "is of type b'x'",
+        ),
         (tar(member(), member()), "comes twice"),
         (tar(member(WANTED, b"", tarfile.DIRTYPE)), "is no regular file"),
         (tar(member("other")), "has no data/wanted.bin"),
         (tar(), "has no data/wanted.bin"),
-        (tar(*(member(f"f{number}", b"") for number in range(10_000))), "has more than 1000 members"),
+        (
+            tar(*(member(f"f{number}", b"") for number in range(10_000))),
+            "has more than 1000 members",
+        ),
         (tar(member(content=CONTENT + b"x")), "holds more than the expected 10000 bytes"),
         (tar(member("beside", bytes(20 << 20)), member()), "holds more than the expected"),
         (tar(member())[:-20], "is truncated"),
@@ -211,8 +227,14 @@ def test_the_wanted_entry_comes_out_of_a_zip(path):
         (lambda: zipped((link(WANTED), b"/etc/passwd")), "is a link"),
         (lambda: zipped((WANTED, CONTENT), (WANTED, CONTENT)), "comes twice"),
         (overlapping, "lies over another|comes twice"),
-        (lambda: patched(zipped((WANTED, CONTENT)), 1, local=6, central=8), "is encrypted: refused"),
-        (lambda: patched(zipped((WANTED, CONTENT)), 12, local=8, central=10), "is packed by method 12"),
+        (
+            lambda: patched(zipped((WANTED, CONTENT)), 1, local=6, central=8),
+            "is encrypted: refused",
+        ),
+        (
+            lambda: patched(zipped((WANTED, CONTENT)), 12, local=8, central=10),
+            "is packed by method 12",
+        ),
         (broken_crc, "is damaged .*CRC"),
         (lambda: zipped(("other", CONTENT)), "has no data/wanted.bin"),
         (lambda: zipped((WANTED, CONTENT + b"x")), "has 10001 bytes, more than the allowed 10000"),

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from dcgan.config import sections as config
+from dcgan.config import sections
 from dcgan.errors import ConfigError, DataError, EnvironmentProblem
 from dcgan.raw import catalog, downloads, sources, unpacking
 from dcgan.raw.catalog import IDX_FILES, Pin
@@ -90,11 +90,13 @@ def pin(content: bytes) -> Pin:
 
 def mirror(server: Server, name: str = "mirror") -> Source:
     """A source whose served files are pinned as well, as those of Fashion-MNIST are."""
-    digests = {path: f"md5:{hashlib.md5(content).hexdigest()}" for path, content in server.files.items()}
+    digests = {
+        path: f"md5:{hashlib.md5(content).hexdigest()}" for path, content in server.files.items()
+    }
     return Source(name, lambda folder: sources._mirror(server.url, IDX_FILES, folder), digests)
 
 
-def fashion(source: object) -> config.Dataset:
+def fashion(source: object) -> sections.Dataset:
     return section("fashion_mnist", source)
 
 
@@ -112,7 +114,9 @@ def copy_of(folder: Path, target: Path) -> Path:
 def tree(folder: Path) -> dict[str, str]:
     """Every file below a folder with its sha256."""
     return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*") if path.is_file()
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
     }
 
 
@@ -125,7 +129,9 @@ def free_port() -> int:
 # What arrives
 
 
-def test_a_folder_a_server_packed_and_unpacked_all_give_the_same_bytes(tmp_path, idx_source, server):
+def test_a_folder_a_server_packed_and_unpacked_all_give_the_same_bytes(
+    tmp_path, idx_source, server
+):
     plain = tmp_path / "plain"
     plain.mkdir()
     for name in NAMES:
@@ -135,20 +141,30 @@ def test_a_folder_a_server_packed_and_unpacked_all_give_the_same_bytes(tmp_path,
     assert downloads.fetch(tmp_path / "c", fashion(server.url)) == server.url
     server.files = {path.name: path.read_bytes() for path in plain.iterdir()}
     downloads.fetch(tmp_path / "d", fashion(server.url + "/"))
-    assert tree(tmp_path / "a") == tree(tmp_path / "b") == tree(tmp_path / "c") == tree(tmp_path / "d")
+    assert (
+        tree(tmp_path / "a") == tree(tmp_path / "b") == tree(tmp_path / "c") == tree(tmp_path / "d")
+    )
     assert set(tree(tmp_path / "a")) == {*NAMES, "manifest.json"}
-    assert all((tmp_path / "a" / name).read_bytes() == (plain / name).read_bytes() for name in NAMES)
+    assert all(
+        (tmp_path / "a" / name).read_bytes() == (plain / name).read_bytes() for name in NAMES
+    )
 
 
 def test_the_first_source_that_answers_is_used_and_named(tmp_path, server, pins):
-    dead = Source("dead", lambda folder: sources._mirror(f"http://127.0.0.1:{free_port()}", IDX_FILES, folder), {})
+    dead = Source(
+        "dead",
+        lambda folder: sources._mirror(f"http://127.0.0.1:{free_port()}", IDX_FILES, folder),
+        {},
+    )
     assert fetch_from([dead, mirror(server, "living"), dead], tmp_path / "raw", pins) == "living"
 
 
 def test_a_source_with_wrong_bytes_is_passed_over_for_a_good_one(tmp_path, server, pins, caplog):
     bad = Server({**server.files, f"{LABELS}.gz": b"<html>please log in</html>"})
     good = mirror(server, "good")
-    wrong = Source("wrong", lambda folder: sources._mirror(bad.url, IDX_FILES, folder), good.digests)
+    wrong = Source(
+        "wrong", lambda folder: sources._mirror(bad.url, IDX_FILES, folder), good.digests
+    )
     assert fetch_from([wrong, good], tmp_path / "raw", pins) == "good"
     assert f"wrong: {LABELS}.gz: md5 is" in caplog.text
     bad.close()
@@ -174,7 +190,9 @@ def test_a_damaged_file_is_replaced(tmp_path, server, pins):
 @pytest.mark.slow
 def test_fashion_mnist_is_where_we_say_it_is(tmp_path):
     downloads.fetch(tmp_path / "raw", fashion(None))
-    assert {name: pin((tmp_path / "raw" / name).read_bytes()) for name in NAMES} == catalog.FASHION_MNIST.pins
+    assert {
+        name: pin((tmp_path / "raw" / name).read_bytes()) for name in NAMES
+    } == catalog.FASHION_MNIST.pins
 
 
 # What is refused
@@ -207,16 +225,26 @@ def test_the_uncompressed_bytes_are_pinned_on_their_own(tmp_path, server, pins):
 @pytest.mark.parametrize(
     ("answer", "error"),
     [
-        (lambda request, content: Server.answer(request, content[: len(content) // 2], len(content)), EnvironmentProblem),
+        (
+            lambda request, content: Server.answer(
+                request, content[: len(content) // 2], len(content)
+            ),
+            EnvironmentProblem,
+        ),
         (lambda request, content: Server.answer(request, content[:7], 7), DataError),
         (lambda request, content: Server.answer(request, b"", 0), DataError),
         (lambda request, content: Server.answer(request, content, len(content) - 5), DataError),
-        (lambda request, content: Server.answer(request, content, len(content) + 5), EnvironmentProblem),
+        (
+            lambda request, content: Server.answer(request, content, len(content) + 5),
+            EnvironmentProblem,
+        ),
         (lambda request, content: Server.answer(request, b"<html>404</html>", 16), DataError),
     ],
     ids=["cut", "short", "empty", "longer than declared", "shorter than declared", "an error page"],
 )
-def test_a_body_that_is_not_the_file_is_refused_and_what_was_there_stays(tmp_path, server, pins, answer, error):
+def test_a_body_that_is_not_the_file_is_refused_and_what_was_there_stays(
+    tmp_path, server, pins, answer, error
+):
     for source, known in ((mirror(server), pins), (sources.own_source(server.url, IDX_FILES), {})):
         server.behave = server.good
         fetch_from([source], tmp_path / "raw", known)
@@ -232,7 +260,10 @@ def test_a_body_that_is_not_the_file_is_refused_and_what_was_there_stays(tmp_pat
     ("damage", "complaint"),
     [
         (lambda packed: packed[:-9], "is truncated after"),
-        (lambda packed: packed[:-8] + bytes([packed[-8] ^ 1]) + packed[-7:], "incorrect data check"),
+        (
+            lambda packed: packed[:-8] + bytes([packed[-8] ^ 1]) + packed[-7:],
+            "incorrect data check",
+        ),
         (lambda packed: packed + b"more", "has garbage after its end"),
         (lambda packed: packed + b"\x1f", "has garbage after its end"),
         (lambda packed: packed + gzip.compress(b"more"), "has a second gzip member"),
@@ -264,15 +295,29 @@ def test_a_gzip_bomb_is_stopped_at_its_expected_size(tmp_path, idx_source):
 @pytest.mark.parametrize(
     ("name", "content", "complaint"),
     [
-        (LABELS, struct.pack(">2I", 0x801, 99) + bytes(99), "99 labels, t10k-images-idx3-ubyte has 100 images"),
+        (
+            LABELS,
+            struct.pack(">2I", 0x801, 99) + bytes(99),
+            "99 labels, t10k-images-idx3-ubyte has 100 images",
+        ),
         (LABELS, struct.pack(">2I", 0x801, 100) + bytes(99), "has 107 bytes, its header"),
-        (LABELS, struct.pack(">2I", 0x801, 100) + bytes(101), "holds more than the expected 108 bytes"),
+        (
+            LABELS,
+            struct.pack(">2I", 0x801, 100) + bytes(101),
+            "holds more than the expected 108 bytes",
+        ),
         (LABELS, struct.pack(">4I", 0x803, 100, 1, 1) + bytes(100), "has 3 dimensions, expected 1"),
-        (IMAGES, struct.pack(">4I", 0x803, *[2**32 - 1] * 3) + bytes(100), "has 116 bytes, its header"),
+        (
+            IMAGES,
+            struct.pack(">4I", 0x803, *[2**32 - 1] * 3) + bytes(100),
+            "has 116 bytes, its header",
+        ),
         (IMAGES, b"", "begins with nothing"),
     ],
 )
-def test_files_of_ones_own_must_be_idx_files_that_fit_together(tmp_path, idx_source, name, content, complaint):
+def test_files_of_ones_own_must_be_idx_files_that_fit_together(
+    tmp_path, idx_source, name, content, complaint
+):
     source = copy_of(idx_source, tmp_path / "source")
     (source / f"{name}.gz").write_bytes(gzip.compress(content))
     with pytest.raises(DataError, match=complaint) as caught:
@@ -282,7 +327,9 @@ def test_files_of_ones_own_must_be_idx_files_that_fit_together(tmp_path, idx_sou
 
 
 def test_a_folder_without_the_files_is_refused_by_their_names(tmp_path):
-    with pytest.raises(DataError, match=f"{tmp_path}/none: {IMAGES}.gz and {IMAGES} are both missing"):
+    with pytest.raises(
+        DataError, match=f"{tmp_path}/none: {IMAGES}.gz and {IMAGES} are both missing"
+    ):
         downloads.fetch(tmp_path / "raw", fashion(str(tmp_path / "none")))
 
 
@@ -371,17 +418,25 @@ def test_an_offline_machine_is_told_of_every_source(tmp_path, monkeypatch):
 
     monkeypatch.setattr(sources, "_run", offline)
     dead = tuple(f"http://127.0.0.1:{free_port()}/" for _ in range(2))
-    monkeypatch.setitem(catalog.KNOWN, "fashion_mnist", replace(catalog.FASHION_MNIST, mirrors=dead))
+    monkeypatch.setitem(
+        catalog.KNOWN, "fashion_mnist", replace(catalog.FASHION_MNIST, mirrors=dead)
+    )
     with pytest.raises(EnvironmentProblem) as caught:
         downloads.fetch(tmp_path / "raw", fashion(None))
     message = str(caught.value)
-    assert [message.count(part) for part in ("dpkg failed", "apt-get failed", "no answer (ConnectionError)")] == [1, 1, 2]
+    assert [
+        message.count(part)
+        for part in ("dpkg failed", "apt-get failed", "no answer (ConnectionError)")
+    ] == [1, 1, 2]
     assert "dataset.source" in message
     assert "\n" not in message
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("location", ["http://127.0.0.1:9/x", "http://example.org/x", "https://example.org/x", "/data/again", "//"])
+@pytest.mark.parametrize(
+    "location",
+    ["http://127.0.0.1:9/x", "http://example.org/x", "https://example.org/x", "/data/again", "//"],
+)
 def test_redirects_are_refused_wherever_they_lead(tmp_path, server, location):
     def redirect(request: BaseHTTPRequestHandler, _: bytes) -> None:
         request.send_response(302)
@@ -408,7 +463,9 @@ def test_redirects_are_refused_wherever_they_lead(tmp_path, server, location):
     ],
 )
 def test_only_https_is_spoken_but_on_this_machine(tmp_path, url):
-    with pytest.raises(ConfigError, match=r"params\.yaml: dataset\.source.*must be an https URL or a folder"):
+    with pytest.raises(
+        ConfigError, match=r"params\.yaml: dataset\.source.*must be an https URL or a folder"
+    ):
         downloads.fetch(tmp_path / "raw", fashion(url))
 
 
@@ -427,7 +484,12 @@ def test_a_password_in_the_url_works_and_is_never_shown(tmp_path, server):
 def test_of_two_at_once_one_downloads_and_the_other_waits(tmp_path, server, pins):
     results: list[str] = []
     source = mirror(server)
-    threads = [threading.Thread(target=lambda: results.append(fetch_from([source], tmp_path / "raw", pins))) for _ in range(4)]
+    threads = [
+        threading.Thread(
+            target=lambda: results.append(fetch_from([source], tmp_path / "raw", pins))
+        )
+        for _ in range(4)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -439,7 +501,10 @@ def test_of_two_at_once_one_downloads_and_the_other_waits(tmp_path, server, pins
 
 def test_a_lock_that_somebody_keeps_is_reported(tmp_path, idx_source, monkeypatch):
     monkeypatch.setattr(downloads, "LOCK_SECONDS", 0.2)
-    with downloads._locked(tmp_path / "raw"), pytest.raises(EnvironmentProblem, match=r"\.raw\.lock: another process"):
+    with (
+        downloads._locked(tmp_path / "raw"),
+        pytest.raises(EnvironmentProblem, match=r"\.raw\.lock: another process"),
+    ):
         downloads.fetch(tmp_path / "raw", fashion(str(idx_source)))
 
 
@@ -457,8 +522,12 @@ def test_a_download_that_was_killed_is_done_by_the_next(tmp_path, server, kill_a
 
     server.behave = hang
     values = fashion(server.url).model_dump()
-    code = f"import pathlib; from dcgan.config import sections as config; from dcgan.raw import downloads as d; d.fetch(pathlib.Path('raw'), config.Dataset(**{values!r}))"
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT / "src")})
+    code = f"import pathlib; from dcgan.config import sections; from dcgan.raw import downloads as d; d.fetch(pathlib.Path('raw'), sections.Dataset(**{values!r}))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+    )
     assert hanging.wait(60)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
@@ -483,16 +552,22 @@ def serve(folder: Path) -> Server:
 def test_each_data_set_arrives_the_same_from_a_folder_and_a_server(tmp_path, name):
     WRITE[name](tmp_path / "source")
     server = serve(tmp_path / "source")
-    assert downloads.fetch(tmp_path / "a", section(name, tmp_path / "source")) == str(tmp_path / "source")
+    assert downloads.fetch(tmp_path / "a", section(name, tmp_path / "source")) == str(
+        tmp_path / "source"
+    )
     assert downloads.fetch(tmp_path / "b", section(name, server.url)) == server.url
     server.close()
     assert tree(tmp_path / "a") == tree(tmp_path / "b")
     assert set(tree(tmp_path / "a")) == {*catalog.KNOWN[name].raw, "manifest.json"}
     digests = json.loads((tmp_path / "a" / "manifest.json").read_text())
-    assert digests == {file: digest for file, digest in tree(tmp_path / "a").items() if file != "manifest.json"}
+    assert digests == {
+        file: digest for file, digest in tree(tmp_path / "a").items() if file != "manifest.json"
+    }
 
 
-@pytest.mark.parametrize(("name", "archive"), [("cifar10", "cifar-10-binary.tar.gz"), ("lsun", "bedroom_train_lmdb.zip")])
+@pytest.mark.parametrize(
+    ("name", "archive"), [("cifar10", "cifar-10-binary.tar.gz"), ("lsun", "bedroom_train_lmdb.zip")]
+)
 def test_what_an_archive_holds_is_taken_from_a_folder_too(tmp_path, name, archive):
     source = tmp_path / "source"
     contents = WRITE[name](source)
@@ -511,7 +586,9 @@ def test_any_flipped_byte_of_a_publishers_file_is_refused(tmp_path, monkeypatch,
     server = serve(tmp_path / "source")
     wanted = [file.names[0] for file in catalog.KNOWN[name].files]
     digests = {file: f"md5:{hashlib.md5(server.files[file]).hexdigest()}" for file in wanted}
-    known = replace(catalog.KNOWN[name], mirrors=(server.url,), digests=digests, pins={}, by_hand="")
+    known = replace(
+        catalog.KNOWN[name], mirrors=(server.url,), digests=digests, pins={}, by_hand=""
+    )
     monkeypatch.setitem(catalog.KNOWN, name, known)
     assert downloads.fetch(tmp_path / "raw", section(name, None)) == server.url
     before, good = tree(tmp_path / "raw"), dict(server.files)
@@ -521,7 +598,9 @@ def test_any_flipped_byte_of_a_publishers_file_is_refused(tmp_path, monkeypatch,
         content = bytearray(good[file])
         content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
         server.files = {**good, file: bytes(content)}
-        with pytest.raises(DataError, match=f"{file}: md5 is [0-9a-f]{{32}}, expected [0-9a-f]{{32}}: refused"):
+        with pytest.raises(
+            DataError, match=f"{file}: md5 is [0-9a-f]{{32}}, expected [0-9a-f]{{32}}: refused"
+        ):
             downloads.fetch(tmp_path / "raw", section(name, None))
     assert tree(tmp_path / "raw") == before
     server.close()
@@ -532,7 +611,9 @@ def test_cifar_files_of_another_size_than_the_publishers_are_refused(tmp_path, m
     server = serve(tmp_path / "source")
     (name,) = server.files
     digests = {name: f"md5:{hashlib.md5(server.files[name]).hexdigest()}"}
-    monkeypatch.setitem(catalog.KNOWN, "cifar10", replace(catalog.CIFAR10, mirrors=(server.url,), digests=digests))
+    monkeypatch.setitem(
+        catalog.KNOWN, "cifar10", replace(catalog.CIFAR10, mirrors=(server.url,), digests=digests)
+    )
     with pytest.raises(DataError, match=r"data_batch_1\.bin: has 12292 bytes, expected 30730000"):
         downloads.fetch(tmp_path / "raw", section("cifar10", None))
     server.close()
@@ -552,9 +633,13 @@ def test_a_file_longer_than_its_limit_is_left(tmp_path, server, monkeypatch):
         downloads.fetch(tmp_path / "raw", section("mnist", server.url))
 
 
-@pytest.mark.parametrize(("name", "file"), [("celeba", "list_eval_partition.txt"), ("lsun", "bedroom_train_lmdb.zip")])
+@pytest.mark.parametrize(
+    ("name", "file"), [("celeba", "list_eval_partition.txt"), ("lsun", "bedroom_train_lmdb.zip")]
+)
 def test_a_data_set_that_nobody_serves_says_how_to_get_it(tmp_path, name, file):
-    with pytest.raises(ConfigError, match=rf"dataset\.source = null: .*{file}.*https://.*set dataset\.source") as caught:
+    with pytest.raises(
+        ConfigError, match=rf"dataset\.source = null: .*{file}.*https://.*set dataset\.source"
+    ) as caught:
         downloads.fetch(tmp_path / "raw", section(name, None))
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
@@ -563,7 +648,9 @@ def test_a_data_set_that_nobody_serves_says_how_to_get_it(tmp_path, name, file):
 SMILES = (["Male"], [], ["Smiling"], ["Male"], [], ["Smiling"])  # one a picture
 
 
-def test_celebas_attributes_arrive_with_the_rest_where_they_are_asked_for_and_go_where_not(tmp_path):
+def test_celebas_attributes_arrive_with_the_rest_where_they_are_asked_for_and_go_where_not(
+    tmp_path,
+):
     source, raw = tmp_path / "source", tmp_path / "raw"
     write_celeba(source, attributes=SMILES)
     wanted = {*catalog.CELEBA.raw, "manifest.json"}
@@ -571,14 +658,20 @@ def test_celebas_attributes_arrive_with_the_rest_where_they_are_asked_for_and_go
     for place in (source, server.url):
         downloads.fetch(raw, section("celeba", place, attributes=["Smiling"]))
         assert set(tree(raw)) == {*wanted, "list_attr_celeba.txt"}
-        assert set(json.loads((raw / "manifest.json").read_text())) == set(catalog.CELEBA_LABELLED.raw)
-        assert (raw / "list_attr_celeba.txt").read_bytes() == (source / "list_attr_celeba.txt").read_bytes()
+        assert set(json.loads((raw / "manifest.json").read_text())) == set(
+            catalog.CELEBA_LABELLED.raw
+        )
+        assert (raw / "list_attr_celeba.txt").read_bytes() == (
+            source / "list_attr_celeba.txt"
+        ).read_bytes()
         downloads.fetch(raw, section("celeba", place))
         assert set(tree(raw)) == wanted
     server.close()
 
 
-def test_attributes_that_are_missing_or_make_no_sense_are_refused_before_anything_is_replaced(tmp_path):
+def test_attributes_that_are_missing_or_make_no_sense_are_refused_before_anything_is_replaced(
+    tmp_path,
+):
     source, raw = tmp_path / "source", tmp_path / "raw"
     write_celeba(source)
     downloads.fetch(raw, section("celeba", source))
@@ -594,13 +687,17 @@ def test_attributes_that_are_missing_or_make_no_sense_are_refused_before_anythin
         downloads.fetch(raw, section("celeba", source, attributes=["smile"]))
     assert "\n" not in str(caught.value)
     write_celeba(source, attributes=SMILES[:-1])
-    with pytest.raises(DataError, match=r"list_attr_celeba\.txt: line 1 says 5 images, 5 follow, .* has 6"):
+    with pytest.raises(
+        DataError, match=r"list_attr_celeba\.txt: line 1 says 5 images, 5 follow, .* has 6"
+    ):
         downloads.fetch(raw, section("celeba", source, attributes=["Smiling"]))
     assert tree(raw) == before
 
 
 @pytest.mark.parametrize("attributes", [[], ["Smiling"]])
-def test_celebas_attribute_file_is_named_among_those_to_get_only_where_it_is_needed(tmp_path, attributes):
+def test_celebas_attribute_file_is_named_among_those_to_get_only_where_it_is_needed(
+    tmp_path, attributes
+):
     with pytest.raises(ConfigError) as caught:
         downloads.fetch(tmp_path / "raw", section("celeba", None, attributes=attributes))
     assert ("list_attr_celeba.txt" in str(caught.value)) == bool(attributes)
@@ -637,7 +734,9 @@ def test_a_refused_source_leaves_another_data_set_as_it_was(tmp_path, idx_source
 
 
 def test_files_whose_sha256_nobody_pinned_are_fetched_again(tmp_path, server, monkeypatch, pins):
-    digests = {name: f"md5:{hashlib.md5(content).hexdigest()}" for name, content in server.files.items()}
+    digests = {
+        name: f"md5:{hashlib.md5(content).hexdigest()}" for name, content in server.files.items()
+    }
     sizes = {name: Pin(pin.size) for name, pin in pins.items()}
     known = replace(catalog.MNIST, mirrors=(server.url,), digests=digests, pins=sizes)
     monkeypatch.setitem(catalog.KNOWN, "mnist", known)
@@ -646,7 +745,11 @@ def test_files_whose_sha256_nobody_pinned_are_fetched_again(tmp_path, server, mo
     assert downloads.fetch(tmp_path / "raw", section("mnist", None)) == server.url
     assert len(server.asked) == 2 * len(NAMES)
     assert tree(tmp_path) == before
-    monkeypatch.setitem(catalog.KNOWN, "mnist", replace(known, pins={name: Pin(pin.size + 1) for name, pin in pins.items()}))
+    monkeypatch.setitem(
+        catalog.KNOWN,
+        "mnist",
+        replace(known, pins={name: Pin(pin.size + 1) for name, pin in pins.items()}),
+    )
     with pytest.raises(DataError, match=f"{IMAGES}: has .* bytes, expected"):
         downloads.fetch(tmp_path / "raw", section("mnist", None))
 
@@ -695,14 +798,21 @@ def test_a_pinned_file_that_is_another_is_refused_and_what_was_there_stays(tmp_p
     path = tmp_path / "weights.pth"
     path.write_bytes(b"older")
     store.files["weights.pth"] = CONTENT[:-1] + b"x"
-    with pytest.raises(DataError, match=r"/weights\.pth: sha256 is [0-9a-f]{64}, expected [0-9a-f]{64}: refused"):
+    with pytest.raises(
+        DataError, match=r"/weights\.pth: sha256 is [0-9a-f]{64}, expected [0-9a-f]{64}: refused"
+    ):
         downloads.fetch_file(f"{store.url}/weights.pth", path, SHA256, LIMITS)
     store.files["weights.pth"] = CONTENT * 2
     with pytest.raises(DataError, match="is longer than 1000 bytes"):
         downloads.fetch_file(f"{store.url}/weights.pth", path, SHA256, LIMITS)
     with pytest.raises(EnvironmentProblem, match=r"/none\.pth: is not there \(404\)"):
         downloads.fetch_file(f"{store.url}/none.pth", path, SHA256, LIMITS)
-    for url in ("http://example.org/weights.pth", "ftp://127.0.0.1/weights.pth", "https://[::1/weights.pth", "https://"):
+    for url in (
+        "http://example.org/weights.pth",
+        "ftp://127.0.0.1/weights.pth",
+        "https://[::1/weights.pth",
+        "https://",
+    ):
         with pytest.raises(ConfigError, match="must be an https URL or a file"):
             downloads.fetch_file(url, path, SHA256, LIMITS)
     assert path.read_bytes() == b"older" and list(tmp_path.iterdir()) == [path]
@@ -745,7 +855,9 @@ def test_a_redirect_anywhere_else_is_refused(tmp_path, server, store, location):
     server.files["weights.pth"] = b""
     server.behave = sends_on(location.format(store=host(store)))
     with pytest.raises(EnvironmentProblem, match=r"redirects to .*: refused"):
-        downloads.fetch_file(f"{server.url}/weights.pth", tmp_path / "weights.pth", SHA256, LIMITS, ["example.org"])
+        downloads.fetch_file(
+            f"{server.url}/weights.pth", tmp_path / "weights.pth", SHA256, LIMITS, ["example.org"]
+        )
     assert store.asked == []
 
 
@@ -754,5 +866,7 @@ def test_a_second_redirect_is_refused(tmp_path, server, store):
     server.behave = sends_on(f"{store.url}/weights.pth")
     store.behave = sends_on(f"{store.url}/weights.pth")
     with pytest.raises(EnvironmentProblem, match=r"redirects to .*: refused"):
-        downloads.fetch_file(f"{server.url}/weights.pth", tmp_path / "weights.pth", SHA256, LIMITS, [host(store)])
+        downloads.fetch_file(
+            f"{server.url}/weights.pth", tmp_path / "weights.pth", SHA256, LIMITS, [host(store)]
+        )
     assert len(store.asked) == 1

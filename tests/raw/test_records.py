@@ -12,7 +12,16 @@ from dcgan import files
 from dcgan.errors import ConfigError, DataError
 from dcgan.raw import catalog, downloads, formats, records
 from dcgan.raw import fake as shapes
-from tests.support.tiny import encoded, pictures, section, write_celeba, write_cifar, write_lsun, write_svhn, write_tree
+from tests.support.tiny import (
+    encoded,
+    pictures,
+    section,
+    write_celeba,
+    write_cifar,
+    write_lsun,
+    write_svhn,
+    write_tree,
+)
 
 
 def raw_of(tmp_path, name, source, **changes):
@@ -71,13 +80,23 @@ def test_celeba_is_split_as_its_partition_file_says(tmp_path):
     assert raw.test.name(0) == "img_align_celeba/000004.jpg"
 
 
-SMILES = (["Male", "Smiling", "Young"], [], ["Smiling"], ["Male"], ["Young"], ["Smiling", "Male"])  # one a picture
+SMILES = (
+    ["Male", "Smiling", "Young"],
+    [],
+    ["Smiling"],
+    ["Male"],
+    ["Young"],
+    ["Smiling", "Male"],
+)  # one a picture
 
 
 def raw_celeba(folder, names):
     """CelebA's raw files with attributes, opened with these."""
     contents = write_celeba(folder, attributes=SMILES)
-    files.write_json(folder / "manifest.json", {name: files.sha256(folder / name) for name in catalog.CELEBA_LABELLED.raw})
+    files.write_json(
+        folder / "manifest.json",
+        {name: files.sha256(folder / name) for name in catalog.CELEBA_LABELLED.raw},
+    )
     return contents, records.open_raw(folder, section("celeba", "unused", attributes=names), seed=1)
 
 
@@ -89,9 +108,15 @@ def raw_celeba(folder, names):
         (["Young"], [1, 0, 0, 1], [0, 0], ("none", "Young")),
     ],
 )
-def test_celebas_labels_are_the_bits_of_the_attributes_in_the_order_asked_for(tmp_path, names, pool, test, classes):
+def test_celebas_labels_are_the_bits_of_the_attributes_in_the_order_asked_for(
+    tmp_path, names, pool, test, classes
+):
     contents, raw = raw_celeba(tmp_path, names)
-    assert (raw.pool.labels.tolist(), raw.test.labels.tolist(), raw.classes) == (pool, test, classes)
+    assert (raw.pool.labels.tolist(), raw.test.labels.tolist(), raw.classes) == (
+        pool,
+        test,
+        classes,
+    )
     assert raw.pool.labels.dtype == raw.test.labels.dtype == np.int64
     assert read_all(raw.pool) == [contents[index] for index in (0, 1, 2, 4)]
     assert read_all(raw.test) == [contents[index] for index in (3, 5)]
@@ -100,7 +125,12 @@ def test_celebas_labels_are_the_bits_of_the_attributes_in_the_order_asked_for(tm
 def test_four_attributes_make_sixteen_classes_whose_bits_are_their_names():
     names = ["A", "B", "C", "D"]
     classes = records.combinations(names)
-    assert (len(set(classes)), classes[0], classes[5], classes[15]) == (16, "none", "A+C", "A+B+C+D")
+    assert (len(set(classes)), classes[0], classes[5], classes[15]) == (
+        16,
+        "none",
+        "A+C",
+        "A+B+C+D",
+    )
 
 
 def test_without_attributes_their_file_is_not_asked_for_nor_looked_at(tmp_path):
@@ -132,11 +162,19 @@ def test_lsun_images_come_in_the_order_of_their_keys(tmp_path):
 
 def test_a_folder_gives_files_by_their_names_and_its_folders_as_classes(tmp_path):
     png = [encoded(image, "PNG") for image in pictures(3)[0]]
-    source = write_tree(tmp_path / "source", {"b/1.png": png[0], "a/x/2.PNG": png[1], "a/3.png": png[2], "a/notes.txt": b""})
+    source = write_tree(
+        tmp_path / "source",
+        {"b/1.png": png[0], "a/x/2.PNG": png[1], "a/3.png": png[2], "a/notes.txt": b""},
+    )
     raw = raw_of(tmp_path, "folder", source)
     assert [raw.pool.name(index) for index in range(3)] == ["a/3.png", "a/x/2.PNG", "b/1.png"]
     assert read_all(raw.pool) == [png[2], png[1], png[0]]
-    assert (raw.pool.labels.tolist(), raw.classes, raw.ignored, raw.test) == ([0, 0, 1], ("a", "b"), 1, None)
+    assert (raw.pool.labels.tolist(), raw.classes, raw.ignored, raw.test) == (
+        [0, 0, 1],
+        ("a", "b"),
+        1,
+        None,
+    )
     raw = raw_of(tmp_path, "folder", source, class_folders=False)
     assert (raw.pool.labels, raw.classes) == (None, ())
 
@@ -147,7 +185,10 @@ def test_fake_images_depend_on_seed_and_number_alone_and_are_drawn_when_read(tmp
     assert (len(few.pool), len(many.pool), few.test) == (35, 2010, None)
     assert (few.pool.read(34) == many.pool.read(34)).all()
     assert few.pool.read(0).shape == (32, 32, 3)
-    assert (np.stack([few.pool.read(index) for index in range(5)]) == shapes.draw(5, 32, 3, 1)[0].transpose(0, 2, 3, 1)).all()
+    assert (
+        np.stack([few.pool.read(index) for index in range(5)])
+        == shapes.draw(5, 32, 3, 1)[0].transpose(0, 2, 3, 1)
+    ).all()
     assert few.pool.labels.tolist() == [index % 10 for index in range(35)]
     assert raw_of(tmp_path, "fake", None, channels=1, image_size=8).pool.read(3).shape == (8, 8)
 
@@ -156,9 +197,17 @@ def test_fake_images_depend_on_seed_and_number_alone_and_are_drawn_when_read(tmp
 def test_eight_threads_read_what_one_reads(tmp_path, name):
     source = tmp_path / "source"
     if name == "folder":
-        write_tree(source, {f"{number}.png": encoded(image, "PNG") for number, image in enumerate(pictures(40)[0])})
+        write_tree(
+            source,
+            {
+                f"{number}.png": encoded(image, "PNG")
+                for number, image in enumerate(pictures(40)[0])
+            },
+        )
     else:
-        {"cifar10": write_cifar, "svhn": write_svhn, "celeba": write_celeba, "lsun": write_lsun}[name](source)
+        {"cifar10": write_cifar, "svhn": write_svhn, "celeba": write_celeba, "lsun": write_lsun}[
+            name
+        ](source)
     pool = raw_of(tmp_path, name, source).pool
     wanted = [np.asarray(pool.read(index)).tobytes() for index in range(len(pool))]
     order = list(range(len(pool))) * 50
@@ -173,7 +222,9 @@ def test_a_raw_file_with_other_bytes_than_were_downloaded_is_refused(tmp_path, n
     if name == "folder":
         write_tree(source, {"a.png": encoded(pictures(1)[0][0], "PNG")})
     else:
-        {"cifar10": write_cifar, "svhn": write_svhn, "celeba": write_celeba, "lsun": write_lsun}[name](source)
+        {"cifar10": write_cifar, "svhn": write_svhn, "celeba": write_celeba, "lsun": write_lsun}[
+            name
+        ](source)
     dataset = section(name, source)
     downloads.fetch(tmp_path / "raw", dataset)
     for file in catalog.KNOWN[name].raw:
@@ -217,7 +268,10 @@ def test_a_damaged_picture_in_celebas_zip_is_one_unreadable_image(tmp_path):
 def test_an_empty_value_in_the_database_is_one_unreadable_image(tmp_path):
     write_lsun(tmp_path / "source")
     database = tmp_path / "source" / "bedroom_train_lmdb"
-    with lmdb.open(str(database), map_size=1 << 20) as environment, environment.begin(write=True) as transaction:
+    with (
+        lmdb.open(str(database), map_size=1 << 20) as environment,
+        environment.begin(write=True) as transaction,
+    ):
         transaction.put(b"!", b"")
     (tmp_path / "source" / "bedroom_train_lmdb.zip").unlink()
     pool = raw_of(tmp_path, "lsun", tmp_path / "source").pool
@@ -230,14 +284,21 @@ def test_an_empty_value_in_the_database_is_one_unreadable_image(tmp_path):
 
 def svhn_values(**changes):
     images, _ = pictures(5)
-    return {"X": images.transpose(1, 2, 3, 0), "y": np.arange(1, 6, dtype=np.uint8)[:, None], **changes}
+    return {
+        "X": images.transpose(1, 2, 3, 0),
+        "y": np.arange(1, 6, dtype=np.uint8)[:, None],
+        **changes,
+    }
 
 
 @pytest.mark.parametrize(
     ("values", "complaint"),
     [
         (svhn_values(y=np.full((5, 1), 11, np.uint8)), "label 0 is 11, expected 1 to 10"),
-        (svhn_values(y=np.array([[1], [2], [0], [3], [4]], np.uint8)), "label 2 is 0, expected 1 to 10"),
+        (
+            svhn_values(y=np.array([[1], [2], [0], [3], [4]], np.uint8)),
+            "label 2 is 0, expected 1 to 10",
+        ),
         (svhn_values(y=np.full((5, 1), -1, np.int8)), "label 0 is -1"),
         (svhn_values(y=np.ones((5, 1))), "labels are float64, expected integers"),
         (svhn_values(y=np.ones((4, 1), np.uint8)), "y is 4 x 1, expected 5 x 1"),
@@ -247,7 +308,9 @@ def svhn_values(**changes):
         ({"X": svhn_values()["X"]}, "y is missing"),
     ],
 )
-def test_matlab_files_of_another_shape_or_with_other_labels_are_refused(tmp_path, values, complaint):
+def test_matlab_files_of_another_shape_or_with_other_labels_are_refused(
+    tmp_path, values, complaint
+):
     write_svhn(tmp_path / "source")
     savemat(tmp_path / "source" / "test_32x32.mat", values)
     with pytest.raises(DataError, match=rf"test_32x32\.mat: {complaint}"):
@@ -273,7 +336,9 @@ def test_cut_matlab_files_are_refused(tmp_path, keep):
     ],
 )
 def test_cifar_files_of_another_size_or_with_other_labels_are_refused(tmp_path, content, complaint):
-    source = write_tree(tmp_path / "source", {**write_cifar(tmp_path / "tar"), "data_batch_3.bin": content})
+    source = write_tree(
+        tmp_path / "source", {**write_cifar(tmp_path / "tar"), "data_batch_3.bin": content}
+    )
     with pytest.raises(DataError, match=rf"data_batch_3\.bin: {complaint}"):
         downloads.fetch(tmp_path / "raw", section("cifar10", source))
 
@@ -300,7 +365,9 @@ def test_a_picture_that_celebas_zip_lacks_is_named(tmp_path):
     write_celeba(tmp_path / "source")
     with open(tmp_path / "source" / "list_eval_partition.txt", "a") as file:
         file.write("000099.jpg 0\n000098.jpg 0\n")
-    with pytest.raises(DataError, match=r"img_align_celeba\.zip: has no img_align_celeba/000099\.jpg \(2 of"):
+    with pytest.raises(
+        DataError, match=r"img_align_celeba\.zip: has no img_align_celeba/000099\.jpg \(2 of"
+    ):
         downloads.fetch(tmp_path / "raw", section("celeba", tmp_path / "source"))
 
 
@@ -316,13 +383,20 @@ def celeba_labels(folder, edit, names=("Male", "Smiling")):
 
 def line(number, old, new):
     """An edit of one line, counted from 1."""
-    return lambda lines: [text.replace(old, new) if at == number else text for at, text in enumerate(lines, start=1)]
+    return lambda lines: [
+        text.replace(old, new) if at == number else text for at, text in enumerate(lines, start=1)
+    ]
 
 
 def test_labels_belong_to_the_names_whatever_their_order_and_the_ends_of_their_lines(tmp_path):
     good = celeba_labels(tmp_path / "a", lambda lines: lines)
-    assert good == {f"img_align_celeba/{number:06d}.jpg": label for number, label in enumerate([3, 0, 2, 1, 0, 3], start=1)}
-    turned = celeba_labels(tmp_path / "b", lambda lines: [f"{text}\r" for text in (*lines[:2], *lines[7:1:-1])])
+    assert good == {
+        f"img_align_celeba/{number:06d}.jpg": label
+        for number, label in enumerate([3, 0, 2, 1, 0, 3], start=1)
+    }
+    turned = celeba_labels(
+        tmp_path / "b", lambda lines: [f"{text}\r" for text in (*lines[:2], *lines[7:1:-1])]
+    )
     assert list(turned.items()) == list(good.items())
 
 
@@ -332,7 +406,10 @@ ROW = "expected a name and 40 values of 1 or -1"
 @pytest.mark.parametrize(
     ("edit", "complaint"),
     [
-        (line(1, "6", "7"), r"line 1 says 7 images, 6 follow, list_eval_partition\.txt has 6: must be the same number"),
+        (
+            line(1, "6", "7"),
+            r"line 1 says 7 images, 6 follow, list_eval_partition\.txt has 6: must be the same number",
+        ),
         (line(1, "6", "six"), "line 1: 'six': expected the number of images"),
         (lambda lines: [""], "line 1: '': expected the number of images"),
         (lambda lines: lines[1:], "line 1: '5_o_Clock_Shadow .*: expected the number of images"),
@@ -345,8 +422,14 @@ ROW = "expected a name and 40 values of 1 or -1"
         (line(4, "000002.jpg -1", "000002.jpg  2"), f"line 4: .*: {ROW}"),
         (line(4, "000002.jpg -1", "000002.jpg +1"), f"line 4: .*: {ROW}"),
         (line(4, "000002", "000003"), r"line 5: '000003\.jpg .*: comes twice"),
-        (line(4, "000002", "000007"), r"line 4: '000007\.jpg .*: list_eval_partition\.txt has no such image"),
-        (lambda lines: ["5", *lines[1:-2]], r"line 1 says 5 images, 5 follow, list_eval_partition\.txt has 6"),
+        (
+            line(4, "000002", "000007"),
+            r"line 4: '000007\.jpg .*: list_eval_partition\.txt has no such image",
+        ),
+        (
+            lambda lines: ["5", *lines[1:-2]],
+            r"line 1 says 5 images, 5 follow, list_eval_partition\.txt has 6",
+        ),
         (lambda lines: lines[:-2], "line 1 says 6 images, 5 follow"),
         (lambda lines: [*lines[:-2], lines[-2][:-1]], f"line 8: .*: {ROW}"),
         (lambda lines: [*lines[:-2], lines[-2][:60]], f"line 8: .*: {ROW}"),
@@ -370,13 +453,21 @@ def test_an_attribute_file_that_is_too_large_is_not_read(tmp_path, monkeypatch):
     [
         ("Smilling", "did you mean Smiling?"),
         ("eyeglasses", "did you mean Eyeglasses?"),
-        ("xyz", "it has 5_o_Clock_Shadow, Arched_Eyebrows, Attractive, Bags_Under_Eyes, Bald and 35 more"),
+        (
+            "xyz",
+            "it has 5_o_Clock_Shadow, Arched_Eyebrows, Attractive, Bags_Under_Eyes, Bald and 35 more",
+        ),
     ],
 )
-def test_an_attribute_that_celeba_lacks_is_refused_with_a_suggestion_or_some_that_it_has(tmp_path, name, hint):
+def test_an_attribute_that_celeba_lacks_is_refused_with_a_suggestion_or_some_that_it_has(
+    tmp_path, name, hint
+):
     with pytest.raises(ConfigError) as caught:
         celeba_labels(tmp_path, lambda lines: lines, ["Male", name])
-    assert str(caught.value) == f"params.yaml: dataset.attributes: list_attr_celeba.txt has no {name}: {hint}"
+    assert (
+        str(caught.value)
+        == f"params.yaml: dataset.attributes: list_attr_celeba.txt has no {name}: {hint}"
+    )
 
 
 @pytest.mark.parametrize(

@@ -30,10 +30,18 @@ def test_images_are_known_by_their_suffix_and_other_files_are_counted(tmp_path):
     images = ["a.png", "b.JPG", "c.jpeg", "d.WebP", "e.bmp", "f.gif", "g.tif", "h.tiff"]
     others = ["notes.txt", "png", "x.png.bak", "y.svg"]
     hidden = [".DS_Store", "._a.png", ".png", ".git/x.png", "Thumbs.db", "sub/thumbs.DB"]
-    source = write_tree(tmp_path / "source", {name: name.encode() for name in images + others + hidden})
+    source = write_tree(
+        tmp_path / "source", {name: name.encode() for name in images + others + hidden}
+    )
     listed = pack(source, tmp_path / "raw")
-    assert listed == {"classes": [], "ignored": 4, "images": [{"name": name, "class": None} for name in images]}
-    assert list(contents(tmp_path / "raw")) == [f"{number:07d}{Path(name).suffix.lower()}" for number, name in enumerate(images)]
+    assert listed == {
+        "classes": [],
+        "ignored": 4,
+        "images": [{"name": name, "class": None} for name in images],
+    }
+    assert list(contents(tmp_path / "raw")) == [
+        f"{number:07d}{Path(name).suffix.lower()}" for number, name in enumerate(images)
+    ]
     assert list(contents(tmp_path / "raw").values()) == [name.encode() for name in images]
 
 
@@ -112,7 +120,14 @@ def test_what_cannot_be_read_is_listed_with_the_reason_and_no_bytes(tmp_path):
         "largest.png": None,
         "pipe.png": "is no regular file",
     }
-    assert [len(content) for content in contents(tmp_path / "raw").values()] == [0, 1, 0, 0, 64 << 20, 0]
+    assert [len(content) for content in contents(tmp_path / "raw").values()] == [
+        0,
+        1,
+        0,
+        0,
+        64 << 20,
+        0,
+    ]
 
 
 def test_files_and_folders_without_rights_are_named(tmp_path):
@@ -123,7 +138,14 @@ def test_files_and_folders_without_rights_are_named(tmp_path):
     me = os.geteuid()
     nobody = me or 65534  # root ignores rights, so it becomes somebody else, who must get this far
     if not me:
-        for folder in (tmp_path, *(parent for parent in tmp_path.parents if parent.owner() == "root" and parent != Path("/"))):
+        for folder in (
+            tmp_path,
+            *(
+                parent
+                for parent in tmp_path.parents
+                if parent.owner() == "root" and parent != Path("/")
+            ),
+        ):
             folder.chmod(folder.stat().st_mode | 0o555)
     os.seteuid(nobody)
     try:
@@ -132,12 +154,17 @@ def test_files_and_folders_without_rights_are_named(tmp_path):
         write_tree(source, {"locked/c.png": b"x"})
         (source / "locked").chmod(0)
         os.seteuid(nobody)
-        with pytest.raises(DataError, match=r"/locked: the folder cannot be read \(Permission denied\)"):
+        with pytest.raises(
+            DataError, match=r"/locked: the folder cannot be read \(Permission denied\)"
+        ):
             pack(source, tmp_path / "raw")
     finally:
         os.seteuid(me)
         (source / "locked").chmod(0o755)
-    assert [image.get("problem") for image in listed["images"]] == [None, "cannot be read (Permission denied)"]
+    assert [image.get("problem") for image in listed["images"]] == [
+        None,
+        "cannot be read (Permission denied)",
+    ]
 
 
 def test_the_zip_depends_on_names_and_bytes_alone(tmp_path):
@@ -156,7 +183,9 @@ def test_the_zip_depends_on_names_and_bytes_alone(tmp_path):
 
 
 def test_memory_is_that_of_one_image(tmp_path):
-    source = write_tree(tmp_path / "source", {f"{number}.png": bytes(1 << 20) for number in range(40)})
+    source = write_tree(
+        tmp_path / "source", {f"{number}.png": bytes(1 << 20) for number in range(40)}
+    )
     tracemalloc.start()
     try:
         pack(source, tmp_path / "raw")
@@ -167,7 +196,9 @@ def test_memory_is_that_of_one_image(tmp_path):
 
 def test_a_folder_without_images_is_refused_with_what_is_needed(tmp_path):
     source = write_tree(tmp_path / "source", {"notes.txt": b"x", ".hidden.png": b"x"})
-    with pytest.raises(DataError, match=r"^0 images found in .*/source \(1 other files\): need at least 21") as caught:
+    with pytest.raises(
+        DataError, match=r"^0 images found in .*/source \(1 other files\): need at least 21"
+    ) as caught:
         downloads.fetch(tmp_path / "raw", section("folder", source))
     assert "\n" not in str(caught.value)
     with pytest.raises(DataError, match="/none: the folder cannot be read"):

@@ -24,7 +24,12 @@ def test_both_stages_start_from_one_base_of_an_exact_version():
 
 
 def test_packages_come_from_the_lock_with_their_hashes_and_nothing_else_is_installed():
-    installs = [part for line in dockerfile.values(BUILD, "RUN") for part in line.value.split("&&") if "pip" in part]
+    installs = [
+        part
+        for line in dockerfile.values(BUILD, "RUN")
+        for part in line.value.split("&&")
+        if "pip" in part
+    ]
     assert [part.split()[-5:] for part in installs[-1:]] == [
         ["install", "--no-cache-dir", "--require-hashes", "-r", "/tmp/requirements.lock"]
     ]
@@ -54,22 +59,35 @@ def test_it_runs_as_a_numeric_user_who_is_not_root():
 def test_tini_hands_signals_to_the_whole_group_of_the_entry_point():
     (entry,) = dockerfile.values(FINAL, "ENTRYPOINT")
     assert entry.words == ["tini", "-g", "--", "entrypoint"]
-    assert ["docker/entrypoint.sh", "/usr/local/bin/entrypoint"] in [line.words for line in dockerfile.values(FINAL, "COPY")]
+    assert ["docker/entrypoint.sh", "/usr/local/bin/entrypoint"] in [
+        line.words for line in dockerfile.values(FINAL, "COPY")
+    ]
     assert os.access(ENTRYPOINT, os.X_OK)
     assert dockerfile.values(FINAL, "CMD")[0].words == ["dvc", "repro"]
 
 
 def test_whatever_is_written_lies_in_the_volume_or_in_tmp():
     environment = dockerfile.environment(FINAL)
-    paths = {key: value for key, value in environment.items() if value.startswith("/") and key != "PATH"}
+    paths = {
+        key: value for key, value in environment.items() if value.startswith("/") and key != "PATH"
+    }
     assert {"HOME", "XDG_CACHE_HOME", "MPLCONFIGDIR", "DVC_SITE_CACHE_DIR"} == set(paths)
     assert all(path == "/tmp" or path.startswith(("/tmp/", "/work/")) for path in paths.values())
     assert dockerfile.values(FINAL, "WORKDIR")[0].value == "/work"
 
 
 def test_the_build_sees_only_what_it_copies():
-    lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
-    copied = {word for stage in (BUILD, FINAL) for line in dockerfile.values(stage, "COPY") for word in line.words[:1]}
+    lines = [
+        line
+        for line in (ROOT / ".dockerignore").read_text().splitlines()
+        if line and not line.startswith("#")
+    ]
+    copied = {
+        word
+        for stage in (BUILD, FINAL)
+        for line in dockerfile.values(stage, "COPY")
+        for word in line.words[:1]
+    }
     assert lines[0] == "*"
     assert {line.removeprefix("!") for line in lines[1:]} == copied - {"--from=build"}
     assert all(line.startswith("!") and (ROOT / line[1:]).is_file() for line in lines[1:])
@@ -86,7 +104,9 @@ def test_the_build_sees_only_what_it_copies():
 )
 def test_hadolint_finds_nothing_and_would_find(old, new, rule):
     def hadolint(text: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(["hadolint", "-"], input=text, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            ["hadolint", "-"], input=text, capture_output=True, text=True, check=False
+        )
 
     text = dockerfile.PATH.read_text()
     assert old in text
@@ -114,12 +134,15 @@ subprocess.run([sys.executable, "-c", stage])
 
 
 def entrypoint(*command: str, cwd: Path) -> "subprocess.Popen[bytes]":
-    # Signals may be ignored by what started the tests, and what is ignored cannot be caught in a shell.
+    # Signals may be ignored by what started the tests, and what is ignored cannot be caught in a
+    # shell.
     def attend() -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
 
-    return subprocess.Popen([str(ENTRYPOINT), *command], cwd=cwd, stdin=subprocess.DEVNULL, preexec_fn=attend)
+    return subprocess.Popen(
+        [str(ENTRYPOINT), *command], cwd=cwd, stdin=subprocess.DEVNULL, preexec_fn=attend
+    )
 
 
 def test_the_entry_point_ends_after_the_stage_that_dvc_leaves(tmp_path):
@@ -132,6 +155,8 @@ def test_the_entry_point_ends_after_the_stage_that_dvc_leaves(tmp_path):
     assert (tmp_path / "checkpoint").exists()
 
 
-@pytest.mark.parametrize(("command", "code"), [("exit 0", 0), ("exit 4", 4), ("kill -KILL $$", 137)])
+@pytest.mark.parametrize(
+    ("command", "code"), [("exit 0", 0), ("exit 4", 4), ("kill -KILL $$", 137)]
+)
 def test_the_entry_point_ends_with_the_code_of_its_command(command, code, tmp_path):
     assert entrypoint("bash", "-c", command, cwd=tmp_path).wait(timeout=60) == code

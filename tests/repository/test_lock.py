@@ -45,5 +45,7 @@ def test_a_dependency_that_nobody_locked_is_noticed(copy: Path) -> None:
     project = copy / "pyproject.toml"
     project.write_text(project.read_text().replace('"filelock",', '"filelock",\n  "toolz",'))
     lock(copy)
-    (added,) = set(pins((copy / "requirements.lock").read_text())) - set(pins((ROOT / "requirements.lock").read_text()))
+    (added,) = set(pins((copy / "requirements.lock").read_text())) - set(
+        pins((ROOT / "requirements.lock").read_text())
+    )
     assert added.startswith("toolz==")

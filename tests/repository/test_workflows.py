@@ -22,11 +22,20 @@ RETRAIN = {step["name"]: step for name, step in STEPS if name == "retrain" and "
 
 
 def test_actions_are_pinned_by_commit_with_their_version_beside_it():
-    lines = [line for path in FILES for line in path.read_text().splitlines() if re.match(r"\s*(- )?uses:", line)]
+    lines = [
+        line
+        for path in FILES
+        for line in path.read_text().splitlines()
+        if re.match(r"\s*(- )?uses:", line)
+    ]
     assert lines
     for line in lines:
-        assert re.fullmatch(r" +- uses: actions/(checkout|setup-python)@[0-9a-f]{40} # v\d+\.\d+\.\d+", line), line
-    assert len({line.split("@")[1] for line in lines}) == len({line.split("@")[0] for line in lines})
+        assert re.fullmatch(
+            r" +- uses: actions/(checkout|setup-python)@[0-9a-f]{40} # v\d+\.\d+\.\d+", line
+        ), line
+    assert len({line.split("@")[1] for line in lines}) == len(
+        {line.split("@")[0] for line in lines}
+    )
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
@@ -72,7 +81,12 @@ LINTERS = [["actionlint"], ["zizmor", "--quiet", "--offline", "--persona=pedanti
 
 def test_make_lint_runs_the_linters():
     recipe = (ROOT / "Makefile").read_text().partition("\nlint:")[2].partition("\n\n")[0]
-    for command in ("shellcheck $(SCRIPTS)", "actionlint", f"{' '.join(LINTERS[1])} .github", "hadolint Dockerfile"):
+    for command in (
+        "shellcheck $(SCRIPTS)",
+        "actionlint",
+        f"{' '.join(LINTERS[1])} .github",
+        "hadolint Dockerfile",
+    ):
         assert f"\t{command}\n" in f"{recipe}\n"
 
 
@@ -88,7 +102,12 @@ def test_the_linters_find_nothing(linter):
         (0, "timeout-minutes: 350", "timeout-minuets: 350", "timeout-minuets"),
         (0, "steps.retrain.outputs.branch != ''", "steps.retrian.outputs.branch != ''", "retrian"),
         (0, '"${flags[@]}"', "${flags[@]}", "shellcheck"),
-        (1, 'read -ra assignments <<< "$SET"', "read -ra assignments <<< ${{ inputs.set }}", "template-injection"),
+        (
+            1,
+            'read -ra assignments <<< "$SET"',
+            "read -ra assignments <<< ${{ inputs.set }}",
+            "template-injection",
+        ),
         (1, "persist-credentials: false", "fetch-tags: false", "artipacked"),
         (1, "permissions: {}", "permissions: write-all", "excessive-permissions"),
         (1, "@08c6903cd8c0fde910a37f88322edcfb5dd907a8 # v5.0.0", "@v5", "unpinned-uses"),
@@ -99,7 +118,9 @@ def test_the_linters_would_find(linter, old, new, rule, tmp_path):
     assert old in text
     path = tmp_path / "retrain.yml"
     path.write_text(text.replace(old, new))
-    done = subprocess.run([*LINTERS[linter], str(path)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*LINTERS[linter], str(path)], capture_output=True, text=True, check=False
+    )
     assert done.returncode != 0 and rule in done.stdout
 
 
@@ -115,7 +136,9 @@ class Runner:
         program = self.folder / path
         note = f'json.dump([sys.argv[1:], dict(os.environ)], open({str(program) + ".json"!r}, "w"))'
         note += f'\nif {outcome!r}: open(os.environ["GITHUB_OUTPUT"], "a").write("outcome={outcome}\\n")\nprint({prints!r}, end="")'
-        program.write_text(f"#!{sys.executable}\nimport json, os, sys\n{note}\nsys.exit({exit_code})\n")
+        program.write_text(
+            f"#!{sys.executable}\nimport json, os, sys\n{note}\nsys.exit({exit_code})\n"
+        )
         program.chmod(0o755)
 
     def called(self, path: str) -> tuple[list[str], dict[str, str]]:
@@ -125,11 +148,22 @@ class Runner:
     def run(self, step: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         script = self.folder / "script"
         script.write_text(RETRAIN[step]["run"])
-        environment = {"PATH": f"{self.folder / 'bin'}:/usr/bin:/bin", "HOME": str(self.folder), **environment}
+        environment = {
+            "PATH": f"{self.folder / 'bin'}:/usr/bin:/bin",
+            "HOME": str(self.folder),
+            **environment,
+        }
         environment["GITHUB_OUTPUT"] = str(self.folder / "output")
         (self.folder / "output").touch()
         # As a runner calls it.
-        return subprocess.run(["bash", "-e", script], cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            ["bash", "-e", script],
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
 
 UNSET = {name: "" for name in RETRAIN["Retrain"]["env"] if name.startswith("MLFLOW")}
@@ -156,7 +190,9 @@ def test_what_a_person_types_becomes_flags_and_never_a_command(asked, flags, run
     done = runner.run("Retrain", SET=asked, **UNSET)
     assert done.returncode == 0, done.stderr
     called, environment = runner.called(".venv/bin/python")
-    expected = flags if flags is not None else [part for word in asked.split() for part in ("-S", word)]
+    expected = (
+        flags if flags is not None else [part for word in asked.split() for part in ("-S", word)]
+    )
     assert called == ["-m", "pipeline", "retrain", "--git-remote", "origin", *expected]
     assert not (runner.folder / "caught").exists()
     assert not any(name.startswith("MLFLOW") for name in environment)
@@ -170,7 +206,9 @@ def test_secrets_that_are_set_reach_the_retraining(runner):
         MLFLOW_TRACKING_USERNAME="",
         MLFLOW_TRACKING_PASSWORD="",
     )
-    assert runner.called(".venv/bin/python")[1]["MLFLOW_TRACKING_URI"] == "https://mlflow.example.org"
+    assert (
+        runner.called(".venv/bin/python")[1]["MLFLOW_TRACKING_URI"] == "https://mlflow.example.org"
+    )
 
 
 @pytest.mark.parametrize(
@@ -185,7 +223,9 @@ def test_secrets_that_are_set_reach_the_retraining(runner):
         (7, "", 7, "::error title=Not retrained::"),  # killed before it said anything
     ],
 )
-def test_a_champion_that_stays_leaves_the_job_green_and_says_why_and_a_failure_does_not(exit_code, outcome, ends, says, runner):
+def test_a_champion_that_stays_leaves_the_job_green_and_says_why_and_a_failure_does_not(
+    exit_code, outcome, ends, says, runner
+):
     runner.stand_in(".venv/bin/python", exit_code, outcome)
     done = runner.run("Retrain", SET="", **UNSET)
     assert done.returncode == ends, done.stderr
@@ -194,7 +234,10 @@ def test_a_champion_that_stays_leaves_the_job_green_and_says_why_and_a_failure_d
 
 def test_a_remote_given_as_a_secret_is_written_for_the_owner_alone_and_forgotten(runner):
     config = runner.folder / ".dvc/config.local"
-    assert runner.run("Name the DVC remote", DVC_CONFIG_LOCAL="").returncode == 0 and not config.exists()
+    assert (
+        runner.run("Name the DVC remote", DVC_CONFIG_LOCAL="").returncode == 0
+        and not config.exists()
+    )
     text = "[core]\n    remote = store\n['remote \"store\"']\n    url = https://store.example.org"
     done = runner.run("Name the DVC remote", DVC_CONFIG_LOCAL=text)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
@@ -218,20 +261,42 @@ def test_a_branch_becomes_a_pull_request_with_the_gates_summary_unless_it_has_be
 @pytest.mark.timeout(900)
 def test_a_change_of_the_figures_is_shown_against_the_commit_before(tmp_path):
     folder = tmp_path / "clone"
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("GIT", "DVC", "MLFLOW"))}
-    environment |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    environment = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("GIT", "DVC", "MLFLOW"))
+    }
+    environment |= {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "OMP_NUM_THREADS": "1",
+    }
     environment |= {"DVC_SITE_CACHE_DIR": str(tmp_path / "site"), "GIT_CONFIG_GLOBAL": os.devnull}
 
     def run(*command: str) -> str:
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
     subprocess.run(["git", "clone", "--quiet", ROOT, folder], check=True)
     # The environment is there already.
     (folder / "Makefile").write_text(".venv/.runtime:\n")
-    (folder / ".ci/small.yaml").write_text((ROOT / ".ci/small.yaml").read_text().replace("num_samples: 100", "num_samples: 90"))
-    run("git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "--quiet", "--all", "--message", "fewer samples")
+    (folder / ".ci/small.yaml").write_text(
+        (ROOT / ".ci/small.yaml").read_text().replace("num_samples: 100", "num_samples: 90")
+    )
+    run(
+        "git",
+        "-c",
+        "user.name=t",
+        "-c",
+        "user.email=t@t",
+        "commit",
+        "--quiet",
+        "--all",
+        "--message",
+        "fewer samples",
+    )
     committed, small = run("bash", ".ci/figures").split("### A small run of the graph")
     assert committed.startswith("### Committed figures")
     assert "results/evaluate/metrics.json" not in committed

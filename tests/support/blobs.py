@@ -8,7 +8,9 @@ def blobs(count=600, dims=30, num_classes=4, seed=0, offset=0.5):
     centres = np.random.default_rng(99).normal(size=(num_classes, dims))
     generator = np.random.default_rng(seed)
     labels = generator.integers(0, num_classes, count)
-    return (centres[labels] + generator.normal(scale=2, size=(count, dims)) + offset).astype(np.float32), labels
+    return (centres[labels] + generator.normal(scale=2, size=(count, dims)) + offset).astype(
+        np.float32
+    ), labels
 
 
 def changed(features, value):

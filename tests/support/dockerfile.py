@@ -42,4 +42,6 @@ def values(stage: list[Instruction], name: str) -> list[Instruction]:
 
 def environment(stage: list[Instruction]) -> dict[str, str]:
     """What the stage's ENV sets, $PATH left as it stands."""
-    return dict(word.split("=", 1) for instruction in values(stage, "ENV") for word in instruction.words)
+    return dict(
+        word.split("=", 1) for instruction in values(stage, "ENV") for word in instruction.words
+    )

@@ -17,7 +17,10 @@ def write_idx_source(folder: Path, num_train: int, num_test: int, seed: int = 0)
     generator = np.random.default_rng(seed)
     for part, count in (("train", num_train), ("t10k", num_test)):
         labels = generator.permutation(np.arange(count) % 10).astype(np.uint8)
-        write_idx(folder / f"{part}-images-idx3-ubyte.gz", np.stack([shape(int(label), generator) for label in labels]))
+        write_idx(
+            folder / f"{part}-images-idx3-ubyte.gz",
+            np.stack([shape(int(label), generator) for label in labels]),
+        )
         write_idx(folder / f"{part}-labels-idx1-ubyte.gz", labels)
 
 

@@ -11,7 +11,17 @@ from ruamel.yaml import YAML
 
 from tests.support.imports import ROOT
 
-STAGES = ["download", "prepare", "validate", "reference", "train", "evaluate", "probe", "render", "paper"]
+STAGES = [
+    "download",
+    "prepare",
+    "validate",
+    "reference",
+    "train",
+    "evaluate",
+    "probe",
+    "render",
+    "paper",
+]
 
 
 class Repository:
@@ -20,11 +30,25 @@ class Repository:
     def __init__(self, folder: Path, source: Path, **values: object) -> None:
         self.folder = folder
         for name in ("src", "pipeline", "recipes"):
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        for name in ("dvc.yaml", "params.yaml", "requirements.lock", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore"):
+            shutil.copytree(
+                ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__")
+            )
+        for name in (
+            "dvc.yaml",
+            "params.yaml",
+            "requirements.lock",
+            ".gitignore",
+            ".dvcignore",
+            ".dvc/config",
+            ".dvc/.gitignore",
+        ):
             (folder / name).parent.mkdir(exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
-        self.env = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW", "DVC", "GIT"))}
+        self.env = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("MLFLOW", "DVC", "GIT"))
+        }
         self.env |= {
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1",
             "DVC_SITE_CACHE_DIR": str(source.parent / "site"), "GIT_CONFIG_GLOBAL": os.devnull,
@@ -47,8 +71,18 @@ class Repository:
             section[name] = value
         yaml.dump(params, self.folder / "params.yaml")
 
-    def run(self, *command: str, check: bool = True, timeout: float | None = None) -> subprocess.CompletedProcess:
-        done = subprocess.run(command, cwd=self.folder, env=self.env, capture_output=True, text=True, check=False, timeout=timeout)
+    def run(
+        self, *command: str, check: bool = True, timeout: float | None = None
+    ) -> subprocess.CompletedProcess:
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout,
+        )
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done
 

@@ -27,7 +27,10 @@ class Bucket:
 
     def objects(self) -> list[str]:
         """The keys of all that is in it."""
-        return [entry["Key"] for entry in self.client.list_objects_v2(Bucket=self.name).get("Contents", [])]
+        return [
+            entry["Key"]
+            for entry in self.client.list_objects_v2(Bucket=self.name).get("Contents", [])
+        ]
 
 
 @contextlib.contextmanager
@@ -37,7 +40,12 @@ def bucket(name: str) -> Iterator[Bucket]:
     server.start()
     try:
         host, port = server.get_host_and_port()
-        made = Bucket(name, f"http://{host}:{port}", f"AKIA{secrets.token_hex(8).upper()}", secrets.token_hex(20))
+        made = Bucket(
+            name,
+            f"http://{host}:{port}",
+            f"AKIA{secrets.token_hex(8).upper()}",
+            secrets.token_hex(20),
+        )
         made.client.create_bucket(Bucket=name)
         yield made
     finally:

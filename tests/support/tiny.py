@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
-from dcgan.config import sections as config
+from dcgan.config import sections
 from dcgan.raw import fake as shapes
 from dcgan.raw.catalog import CIFAR_TEST, CIFAR_TRAIN
 
@@ -24,7 +24,7 @@ ATTRIBUTES = (
 )
 
 
-def section(name: str, source: object, **changes: object) -> config.Dataset:
+def section(name: str, source: object, **changes: object) -> sections.Dataset:
     """The section `dataset` of params.yaml for a data set."""
     values = {
         "name": name,
@@ -35,13 +35,13 @@ def section(name: str, source: object, **changes: object) -> config.Dataset:
         "class_folders": True,
         "attributes": [],
         "validation_size": 10,
-        "test_size": 10 if name in config.WITHOUT_TEST_SPLIT else 0,
+        "test_size": 10 if name in sections.WITHOUT_TEST_SPLIT else 0,
         "max_images": None,
         "on_bad_image": "refuse",
         "duplicates": "keep",
         "near_bits": 4,
     }
-    return config.Dataset(**{**values, **changes})
+    return sections.Dataset(**{**values, **changes})
 
 
 def pictures(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -56,9 +56,15 @@ def write_cifar(folder: Path, each: int = 4) -> dict[str, bytes]:
     contents = {}
     for number, name in enumerate((*CIFAR_TRAIN, CIFAR_TEST)):
         images, labels = shapes.draw(each, 32, 3, seed=number)
-        contents[name] = b"".join(bytes([label]) + image.tobytes() for image, label in zip(images, labels, strict=True))
+        contents[name] = b"".join(
+            bytes([label]) + image.tobytes() for image, label in zip(images, labels, strict=True)
+        )
     with tarfile.open(folder / "cifar-10-binary.tar.gz", "w:gz") as archive:
-        for name, content in {"readme.html": b"<html>", **contents, "batches.meta.txt": b"airplane\n"}.items():
+        for name, content in {
+            "readme.html": b"<html>",
+            **contents,
+            "batches.meta.txt": b"airplane\n",
+        }.items():
             member = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
@@ -70,7 +76,10 @@ def write_svhn(folder: Path, num_train: int = 12, num_test: int = 11) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for seed, (part, count) in enumerate((("train", num_train), ("test", num_test))):
         images, labels = pictures(count, seed)
-        values = {"X": images.transpose(1, 2, 3, 0), "y": np.where(labels == 0, 10, labels).astype(np.uint8)[:, None]}
+        values = {
+            "X": images.transpose(1, 2, 3, 0),
+            "y": np.where(labels == 0, 10, labels).astype(np.uint8)[:, None],
+        }
         savemat(folder / f"{part}_32x32.mat", values, do_compression=True)
 
 
@@ -94,27 +103,43 @@ def write_celeba(
     """
     folder.mkdir(parents=True, exist_ok=True)
     images = [Image.fromarray(image) for image in pictures(len(partitions))[0]]
-    contents = [encoded(np.asarray(image.resize((178, 218)) if enlarged else image), "JPEG") for image in images]
+    contents = [
+        encoded(np.asarray(image.resize((178, 218)) if enlarged else image), "JPEG")
+        for image in images
+    ]
     with zipfile.ZipFile(folder / "img_align_celeba.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("img_align_celeba/", b"")
         for number, content in enumerate(contents, start=1):
             archive.writestr(f"img_align_celeba/{number:06d}.jpg", content)
-    lines = (f"{number:06d}.jpg {partition}\n" for number, partition in enumerate(partitions, start=1))
+    lines = (
+        f"{number:06d}.jpg {partition}\n" for number, partition in enumerate(partitions, start=1)
+    )
     (folder / "list_eval_partition.txt").write_text("".join(lines))
     if attributes is not None:
         # As the publisher has it: a space ends the line of names, values stand in columns two wide.
-        rows = [" ".join(f"{1 if name in present else -1:2d}" for name in ATTRIBUTES.split()) for present in attributes]
+        rows = [
+            " ".join(f"{1 if name in present else -1:2d}" for name in ATTRIBUTES.split())
+            for present in attributes
+        ]
         named = (f"{number:06d}.jpg {row}\n" for number, row in enumerate(rows, start=1))
-        (folder / "list_attr_celeba.txt").write_text(f"{len(rows)}\n{ATTRIBUTES} \n{''.join(named)}")
+        (folder / "list_attr_celeba.txt").write_text(
+            f"{len(rows)}\n{ATTRIBUTES} \n{''.join(named)}"
+        )
     return contents
 
 
 def write_lsun(folder: Path, count: int = 7) -> dict[bytes, bytes]:
     """`bedroom_train_lmdb/data.mdb` and its zip; returns the values by key."""
-    values = {f"{number * 7919 % 10_007:040x}".encode(): encoded(image, "WEBP") for number, image in enumerate(pictures(count)[0])}
+    values = {
+        f"{number * 7919 % 10_007:040x}".encode(): encoded(image, "WEBP")
+        for number, image in enumerate(pictures(count)[0])
+    }
     database = folder / "bedroom_train_lmdb"
     database.mkdir(parents=True)
-    with lmdb.open(str(database), map_size=1 << 20) as environment, environment.begin(write=True) as transaction:
+    with (
+        lmdb.open(str(database), map_size=1 << 20) as environment,
+        environment.begin(write=True) as transaction,
+    ):
         for key, value in values.items():
             transaction.put(key, value)
     with zipfile.ZipFile(folder / "bedroom_train_lmdb.zip", "w", zipfile.ZIP_DEFLATED) as archive:

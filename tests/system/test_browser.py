@@ -9,19 +9,21 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from bench import screenshots
-from dcgan import data, files
-from dcgan.config import sections as config
+from dcgan import files
+from dcgan.config import reading, sections
 from dcgan.pictures import gif as render
 from dcgan.promotion import registry, serving
 from dcgan.reports import run_page
 from dcgan.tracking import provenance
 from dcgan.tracking import runs as tracking
-from tests.support import exports
+from tests.support import tiny_models
 from tests.support.imports import ROOT
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not screenshots.CHROMIUM, reason="chromium is missing: apt-get install chromium"),
+    pytest.mark.skipif(
+        not screenshots.CHROMIUM, reason="chromium is missing: apt-get install chromium"
+    ),
 ]
 
 EPOCHS = 5
@@ -37,15 +39,21 @@ def write_store(folder: Path) -> None:
     rng = np.random.default_rng(0)
     metrics = files.read_json(ROOT / "results/evaluate/metrics.json")
     with open(ROOT / "results/train/history.csv") as file:
-        history = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)][::10]
+        history = [
+            {key: float(value) for key, value in row.items()} for row in csv.DictReader(file)
+        ][::10]
     grids = [rng.integers(0, 256, (112, 112, 3), np.uint8) for _ in range(EPOCHS + 1)]
     with tracking.run(ABOUT["fingerprint"], dataset="toys", tags=ABOUT, system_metrics=True) as run:
-        run.log_params(provenance.flatten(config.load("generator", "training").model_dump()))
+        run.log_params(
+            provenance.flatten(
+                reading.load(sections.AllParams).model_dump(include={"generator", "training"})
+            )
+        )
         run.log_dataset("toys", ABOUT["data_sha256"], Path("data/prepared"), "training")
         run.log_rows(history)
         for epoch, grid in enumerate(grids):
             run.log_image(grid, "samples", epoch)
-    model = serving.write_model(folder / "model", exports.write(folder / "exports"), "# card\n")
+    model = serving.write_model(folder / "model", tiny_models.write(folder / "exports"), "# card\n")
     with tracking.run(ABOUT["fingerprint"], dataset="toys") as run:
         for epoch in range(1, EPOCHS + 1):
             run.log_rows([{"step": epoch, "classifier-01234567/validation/fid_ema": 30 / epoch}])
@@ -56,15 +64,19 @@ def write_store(folder: Path) -> None:
         run.set_tags(serving.tags(model, "model"))
     frames = [render.labelled(grid, f"epoch {epoch}") for epoch, grid in enumerate(grids)]
     render.gif(frames, folder / "render/training.gif", frame_ms=200)
-    data.save_png(folder / "render/real_and_generated.png", grids[-1])
+    grids.save_png(folder / "render/real_and_generated.png", grids[-1])
     with tracking.run(ABOUT["fingerprint"], dataset="toys") as run:
         run.log_folder(folder / "render", "render")
-    version = registry.register(model, dataset="toys", fingerprint=ABOUT["fingerprint"], tags={"fid_10k": "5.63"})
+    version = registry.register(
+        model, dataset="toys", fingerprint=ABOUT["fingerprint"], tags={"fid_10k": "5.63"}
+    )
     registry.set_alias("toys", "champion", version.number, "the first", expected=None)
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[screenshots.Pages, list[str]]]:
+def pages(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[screenshots.Pages, list[str]]]:
     """The pages of the run, and what the browser had to complain about."""
     folder = tmp_path_factory.mktemp("store")
     complaints: list[str] = []
@@ -77,9 +89,22 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[screenshot
         assert model == "dcgan-toys"
         with screenshots.server() as address, screenshots.browser() as page:
             page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
-            page.on("console", lambda message: complaints.extend([message.text] if message.type == "error" else []))
-            page.on("requestfailed", lambda request: complaints.append(f"failed: {request.url} {request.failure}"))
-            page.on("response", lambda answer: complaints.extend([f"{answer.status} {answer.url}"] if answer.status >= 400 else []))
+            page.on(
+                "console",
+                lambda message: complaints.extend(
+                    [message.text] if message.type == "error" else []
+                ),
+            )
+            page.on(
+                "requestfailed",
+                lambda request: complaints.append(f"failed: {request.url} {request.failure}"),
+            )
+            page.on(
+                "response",
+                lambda answer: complaints.extend(
+                    [f"{answer.status} {answer.url}"] if answer.status >= 400 else []
+                ),
+            )
             yield screenshots.Pages(page, address, experiment, run), complaints
 
 
@@ -114,7 +139,10 @@ def test_metrics_are_charts_with_their_epochs(pages: Shown) -> None:
 def test_sample_grids_have_a_slider_over_the_epochs(pages: Shown) -> None:
     dialog = pages[0].images()
     slider = dialog.get_by_role("slider")
-    assert (slider.get_attribute("aria-valuemin"), slider.get_attribute("aria-valuemax")) == ("0", str(EPOCHS))
+    assert (slider.get_attribute("aria-valuemin"), slider.get_attribute("aria-valuemax")) == (
+        "0",
+        str(EPOCHS),
+    )
     assert slider.get_attribute("aria-valuenow") == str(EPOCHS)
     # MLflow shows a compressed copy of its own size.
     assert natural_width(dialog.locator("img").first) > 0

@@ -1,8 +1,9 @@
 """The Dockerfile carried out without Docker: its steps in a chroot made by debootstrap, then its entry point as process 1.
 
-Not as Docker would do it: the base image is Debian's bookworm with a copy of the Python that runs the tests, at /usr/local; the
-build stage's own commands install one small package of the lock, and in place of the six gigabytes of the whole lock the packages
-that the tests run with are mounted, read only.
+Not as Docker would do it: the base image is Debian's bookworm with a copy of the Python that runs
+the tests, at /usr/local; the build stage's own commands install one small package of the lock, and
+in place of the six gigabytes of the whole lock the packages that the tests run with are mounted,
+read only.
 """
 
 import os
@@ -49,7 +50,9 @@ class Image:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def command(self, *command: str, environment: dict[str, str], user: str = "", mounts: str = "") -> list[str]:
+    def command(
+        self, *command: str, environment: dict[str, str], user: str = "", mounts: str = ""
+    ) -> list[str]:
         """A command as process 1, in namespaces of its own: as root, or as a user, who finds the root read-only."""
         root = self.root
         script = f"set -e; mount --bind {root} {root}; mount --rbind /dev {root}/dev; mount -t proc proc {root}/proc\n{mounts}\n"
@@ -57,13 +60,35 @@ class Image:
             # As `docker run --read-only --tmpfs /tmp` has it.
             script += f"mount -o remount,bind,ro {root}; mount -t tmpfs -o mode=1777,noexec,nosuid,nodev tmp {root}/tmp\n"
         words = ["--userspec", user, "--groups", ""] if user else []
-        words += [str(root), "env", "-i", *(f"{key}={value}" for key, value in environment.items()), *command]
-        return ["unshare", "--mount", "--pid", "--fork", "--kill-child", "bash", "-c", f'{script}exec chroot "$@"', "-", *words]
+        words += [
+            str(root),
+            "env",
+            "-i",
+            *(f"{key}={value}" for key, value in environment.items()),
+            *command,
+        ]
+        return [
+            "unshare",
+            "--mount",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "bash",
+            "-c",
+            f'{script}exec chroot "$@"',
+            "-",
+            *words,
+        ]
 
     def build(self, *command: str) -> "subprocess.CompletedProcess[str]":
         """A command of the build, as root."""
         environment = {"PATH": SYSTEM_PATH, "HOME": "/root"}
-        return subprocess.run(self.command(*command, environment=environment), capture_output=True, text=True, check=False)
+        return subprocess.run(
+            self.command(*command, environment=environment),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
 
 @pytest.fixture(scope="module")
@@ -106,13 +131,19 @@ def copy_python(target: Path) -> None:
 
     def ignore(folder: str, names: list[str]) -> set[str]:
         if folder.endswith("site-packages"):
-            return {name for name in names if re.split("[-_]", name)[0] not in ("pip", "setuptools", "wheel", "pkg")}
+            return {
+                name
+                for name in names
+                if re.split("[-_]", name)[0] not in ("pip", "setuptools", "wheel", "pkg")
+            }
         if folder == str(base / "bin"):
             return {name for name in names if not name.startswith(("python", "pip"))}
         return {"test", "__pycache__"} & set(names)
 
     for name in ("bin", "lib", "include"):
-        shutil.copytree(base / name, target / name, symlinks=True, dirs_exist_ok=True, ignore=ignore)
+        shutil.copytree(
+            base / name, target / name, symlinks=True, dirs_exist_ok=True, ignore=ignore
+        )
 
 
 def one_package(name: str) -> str:
@@ -125,7 +156,12 @@ def one_package(name: str) -> str:
 @pytest.fixture
 def repository(tmp_path, image) -> Repository:
     """The project in the folder that the container mounts, small, with a training of some seconds."""
-    data = {"dataset.source": None, "dataset.name": "fake", "dataset.max_images": 700, "dataset.test_size": 200}
+    data = {
+        "dataset.source": None,
+        "dataset.name": "fake",
+        "dataset.max_images": 700,
+        "dataset.test_size": 200,
+    }
     repo = Repository(tmp_path / "work", tmp_path, **SMALL | data | {"epochs": 20})
     give(repo.folder, UID, GID)
     return repo
@@ -137,7 +173,9 @@ def give(folder: Path, uid: int, gid: int) -> None:
         os.chown(path, uid, gid, follow_symlinks=False)
 
 
-def start(image: Image, repo: Repository, *command: str, user: str = f"{UID}:{GID}") -> "subprocess.Popen[str]":
+def start(
+    image: Image, repo: Repository, *command: str, user: str = f"{UID}:{GID}"
+) -> "subprocess.Popen[str]":
     """The entry point as process 1, with the image's user and environment and nothing else, in place of `docker run`."""
     mounts = f"""
         mount --bind {repo.folder} {image.root}/work
@@ -174,7 +212,9 @@ def test_a_lock_with_wrong_hashes_is_not_installed(image):
 def test_no_build_tool_is_left(image, repository):
     script = f"import shutil, sys; print([name for name in sys.argv[1:] if shutil.which(name, path={SYSTEM_PATH!r})])"
     tools = ("pip", "pip3", "wheel", "gcc", "cc", "make", "ld", "curl", "wget")
-    assert ended(start(image, repository, "python", "-c", script, *tools, "git")).strip() == "['git']"
+    assert (
+        ended(start(image, repository, "python", "-c", script, *tools, "git")).strip() == "['git']"
+    )
 
 
 def test_only_the_volume_and_tmp_can_be_written(image, repository):
@@ -188,10 +228,16 @@ for path in ("/", "/etc", "/usr/local/bin", "/opt/venv", "/var/tmp", "/work", "/
         assert error.strerror == "Read-only file system", (path, error)
 print(os.getuid(), os.getgid(), open("/proc/1/comm").read().strip())
 """
-    assert ended(start(image, repository, "python", "-c", script)).splitlines() == ["/work", "/tmp", f"{UID} {GID} tini"]
+    assert ended(start(image, repository, "python", "-c", script)).splitlines() == [
+        "/work",
+        "/tmp",
+        f"{UID} {GID} tini",
+    ]
 
 
-def test_sigterm_ends_the_container_with_143_and_a_checkpoint_and_the_same_command_goes_on(image, repository):
+def test_sigterm_ends_the_container_with_143_and_a_checkpoint_and_the_same_command_goes_on(
+    image, repository
+):
     scratch = repository.folder / ".scratch/train"
     process = start(image, repository, "dvc", "repro", "train")
     while not list(scratch.glob("*/state-*[1-9]*.json")):
@@ -202,11 +248,15 @@ def test_sigterm_ends_the_container_with_143_and_a_checkpoint_and_the_same_comma
     os.kill(one, signal.SIGTERM)
     output = process.communicate(timeout=60)[0]
     assert process.returncode == 143, output
-    (step,) = re.findall(r"error: stopped after step (\d+) of 360; run the same command again to go on\n", output)
+    (step,) = re.findall(
+        r"error: stopped after step (\d+) of 360; run the same command again to go on\n", output
+    )
     assert list(scratch.glob(f"*/state-{int(step):09d}.json"))
     assert not (repository.folder / "models/checkpoints").exists()
     # The next one runs as whoever owns the repository, a user without a name in the image.
     give(repository.folder, 23456, 23456)
-    assert f"going on after {step} steps" in ended(start(image, repository, "dvc", "repro", "train", user="23456:23456"))
+    assert f"going on after {step} steps" in ended(
+        start(image, repository, "dvc", "repro", "train", user="23456:23456")
+    )
     assert (repository.folder / "models/checkpoints/epoch-0020").is_dir()
     assert (repository.folder / "dvc.lock").stat().st_uid == 23456

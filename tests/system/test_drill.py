@@ -1,6 +1,7 @@
 """The drill: weeks of scheduled retraining in minutes, each job as the workflow calls it, with a bare git and a local DVC remote.
 
-The graph is the whole one without the stages that only draw (render and paper), which would double the time.
+The graph is the whole one without the stages that only draw (render and paper), which would double
+the time.
 """
 
 import json
@@ -33,7 +34,16 @@ SMALL = {
 }  # fmt: skip
 GOOD = ["-S", "lr=0.003", "-S", "epochs=8", "-S", "seed=999"]
 WORSE = ["-S", "lr=1e-6", "-S", "epochs=12", "-S", "seed=2"]
-DIVERGES = ["-S", "lr=1.0", "-S", "beta1=0.9", "-S", "training.beta2=0.0", "-S", "training.eps=1e-30"]
+DIVERGES = [
+    "-S",
+    "lr=1.0",
+    "-S",
+    "beta1=0.9",
+    "-S",
+    "training.beta2=0.0",
+    "-S",
+    "training.eps=1e-30",
+]
 COMMAND = [sys.executable, "-m", "pipeline", "retrain", "--git-remote", "origin"]
 
 
@@ -72,14 +82,24 @@ class Site:
             Path(self.repo.env[variable]).write_text("")
         started = time.monotonic()
         env = {**self.repo.env, **environment}
-        done = subprocess.run([*COMMAND, *flags], cwd=self.repo.folder, env=env, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [*COMMAND, *flags],
+            cwd=self.repo.folder,
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         print(
             f"--- {flags}: {done.returncode} after {time.monotonic() - started:.0f} s\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
         )
         return done
 
     def outputs(self) -> dict[str, str]:
-        return dict(line.split("=", 1) for line in Path(self.repo.env["GITHUB_OUTPUT"]).read_text().splitlines())
+        return dict(
+            line.split("=", 1)
+            for line in Path(self.repo.env["GITHUB_OUTPUT"]).read_text().splitlines()
+        )
 
     def gate(self) -> dict:
         return self.repo.json("results/gate/gate.json")
@@ -90,11 +110,18 @@ class Site:
             patch.chdir(self.repo.folder)
             patch.setenv("MLFLOW_TRACKING_URI", self.repo.env["MLFLOW_TRACKING_URI"])
             champion = registry.alias("folder", "champion")
-            return champion and champion.number, sorted(version.number for version in registry.versions("folder"))
+            return champion and champion.number, sorted(
+                version.number for version in registry.versions("folder")
+            )
 
     def branches(self) -> list[str]:
         listed = self.repo.run(
-            "git", "--git-dir", str(self.bare), "for-each-ref", "--format=%(refname:short)", "refs/heads/retrain"
+            "git",
+            "--git-dir",
+            str(self.bare),
+            "for-each-ref",
+            "--format=%(refname:short)",
+            "refs/heads/retrain",
         )
         return listed.stdout.split()
 
@@ -105,7 +132,11 @@ class Site:
         """Begin a job, and return when its training has saved a state."""
         before = set(self.repo.folder.glob(".scratch/train/*/state-*.json"))
         process = subprocess.Popen(
-            [*COMMAND, *flags], cwd=self.repo.folder, env=self.repo.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [*COMMAND, *flags],
+            cwd=self.repo.folder,
+            env=self.repo.env,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         while not set(self.repo.folder.glob(".scratch/train/*/state-*.json")) - before:
             assert process.poll() is None
@@ -139,7 +170,14 @@ def test_weeks_of_retraining(site: Site, tmp_path: Path) -> None:
     # Bootstrap: the first one passes by the floors.
     done = site.retrain()
     assert done.returncode == 0
-    assert ran(done.stdout)[1:] == ["prepare", "validate", "reference", "train", "evaluate", "probe"]
+    assert ran(done.stdout)[1:] == [
+        "prepare",
+        "validate",
+        "reference",
+        "train",
+        "evaluate",
+        "probe",
+    ]
     assert (site.gate()["outcome"], site.registry()) == ("promoted", (1, [1]))
     (first,) = site.branches()
     assert site.outputs() == {"outcome": "promoted", "branch": first}
@@ -161,20 +199,31 @@ def test_weeks_of_retraining(site: Site, tmp_path: Path) -> None:
     assert (done.returncode, ran(done.stdout)) == (0, ["download", "train", "evaluate", "probe"])
     assert (site.gate()["outcome"], site.registry()) == ("promoted", (2, [1, 2]))
     better = site.outputs()["branch"]
-    assert "lr: 0.003" in site.on_branch(better, "params.yaml") and "0.003" in Path(repo.env["GITHUB_STEP_SUMMARY"]).read_text()
+    assert (
+        "lr: 0.003" in site.on_branch(better, "params.yaml")
+        and "0.003" in Path(repo.env["GITHUB_STEP_SUMMARY"]).read_text()
+    )
 
     # An equal one.
     assert site.retrain("-S", "lr=0.003001").returncode == 7
     assert (site.gate()["outcome"], site.registry()) == ("cannot tell", (2, [1, 2]))
     assert 0 < abs(site.gate()["numbers"]["gain"]) < site.gate()["numbers"]["margin"]
 
-    # A worse one, whose training is killed, goes on, is stopped, goes on while MLflow is down, and is judged when that is back.
+    # A worse one, whose training is killed, goes on, is stopped, goes on while MLflow is down, and
+    # is judged when that is back.
     end(site.start(*WORSE), signal.SIGKILL)
     assert end(site.start(), signal.SIGTERM) == 143
     done = site.retrain(MLFLOW_TRACKING_URI="http://127.0.0.1:9")
     assert (done.returncode, ran(done.stdout)) == (6, ["download", "train", "evaluate", "probe"])
-    assert ", going on after " in done.stdout and "error: MLflow store http://127.0.0.1:9" in done.stderr
-    assert (site.registry(), len(site.branches()), site.outputs()) == ((2, [1, 2]), 3, {"outcome": "failed"})
+    assert (
+        ", going on after " in done.stdout
+        and "error: MLflow store http://127.0.0.1:9" in done.stderr
+    )
+    assert (site.registry(), len(site.branches()), site.outputs()) == (
+        (2, [1, 2]),
+        3,
+        {"outcome": "failed"},
+    )
     done = site.retrain()
     assert (done.returncode, ran(done.stdout)) == (4, ["download"])
     assert (site.gate()["outcome"], site.registry()) == ("refused", (2, [1, 2]))
@@ -184,27 +233,52 @@ def test_weeks_of_retraining(site: Site, tmp_path: Path) -> None:
     before = repo.read("params.yaml")
     done = site.retrain(*DIVERGES)
     assert done.returncode == 4
-    assert "is not finite" in done.stderr and "error: retrain: dvc repro ended with exit code 4" in done.stderr
-    assert (repo.read("params.yaml"), site.registry(), len(site.branches())) == (before, (2, [1, 2]), 4)
+    assert (
+        "is not finite" in done.stderr
+        and "error: retrain: dvc repro ended with exit code 4" in done.stderr
+    )
+    assert (repo.read("params.yaml"), site.registry(), len(site.branches())) == (
+        before,
+        (2, [1, 2]),
+        4,
+    )
     assert site.outputs() == {"outcome": "failed"}
 
-    # New images: another data set, another extractor, and a champion that is measured anew under it.
+    # New images: another data set, another extractor, and a champion that is measured anew under
+    # it.
     known = site.gate()
     add_images(site.images, 250, seed=1)
     done = site.retrain(*GOOD)
-    assert ran(done.stdout) == ["download", "prepare", "validate", "reference", "train", "evaluate", "probe"]
+    assert ran(done.stdout) == [
+        "download",
+        "prepare",
+        "validate",
+        "reference",
+        "train",
+        "evaluate",
+        "probe",
+    ]
     record = site.gate()
     assert done.returncode == {"promoted": 0, "refused": 4, "cannot tell": 7}[record["outcome"]]
     assert record["protocol"]["extractor_sha256"] != known["protocol"]["extractor_sha256"]
     assert record["champion"] == known["champion"]
-    assert record["numbers"]["champion"]["fid"]["mean"] != known["numbers"]["champion"]["fid"]["mean"]
+    assert (
+        record["numbers"]["champion"]["fid"]["mean"] != known["numbers"]["champion"]["fid"]["mean"]
+    )
     newest = site.outputs()["branch"]
     assert len(site.branches()) == 5
 
-    # Its pull request is merged. A runner without any files finds the results in the DVC remote, and nothing new.
+    # Its pull request is merged. A runner without any files finds the results in the DVC remote,
+    # and nothing new.
     repo.run("git", "push", "--quiet", "origin", f"{newest}:main", "--force")
-    repo.run("git", "clone", "--quiet", "--branch", "main", str(site.bare), str(tmp_path / "runner"))
+    repo.run(
+        "git", "clone", "--quiet", "--branch", "main", str(site.bare), str(tmp_path / "runner")
+    )
     repo.folder = tmp_path / "runner"
     done = site.retrain()
-    assert (done.returncode, ran(done.stdout), site.outputs()) == (0, ["download"], {"outcome": "unchanged"})
+    assert (done.returncode, ran(done.stdout), site.outputs()) == (
+        0,
+        ["download"],
+        {"outcome": "unchanged"},
+    )
     assert repo.json("models/generator.json")["sha256"] == record["challenger"]["sha256"]

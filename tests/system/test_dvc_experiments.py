@@ -67,7 +67,8 @@ def clean(repo: Repository) -> Iterator[None]:
 def table(repo: Repository) -> dict[str, dict[str, str]]:
     """`dvc exp show` by experiment.
 
-    It fails or hangs where a worker removes the folder of an experiment that it reads, with --no-fetch too.
+    It fails or hangs where a worker removes the folder of an experiment that it reads, with
+    --no-fetch too.
     """
     for _ in range(3):
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -87,7 +88,11 @@ runs = client.search_runs([exp.experiment_id for exp in client.search_experiment
 print(json.dumps([{"name": run.info.run_name, "status": run.info.status, "dvc": run.data.tags.get("dvc_experiment"),
     "params": run.data.params, "fids": [v for k, v in run.data.metrics.items() if k.endswith("/fid_100")]} for run in runs]))
 """
-    return json.loads(repo.run("python", "-c", script, str(repo.folder / ".mlflow/mlflow.db")).stdout.splitlines()[-1])
+    return json.loads(
+        repo.run(
+            "python", "-c", script, str(repo.folder / ".mlflow/mlflow.db")
+        ).stdout.splitlines()[-1]
+    )
 
 
 def check_both_ways(repo: Repository, experiment: str) -> None:
@@ -109,7 +114,14 @@ def until(condition: Callable[[], object], seconds: float = 900) -> None:
 def queue_start(repo: Repository, jobs: int) -> None:
     # No pipe: the workers would keep it open.
     command = ["dvc", "queue", "start", "--jobs", str(jobs)]
-    subprocess.run(command, cwd=repo.folder, env=repo.env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True)
+    subprocess.run(
+        command,
+        cwd=repo.folder,
+        env=repo.env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
 
 
 def in_state(repo: Repository, names: set[str], *states: str) -> int:
@@ -117,12 +129,16 @@ def in_state(repo: Repository, names: set[str], *states: str) -> int:
     return sum(row["State"] in states for name, row in table(repo).items() if name in names)
 
 
-def test_an_experiment_by_set_param_names_its_run_and_a_restored_one_makes_no_new(repo: Repository) -> None:
+def test_an_experiment_by_set_param_names_its_run_and_a_restored_one_makes_no_new(
+    repo: Repository,
+) -> None:
     repo.run("dvc", "exp", "run", "--name", "one", "-S", "lr=2e-4", "evaluate")
     check_both_ways(repo, "one")
     before = mlflow_runs(repo)
     repo.run("git", "checkout", "--quiet", "HEAD", "--", ".")
-    output = repo.run("dvc", "exp", "run", "--temp", "--name", "again", "-S", "lr=2e-4", "evaluate").stdout
+    output = repo.run(
+        "dvc", "exp", "run", "--temp", "--name", "again", "-S", "lr=2e-4", "evaluate"
+    ).stdout
     assert ran(output) == []
     rows = table(repo)
     assert rows["again"]["mlflow_run"] == rows["one"]["mlflow_run"]
@@ -136,15 +152,29 @@ def test_an_experiment_in_a_temporary_folder_keeps_its_run(repo: Repository) -> 
     check_both_ways(repo, "aside")
 
 
-def test_queued_experiments_equal_their_serial_runs_bit_for_bit(repo: Repository, source: Path, tmp_path: Path) -> None:
+def test_queued_experiments_equal_their_serial_runs_bit_for_bit(
+    repo: Repository, source: Path, tmp_path: Path
+) -> None:
     serial = small(tmp_path / "serial", source, "validate", "reference")
     expected = {}
     for lr, batch_size in GRID:
-        serial.run(sys.executable, "-m", "pipeline", "run", "-S", f"lr={lr}", "-S", f"batch_size={batch_size}", "evaluate")
+        serial.run(
+            sys.executable,
+            "-m",
+            "pipeline",
+            "run",
+            "-S",
+            f"lr={lr}",
+            "-S",
+            f"batch_size={batch_size}",
+            "evaluate",
+        )
         expected[float(lr), batch_size] = serial.read(METRICS).decode()
         serial.run("git", "checkout", "--quiet", "HEAD", "--", ".")
     assert len(set(expected.values())) == 4
-    repo.run("dvc", "exp", "run", "--queue", "-S", "lr=1e-4,2e-4", "-S", "batch_size=16,32", "evaluate")
+    repo.run(
+        "dvc", "exp", "run", "--queue", "-S", "lr=1e-4,2e-4", "-S", "batch_size=16,32", "evaluate"
+    )
     names = {name for name, row in table(repo).items() if row["State"] == "Queued"}
     assert len(names) == 4
     queue_start(repo, 2)
@@ -167,7 +197,11 @@ def test_diff_apply_branch_push_and_pull_work(repo: Repository, tmp_path: Path) 
     repo.run("dvc", "exp", "run", "--temp", "--name", "gift", "-S", "lr=6e-4", "evaluate")
     rows = table(repo)
     difference = json.loads(repo.run("dvc", "exp", "diff", "HEAD", "gift", "--json").stdout)
-    assert difference["params"]["params.yaml"]["lr"] == {"old": 0.0004, "new": 0.0006, "diff": pytest.approx(0.0002)}
+    assert difference["params"]["params.yaml"]["lr"] == {
+        "old": 0.0004,
+        "new": 0.0006,
+        "diff": pytest.approx(0.0002),
+    }
     assert difference["metrics"][METRICS]["mlflow_run"]["new"] == rows["gift"]["mlflow_run"]
     repo.run("dvc", "exp", "apply", "gift")
     assert repo.json(METRICS)["mlflow_run"] == rows["gift"]["mlflow_run"]
@@ -176,22 +210,43 @@ def test_diff_apply_branch_push_and_pull_work(repo: Repository, tmp_path: Path) 
     assert repo.run("git", "show", f"kept:{METRICS}").stdout == repo.read(METRICS).decode()
     repo.run("dvc", "exp", "push", "origin", "gift")
     clone = tmp_path / "clone"
-    repo.run("git", "clone", "--quiet", repo.run("git", "remote", "get-url", "origin").stdout.strip(), str(clone))
-    there = lambda *command: subprocess.run(command, cwd=clone, env=repo.env, capture_output=True, text=True, check=True)  # noqa: E731
+    repo.run(
+        "git",
+        "clone",
+        "--quiet",
+        repo.run("git", "remote", "get-url", "origin").stdout.strip(),
+        str(clone),
+    )
+
+    def there(*command: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            command, cwd=clone, env=repo.env, capture_output=True, text=True, check=True
+        )
+
     there("dvc", "exp", "pull", "origin", "gift")
     there("dvc", "exp", "apply", "gift")
     assert (clone / "models/generator.safetensors").read_bytes() == weights
     assert there("dvc", "exp", "list", "--name-only").stdout.split() == ["gift"]
-    # Whoever pulled it compares it with their own, and finds its run by name where the store is shared.
+    # Whoever pulled it compares it with their own, and finds its run by name where the store is
+    # shared.
     there(sys.executable, "-m", "pipeline", "compare", "HEAD", "gift")
     assert "| lr | 0.0004 | 0.0006 |" in (clone / "results/compare/compare.md").read_text()
 
 
-def test_a_terminated_experiment_goes_on_to_the_same_bits(repo: Repository, source: Path, tmp_path: Path) -> None:
+def test_a_terminated_experiment_goes_on_to_the_same_bits(
+    repo: Repository, source: Path, tmp_path: Path
+) -> None:
     command = [sys.executable, "-m", "pipeline", "run", "-S", "lr=7e-4", "-S", "epochs=40", "train"]
     straight = small(tmp_path / "straight", source, "validate")
     straight.run(*command)
-    process = subprocess.Popen(command, cwd=repo.folder, env=repo.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=repo.folder,
+        env=repo.env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     lines = []
     for line in process.stdout or []:
         lines.append(line)
@@ -201,15 +256,35 @@ def test_a_terminated_experiment_goes_on_to_the_same_bits(repo: Repository, sour
     assert any("stopped after step" in line for line in lines), lines
     second = repo.run(*command)
     assert "going on after" in second.stdout
-    for path in ("results/train/history.csv", "models/checkpoints/epoch-0040/generator.safetensors"):
+    for path in (
+        "results/train/history.csv",
+        "models/checkpoints/epoch-0040/generator.safetensors",
+    ):
         assert repo.read(path) == straight.read(path)
 
 
 def test_a_sweep_goes_on_after_a_kill_and_repeats_nothing(repo: Repository) -> None:
-    command = [sys.executable, "bench/sweep.py", "--recipe", "none", "--epochs", "1", "--seeds", "999", "--batch-size", "32"]
+    command = [
+        sys.executable,
+        "bench/sweep.py",
+        "--recipe",
+        "none",
+        "--epochs",
+        "1",
+        "--seeds",
+        "999",
+        "--batch-size",
+        "32",
+    ]
     command += ["--lr", "3e-4", "8e-4", "--every", "1"]
     process = subprocess.Popen(command, cwd=repo.folder, env=repo.env, stdout=subprocess.DEVNULL)
-    until(lambda: [row for name, row in table(repo).items() if name.startswith("sweep-lr0.0003") and row["State"] == "Success"])
+    until(
+        lambda: [
+            row
+            for name, row in table(repo).items()
+            if name.startswith("sweep-lr0.0003") and row["State"] == "Success"
+        ]
+    )
     process.kill()
     process.wait()
     for pid in [int(path.name) for path in Path("/proc").glob("[0-9]*")]:
@@ -227,6 +302,9 @@ def test_a_sweep_goes_on_after_a_kill_and_repeats_nothing(repo: Repository) -> N
     assert rows[finished]["rev"] == first[finished]["rev"]
     document = (repo.folder / "docs/sweep.md").read_text()
     for row in rows.values():
-        assert f"| {float(row['lr']):g} | 32 | {float(row['validation.fid_100']):.2f} | 999: " in document
+        assert (
+            f"| {float(row['lr']):g} | 32 | {float(row['validation.fid_100']):.2f} | 999: "
+            in document
+        )
     assert document.count("the best |") == 1 and (repo.folder / "docs/images/sweep.png").is_file()
     assert "done, 0 to go" in repo.run(*command).stdout

@@ -36,7 +36,11 @@ def repo(tmp_path_factory) -> Repository:
 @pytest.fixture
 def undo(repo):
     """Put edited files back."""
-    before = {path: path.read_bytes() for path in repo.folder.rglob("*") if path.suffix in (".py", ".yaml") and path.is_file()}
+    before = {
+        path: path.read_bytes()
+        for path in repo.folder.rglob("*")
+        if path.suffix in (".py", ".yaml") and path.is_file()
+    }
     yield
     for path, content in before.items():
         if path.read_bytes() != content:
@@ -67,20 +71,33 @@ def test_git_sees_only_the_lock_and_the_small_committed_files(repo):
 
 def test_metrics_name_their_protocol_and_stand_between_floor_and_ceiling(repo):
     metrics = repo.json("results/evaluate/metrics.json")
-    assert metrics["protocol"]["extractor_sha256"] == repo.json("results/reference/extractor/classifier.json")["sha256"]
-    assert (metrics["protocol"]["chosen_on"], metrics["protocol"]["reported_on"]) == ("validation", "test")
+    assert (
+        metrics["protocol"]["extractor_sha256"]
+        == repo.json("results/reference/extractor/classifier.json")["sha256"]
+    )
+    assert (metrics["protocol"]["chosen_on"], metrics["protocol"]["reported_on"]) == (
+        "validation",
+        "test",
+    )
     assert metrics["protocol"]["generated_images"] == 100
     assert 0 <= metrics["floor"]["fid"] < metrics["fid_100"]
     for key in ("precision", "recall", "density", "coverage", "vendi", "js_divergence"):
-        assert np.isfinite([metrics[key], metrics["noise"][key], metrics["floor"][key], metrics["ceiling"][key]]).all()
+        assert np.isfinite(
+            [metrics[key], metrics["noise"][key], metrics["floor"][key], metrics["ceiling"][key]]
+        ).all()
     assert metrics["floor"]["coverage"] > metrics["coverage"]
     assert metrics["protocol"]["draws"] == 5 and metrics["noise"]["fid_100"] > 0
     # 5 x 100 images are enough for 128 features, 100 of them are not.
-    assert metrics["fid_infinity"] == pytest.approx(metrics["fid_100"], rel=0.2) and "n too small" in metrics["notes"][0]
+    assert (
+        metrics["fid_infinity"] == pytest.approx(metrics["fid_100"], rel=0.2)
+        and "n too small" in metrics["notes"][0]
+    )
     assert sum(metrics["class_shares"]) == pytest.approx(1)
     rows = list(csv.DictReader(repo.read("results/evaluate/by_epoch.csv").decode().splitlines()))
     assert [row["epoch"] for row in rows] == ["1", "2"]
-    assert metrics["validation"]["fid_100"] == min(float(row[f"fid_{weights}"]) for row in rows for weights in ("raw", "ema"))
+    assert metrics["validation"]["fid_100"] == min(
+        float(row[f"fid_{weights}"]) for row in rows for weights in ("raw", "ema")
+    )
 
 
 def test_the_history_has_every_column_and_no_step_twice(repo):
@@ -88,9 +105,17 @@ def test_the_history_has_every_column_and_no_step_twice(repo):
     steps = [int(row["step"]) for row in rows]
     assert steps == sorted(set(steps))
     assert steps[-1] == 2 * (600 // 32)
-    assert {"epoch", "step", "loss_d", "loss_g", "d_real", "d_fake_before", "d_fake_after", "grad_norm_d", "grad_norm_g"} == set(
-        rows[0]
-    )
+    assert {
+        "epoch",
+        "step",
+        "loss_d",
+        "loss_g",
+        "d_real",
+        "d_fake_before",
+        "d_fake_after",
+        "grad_norm_d",
+        "grad_norm_g",
+    } == set(rows[0])
 
 
 def test_pictures_and_exports_are_there(repo):
@@ -102,8 +127,15 @@ def test_pictures_and_exports_are_there(repo):
         "results/evaluate/nearest.png",
         "results/probe/confusion.png",
     ]
-    names += ["results/render/training.gif", "results/render/walk.gif", "results/render/real_and_generated.png"]
-    names += [f"results/paper/{name}.png" for name in ("walk", "arithmetic", "turn", "guided", "forgetting")]
+    names += [
+        "results/render/training.gif",
+        "results/render/walk.gif",
+        "results/render/real_and_generated.png",
+    ]
+    names += [
+        f"results/paper/{name}.png"
+        for name in ("walk", "arithmetic", "turn", "guided", "forgetting")
+    ]
     for name in names:
         with Image.open(repo.folder / name) as image:
             image.load()
@@ -128,7 +160,11 @@ print(json.dumps({"count": len(runs), "id": run.info.run_id, "status": run.info.
   "metrics": run.data.metrics, "params": run.data.params,
   "tags": run.data.tags, "files": list(walk()), "losses": [m.step for m in client.get_metric_history(run.info.run_id, "loss_d")]}))
 """
-    found = json.loads(repo.run("python", "-c", script, str(repo.folder / ".mlflow/mlflow.db")).stdout.splitlines()[-1])
+    found = json.loads(
+        repo.run(
+            "python", "-c", script, str(repo.folder / ".mlflow/mlflow.db")
+        ).stdout.splitlines()[-1]
+    )
     assert (found["count"], found["status"]) == (1, "FINISHED")
     assert found["params"]["batch_size"] == "32"
     metrics = repo.json("results/evaluate/metrics.json")
@@ -147,11 +183,28 @@ print(json.dumps({"count": len(runs), "id": run.info.run_id, "status": run.info.
         "paper/walk.png",
     ):
         assert file in found["files"], found["files"]
-    assert sum(file.startswith("images/samples") and file.endswith(".png") for file in found["files"]) == 3
+    assert (
+        sum(file.startswith("images/samples") and file.endswith(".png") for file in found["files"])
+        == 3
+    )
     # The model of the run is the exported one, and MLflow's pages know it for a model.
     assert '"artifact_path": "model"' in found["tags"]["mlflow.log-model.history"]
-    for name, model in (("run", f"runs:/{found['id']}/model"), ("exports", "models/generator.safetensors")):
-        repo.run("python", "-m", "pipeline", "sample", "--model", model, "--count", "4", "--out", f"{name}.png")
+    for name, model in (
+        ("run", f"runs:/{found['id']}/model"),
+        ("exports", "models/generator.safetensors"),
+    ):
+        repo.run(
+            "python",
+            "-m",
+            "pipeline",
+            "sample",
+            "--model",
+            model,
+            "--count",
+            "4",
+            "--out",
+            f"{name}.png",
+        )
     images = [repo.read(f"{name}.png") for name in ("run", "exports")]
     for name in ("run", "exports"):
         (repo.folder / f"{name}.png").unlink()
@@ -159,17 +212,37 @@ print(json.dumps({"count": len(runs), "id": run.info.run_id, "status": run.info.
 
 
 @pytest.mark.usefixtures("undo")
-def test_an_edit_of_the_renderer_reruns_only_what_renders(repo):
-    with open(repo.folder / "src/dcgan/render.py", "a") as file:
+def test_an_edit_of_the_paper_reruns_only_the_paper(repo):
+    with open(repo.folder / "src/dcgan/paper/concepts.py", "a") as file:
         file.write("# edited\n")
-    assert would_run(repo) == ["render", "paper"]
+    assert would_run(repo) == ["paper"]
+
+
+@pytest.mark.usefixtures("undo")
+def test_a_word_in_an_error_message_reruns_nothing(repo):
+    for name, old, new in (
+        ("config/sections.py", "must be at least the stride", "must not be below the stride"),
+        ("config/explain.py", "a whole number", "an integer"),
+        ("config/reading.py", "run in the repository's folder", "run where params.yaml lies"),
+        ("errors.py", "Training left the finite numbers", "A number is not finite"),
+        ("../../pipeline/cli.py", "stopped by the keyboard", "stopped by Ctrl-C"),
+        ("tracking/runs.py", "MLflow", "mlflow"),
+        ("reports/model_card.py", "research model", "model for research"),
+    ):
+        path = repo.folder / "src/dcgan" / name
+        text = path.read_text()
+        assert old in text, f"{name} no longer says {old!r}: edit another message here"
+        path.write_text(text.replace(old, new))
+    assert would_run(repo) == []
 
 
 @pytest.mark.usefixtures("undo")
 def test_a_hand_written_learning_rate_reruns_train_and_what_follows(repo):
     path = repo.folder / "params.yaml"
     path.write_text(path.read_text().replace("lr: 0.0004", "lr: 3e-4", 1))
-    assert would_run(repo) == ["train"]  # what follows depends on its outputs, which are not made yet
+    assert would_run(repo) == [
+        "train"
+    ]  # what follows depends on its outputs, which are not made yet
     # The same number, written otherwise, is no change.
     path.write_text(path.read_text().replace("lr: 3e-4", "lr: 4e-4", 1))
     assert would_run(repo) == []
@@ -177,7 +250,10 @@ def test_a_hand_written_learning_rate_reruns_train_and_what_follows(repo):
 
 @pytest.mark.usefixtures("undo")
 def test_fewer_epochs_come_from_the_scratch_folder_and_back_from_the_cache(repo):
-    weights, history = repo.read("models/generator.safetensors"), repo.read("results/train/history.csv")
+    weights, history = (
+        repo.read("models/generator.safetensors"),
+        repo.read("results/train/history.csv"),
+    )
     repo.set(epochs=1)
     assert ran(repo.run("dvc", "repro").stdout) == ["train", "evaluate", "probe", "render", "paper"]
     assert repo.read("results/train/history.csv") != history
@@ -197,7 +273,9 @@ def test_an_experiment_with_a_changed_learning_rate_works_and_keeps_its_run(repo
     assert ran(output) == ["train", "evaluate", "probe", "render", "paper"]
     # The experiment's column leads to its run in MLflow, and the run's tag back to the experiment.
     (row,) = [
-        row for row in csv.DictReader(repo.run("dvc", "exp", "show", "--csv").stdout.splitlines()) if row["Experiment"] == "faster"
+        row
+        for row in csv.DictReader(repo.run("dvc", "exp", "show", "--csv").stdout.splitlines())
+        if row["Experiment"] == "faster"
     ]
     fingerprint = repo.json("results/train/run.json")["fingerprint"]
     assert row["mlflow_run"] == f"fashion_mnist-{fingerprint[:8]}-2"
@@ -208,7 +286,9 @@ client = MlflowClient("sqlite:///" + sys.argv[1])
 runs = client.search_runs([exp.experiment_id for exp in client.search_experiments()], f"attributes.run_name = '{sys.argv[2]}'")
 print(*(run.data.tags["dvc_experiment"] for run in runs))
 """
-    found = repo.run("python", "-c", script, str(repo.folder / ".mlflow/mlflow.db"), row["mlflow_run"])
+    found = repo.run(
+        "python", "-c", script, str(repo.folder / ".mlflow/mlflow.db"), row["mlflow_run"]
+    )
     assert found.stdout.splitlines()[-1] == "faster"
     assert "fid_100" in repo.run("dvc", "metrics", "show").stdout
     # By hand and by -S are the same experiment.

@@ -13,7 +13,9 @@ SOURCES = {
     "fashion_mnist": lambda folder: write_idx_source(folder, num_train=300, num_test=60),
     "cifar10": lambda folder: tiny.write_cifar(folder, each=60),
     "svhn": lambda folder: tiny.write_svhn(folder, num_train=300, num_test=60),
-    "celeba": lambda folder: tiny.write_celeba(folder, [0] * 250 + [1] * 50 + [2] * 60, enlarged=True),
+    "celeba": lambda folder: tiny.write_celeba(
+        folder, [0] * 250 + [1] * 50 + [2] * 60, enlarged=True
+    ),
     "lsun": lambda folder: tiny.write_lsun(folder, count=360),
 }
 SMALL = {
@@ -34,14 +36,21 @@ def test_a_recipe_runs_through_all_stages(name, tmp_path):
     repo.set(**SMALL, **({"dataset.test_size": 60} if dataset.test_size else {}))
     assert ran(repo.run("dvc", "repro").stdout) == STAGES
     manifest, metrics, probe = (
-        repo.json(path) for path in ("data/prepared/manifest.json", "results/evaluate/metrics.json", "results/probe/metrics.json")
+        repo.json(path)
+        for path in (
+            "data/prepared/manifest.json",
+            "results/evaluate/metrics.json",
+            "results/probe/metrics.json",
+        )
     )
     assert manifest["splits"]["train"]["count"] == 240
     assert (manifest["image_size"], manifest["channels"]) == (dataset.image_size, dataset.channels)
     assert metrics["protocol"]["extractor"] == ("classifier" if manifest["classes"] else "rotation")
     assert metrics["floor"]["fid"] < metrics["fid_60"]
     if manifest["classes"]:
-        of_protocol = {"cifar10": "test_accuracy", "svhn1000": "test_error"}[probe["protocol"]["name"]]
+        of_protocol = {"cifar10": "test_accuracy", "svhn1000": "test_error"}[
+            probe["protocol"]["name"]
+        ]
         assert 0 <= probe["discriminator"][of_protocol] <= 1
     else:
         assert "skipped" in probe

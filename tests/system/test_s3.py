@@ -37,13 +37,22 @@ class Workspace:
     def __init__(self, folder: Path, bucket: s3.Bucket) -> None:
         self.folder, self.bucket = folder, bucket
         (folder / "weights").write_bytes(CONTENT)
-        commands = [("git", "init", "--quiet"), (*DVC, "init", "--quiet"), *remote(bucket), (*DVC, "add", "--quiet", "weights")]
+        commands = [
+            ("git", "init", "--quiet"),
+            (*DVC, "init", "--quiet"),
+            *remote(bucket),
+            (*DVC, "add", "--quiet", "weights"),
+        ]
         for command in (*commands, (*DVC, "push")):
             self.run(*command)
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess:
-        environment = {key: value for key, value in os.environ.items() if not key.startswith(("AWS", "DVC"))}
-        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
+        environment = {
+            key: value for key, value in os.environ.items() if not key.startswith(("AWS", "DVC"))
+        }
+        done = subprocess.run(
+            command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False
+        )
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done
 
@@ -66,7 +75,9 @@ def test_what_was_pushed_comes_back(workspace: Workspace) -> None:
     assert (workspace.folder / "weights").read_bytes() == CONTENT
 
 
-@pytest.mark.parametrize("damage", [lambda content: content[:-1], lambda content: b"x" + content[1:], None])
+@pytest.mark.parametrize(
+    "damage", [lambda content: content[:-1], lambda content: b"x" + content[1:], None]
+)
 def test_a_damaged_or_missing_object_is_refused_by_its_name(workspace: Workspace, damage) -> None:
     (key,) = workspace.bucket.objects()
     if damage:
@@ -81,7 +92,15 @@ def test_a_damaged_or_missing_object_is_refused_by_its_name(workspace: Workspace
 
 
 def test_a_retraining_leaves_in_the_bucket_what_another_machine_needs(tmp_path: Path) -> None:
-    floors = dict.fromkeys(("gate.max_kid", "gate.min_recall", "gate.min_class_share", "gate.min_probe", "gate.min_memorisation"))
+    floors = dict.fromkeys(
+        (
+            "gate.max_kid",
+            "gate.min_recall",
+            "gate.min_class_share",
+            "gate.min_probe",
+            "gate.min_memorisation",
+        )
+    )
     for name in ("source", "repo"):
         (tmp_path / name).mkdir()
     write_idx_source(tmp_path / "source", num_train=700, num_test=200)
@@ -91,20 +110,29 @@ def test_a_retraining_leaves_in_the_bucket_what_another_machine_needs(tmp_path: 
             repo.run(*command)
         repo.run("git", "commit", "--quiet", "--all", "--message", "a remote")
         repo.run(sys.executable, "-m", "pipeline", "retrain")
-        (branch,) = repo.run("git", "for-each-ref", "--format=%(refname:short)", "refs/heads/retrain").stdout.split()
+        (branch,) = repo.run(
+            "git", "for-each-ref", "--format=%(refname:short)", "refs/heads/retrain"
+        ).stdout.split()
         there = tmp_path / "there"
         repo.run("git", "clone", "--quiet", "--branch", branch, str(repo.folder), str(there))
         shutil.copy(repo.folder / ".dvc/config.local", there / ".dvc")
         elsewhere = {**repo.env, "DVC_SITE_CACHE_DIR": str(tmp_path / "site of another machine")}
 
         def run(*command: str) -> str:
-            return subprocess.run(command, cwd=there, env=elsewhere, capture_output=True, text=True, check=True).stdout
+            return subprocess.run(
+                command, cwd=there, env=elsewhere, capture_output=True, text=True, check=True
+            ).stdout
 
         run(*DVC, "pull")
-        assert (there / "models/generator.safetensors").read_bytes() == repo.read("models/generator.safetensors")
+        assert (there / "models/generator.safetensors").read_bytes() == repo.read(
+            "models/generator.safetensors"
+        )
         assert ran(run(*DVC, "repro")) == []
 
 
 def test_the_secret_is_in_no_file_that_git_tracks(workspace: Workspace) -> None:
     workspace.run("git", "add", "--all")
-    assert workspace.run("git", "grep", "--cached", workspace.bucket.secret, check=False).returncode == 1
+    assert (
+        workspace.run("git", "grep", "--cached", workspace.bucket.secret, check=False).returncode
+        == 1
+    )

@@ -21,8 +21,13 @@ from tests.pipeline.test_sync import free_port
 from tests.support import s3
 from tests.support.imports import ROOT
 
-BIN = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), default=None)
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(not BIN, reason="PostgreSQL is missing: apt-get install postgresql")]
+BIN = max(
+    Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), default=None
+)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not BIN, reason="PostgreSQL is missing: apt-get install postgresql"),
+]
 
 CLIENT = """if True:
     import sys
@@ -62,9 +67,22 @@ class Shared:
     @property
     def environment(self) -> dict[str, str]:
         """A client's, which holds the password."""
-        mine = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW", "DVC", "AWS"))}
-        login = {"MLFLOW_TRACKING_USERNAME": "admin", "MLFLOW_TRACKING_PASSWORD": self.passwords["server"]}
-        return {**mine, **login, "MLFLOW_TRACKING_URI": self.address, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "src")}
+        mine = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("MLFLOW", "DVC", "AWS"))
+        }
+        login = {
+            "MLFLOW_TRACKING_USERNAME": "admin",
+            "MLFLOW_TRACKING_PASSWORD": self.passwords["server"],
+        }
+        return {
+            **mine,
+            **login,
+            "MLFLOW_TRACKING_URI": self.address,
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": str(ROOT / "src"),
+        }
 
 
 @contextlib.contextmanager
@@ -75,7 +93,13 @@ def postgres(password: str) -> Iterator[tuple[str, Path]]:
     port = free_port()
 
     def run(*command: str) -> None:
-        subprocess.run([str(BIN / command[0]), *command[1:]], user=person, cwd="/", check=True, capture_output=True)
+        subprocess.run(
+            [str(BIN / command[0]), *command[1:]],
+            user=person,
+            cwd="/",
+            check=True,
+            capture_output=True,
+        )
 
     with tempfile.TemporaryDirectory() as name:
         folder, secret = Path(name), Path(name, "password")
@@ -84,11 +108,23 @@ def postgres(password: str) -> Iterator[tuple[str, Path]]:
         for path in (folder, secret) if person else ():
             shutil.chown(path, person)
         data = ("--pgdata", str(folder / "data"))
-        run("initdb", *data, "--username", "mlflow", "--auth", "scram-sha-256", "--pwfile", str(secret))
+        run(
+            "initdb",
+            *data,
+            "--username",
+            "mlflow",
+            "--auth",
+            "scram-sha-256",
+            "--pwfile",
+            str(secret),
+        )
         options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off -c log_statement=all"
         run("pg_ctl", "start", *data, "--wait", "--log", str(folder / "log"), "--options", options)
         try:
-            yield f"postgresql+psycopg2://mlflow:{password}@127.0.0.1:{port}/postgres", folder / "log"
+            yield (
+                f"postgresql+psycopg2://mlflow:{password}@127.0.0.1:{port}/postgres",
+                folder / "log",
+            )
         finally:
             run("pg_ctl", "stop", *data, "--mode", "immediate")
 
@@ -113,7 +149,18 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
             "MLFLOW_AUTH_CONFIG_PATH": str(config), "MLFLOW_AUTH_ADMIN_PASSWORD": passwords["server"],
             "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(12), "PYTHONWARNINGS": "ignore",
         }  # fmt: skip
-        command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "2", "--app-name", "basic-auth"]
+        command = [
+            sys.executable,
+            "-m",
+            "mlflow",
+            "server",
+            "--port",
+            str(port),
+            "--workers",
+            "2",
+            "--app-name",
+            "basic-auth",
+        ]
         command += [
             "--allowed-hosts",
             f"mlflow.example.org,127.0.0.1:{port}",
@@ -121,30 +168,50 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
             "https://mlflow.example.org",
         ]
         with open(folder / "server.log", "wb") as log:
-            process = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log, start_new_session=True)
+            process = subprocess.Popen(
+                command, env=environment, cwd=folder, stdout=log, stderr=log, start_new_session=True
+            )
         try:
             ui.wait_until_it_answers(process, f"http://127.0.0.1:{port}")
-            yield Shared(f"http://127.0.0.1:{port}", passwords, [folder / "server.log", database_log], bucket)
+            yield Shared(
+                f"http://127.0.0.1:{port}", passwords, [folder / "server.log", database_log], bucket
+            )
         finally:
             ui.stop(process)
 
 
-def together(shared: Shared, folder: Path, fingerprints: list[str], *, one_machine: bool = False) -> list[str]:
+def together(
+    shared: Shared, folder: Path, fingerprints: list[str], *, one_machine: bool = False
+) -> list[str]:
     """Run a client for each fingerprint, in one workspace or as on machines of their own; the ids of the runs."""
     processes = []
     for i, fingerprint in enumerate(fingerprints):
-        environment = {**shared.environment, "DVC_ROOT": str(folder if one_machine else folder / f"client-{i}")}
+        environment = {
+            **shared.environment,
+            "DVC_ROOT": str(folder if one_machine else folder / f"client-{i}"),
+        }
         command = [sys.executable, "-c", CLIENT, fingerprint]
         shared.logs.append(folder / f"client-{i}.log")
         with open(shared.logs[-1], "wb") as log:
-            processes.append(subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log))
+            processes.append(
+                subprocess.Popen(
+                    command,
+                    cwd=ROOT,
+                    env=environment,
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=log,
+                )
+            )
     for process in processes:
         assert process.stdin
         process.stdin.write(b"go\n")
         process.stdin.flush()
     for process in processes:
         process.wait(timeout=240)
-    answers = [(folder / f"client-{i}.log").read_text().splitlines() for i in range(len(fingerprints))]
+    answers = [
+        (folder / f"client-{i}.log").read_text().splitlines() for i in range(len(fingerprints))
+    ]
     assert [len(lines) for lines in answers] == [1] * len(fingerprints), answers
     assert [lines[0].split()[1] for lines in answers] == ["False"] * len(fingerprints)
     return [lines[0].split()[0] for lines in answers]
@@ -152,13 +219,17 @@ def together(shared: Shared, folder: Path, fingerprints: list[str], *, one_machi
 
 def answer(shared: Shared, path: str, login: bool = True) -> dict:
     """What the server's API answers."""
-    answered = requests.get(f"{shared.address}/api/2.0/mlflow/{path}", auth=shared.login if login else None, timeout=60)
+    answered = requests.get(
+        f"{shared.address}/api/2.0/mlflow/{path}", auth=shared.login if login else None, timeout=60
+    )
     answered.raise_for_status()
     return answered.json()
 
 
 def points(shared: Shared, run_id: str) -> list[tuple[int, float]]:
-    metrics = answer(shared, f"metrics/get-history?run_id={run_id}&metric_key=loss&max_results=25000")["metrics"]
+    metrics = answer(
+        shared, f"metrics/get-history?run_id={run_id}&metric_key=loss&max_results=25000"
+    )["metrics"]
     return sorted((int(point["step"]), float(point["value"])) for point in metrics)
 
 
@@ -175,10 +246,20 @@ def test_only_the_named_hosts_and_origins_are_answered(shared: Shared) -> None:
     def status(method: str, **headers: str) -> int:
         address = f"{shared.address}/api/2.0/mlflow/experiments/search"
         query = {"max_results": 1}
-        return requests.request(method, address, json=query, headers=headers, auth=shared.login, timeout=60).status_code
+        return requests.request(
+            method, address, json=query, headers=headers, auth=shared.login, timeout=60
+        ).status_code
 
-    assert status("POST", Host="mlflow.example.org") == status("POST", Origin="https://mlflow.example.org") == 200
-    assert status("POST", Host="evil.example.org") == status("POST", Origin="https://evil.example.org") == 403
+    assert (
+        status("POST", Host="mlflow.example.org")
+        == status("POST", Origin="https://mlflow.example.org")
+        == 200
+    )
+    assert (
+        status("POST", Host="evil.example.org")
+        == status("POST", Origin="https://evil.example.org")
+        == 403
+    )
 
 
 def test_four_clients_at_once_send_everything_once(shared: Shared, tmp_path: Path) -> None:
@@ -188,26 +269,46 @@ def test_four_clients_at_once_send_everything_once(shared: Shared, tmp_path: Pat
         assert points(shared, run_id) == EVERY
         run = answer(shared, f"runs/get?run_id={run_id}")["run"]
         assert run["info"]["status"] == "FINISHED"
-        files = {name: answer(shared, f"artifacts/list?run_id={run_id}&path={name}")["files"] for name in ("images", "notes")}
+        files = {
+            name: answer(shared, f"artifacts/list?run_id={run_id}&path={name}")["files"]
+            for name in ("images", "notes")
+        }
         assert len([file for file in files["images"] if file["path"].endswith(".png")]) == 3
         assert [file["path"] for file in files["notes"]] == ["notes/params.yaml"]
     experiments = answer(shared, "experiments/search?max_results=100")["experiments"]
     assert Counter(experiment["name"] for experiment in experiments)["dcgan-toys"] == 1
     for run_id in run_ids:
-        assert len([key for key in shared.bucket.objects() if key.endswith(f"/{run_id}/artifacts/notes/params.yaml")]) == 1
+        assert (
+            len(
+                [
+                    key
+                    for key in shared.bucket.objects()
+                    if key.endswith(f"/{run_id}/artifacts/notes/params.yaml")
+                ]
+            )
+            == 1
+        )
 
 
-def test_two_clients_of_one_workspace_share_a_training_s_run(shared: Shared, tmp_path: Path) -> None:
+def test_two_clients_of_one_workspace_share_a_training_s_run(
+    shared: Shared, tmp_path: Path
+) -> None:
     # One may send what both have logged; the other then learns no id.
     (run_id,) = set(together(shared, tmp_path, ["one", "one"], one_machine=True)) - {"None"}
     assert points(shared, run_id) == EVERY
-    experiment = answer(shared, "experiments/get-by-name?experiment_name=dcgan-toys")["experiment"]["experiment_id"]
+    experiment = answer(shared, "experiments/get-by-name?experiment_name=dcgan-toys")["experiment"][
+        "experiment_id"
+    ]
     query = {"experiment_ids": [experiment], "filter": "tags.fingerprint = 'one'"}
-    found = requests.post(f"{shared.address}/api/2.0/mlflow/runs/search", json=query, auth=shared.login, timeout=60).json()["runs"]
+    found = requests.post(
+        f"{shared.address}/api/2.0/mlflow/runs/search", json=query, auth=shared.login, timeout=60
+    ).json()["runs"]
     assert [run["info"]["run_id"] for run in found] == [run_id]
 
 
-def test_a_training_on_two_machines_at_once_has_a_run_on_each_at_most(shared: Shared, tmp_path: Path) -> None:
+def test_a_training_on_two_machines_at_once_has_a_run_on_each_at_most(
+    shared: Shared, tmp_path: Path
+) -> None:
     # The lock is a workspace's; MLflow itself lets two create a run with the same tag.
     for run_id in together(shared, tmp_path, ["same", "same"]):
         assert points(shared, run_id) == EVERY

@@ -11,6 +11,7 @@ import pytest
 
 from dcgan.tracking import journal
 from dcgan.tracking.journal import Session, Writer
+from tests.support.imports import ROOT
 
 
 def read(session: Session) -> list[dict]:
@@ -53,15 +54,27 @@ def test_points_that_follow_each_other_are_read_as_one_entry(tmp_path: Path) -> 
     writer.append("tags", tags={})
     writer.append("points", points=[("a", 5, 1.0)], replace=True)
     found = list(journal.merged(the_session(tmp_path).unsent(), 4))
-    assert [entry["op"] for entry, _ in found] == ["open", "points", "points", "points", "tags", "points"]
+    assert [entry["op"] for entry, _ in found] == [
+        "open",
+        "points",
+        "points",
+        "points",
+        "tags",
+        "points",
+    ]
     assert [len(entry["points"]) for entry, _ in found if entry["op"] == "points"] == [4, 4, 2, 1]
     assert found[-1][0]["points"][0][:3] == ("a", 5, 1.0) and found[-1][0]["points"][0][4] is True
     offsets = [sent for _, sent in found]
-    assert offsets == sorted(offsets) and offsets[-1] == (the_session(tmp_path).folder / "entries.jsonl").stat().st_size
+    assert (
+        offsets == sorted(offsets)
+        and offsets[-1] == (the_session(tmp_path).folder / "entries.jsonl").stat().st_size
+    )
 
 
 @pytest.mark.parametrize("cut", [1, 10, 30])
-def test_a_line_that_a_kill_cut_short_is_left_out_and_the_next_is_whole(tmp_path: Path, cut: int) -> None:
+def test_a_line_that_a_kill_cut_short_is_left_out_and_the_next_is_whole(
+    tmp_path: Path, cut: int
+) -> None:
     writer = Writer(tmp_path, "aa")
     writer.append("tags", tags={"number": 1})
     writer.append("tags", tags={"number": 2})
@@ -70,7 +83,9 @@ def test_a_line_that_a_kill_cut_short_is_left_out_and_the_next_is_whole(tmp_path
     assert [entry["tags"]["number"] for entry in read(the_session(tmp_path))] == [1]
     writer.append("tags", tags={"number": 3})
     # Without its newline alone, the second is whole again.
-    assert [entry["tags"]["number"] for entry in read(the_session(tmp_path))] == ([1, 2, 3] if cut == 1 else [1, 3])
+    assert [entry["tags"]["number"] for entry in read(the_session(tmp_path))] == (
+        [1, 2, 3] if cut == 1 else [1, 3]
+    )
 
 
 def test_garbage_between_entries_is_skipped(tmp_path: Path) -> None:
@@ -85,9 +100,12 @@ def test_garbage_between_entries_is_skipped(tmp_path: Path) -> None:
 def test_a_session_lives_as_long_as_its_process(tmp_path: Path) -> None:
     script = "import sys\nfrom pathlib import Path\nfrom dcgan.tracking.journal import Writer\nwriter = Writer(Path(sys.argv[1]), 'aa')\n"
     script += "writer.append('open')\nprint('ready', flush=True)\nsys.stdin.read()"
-    environment = {**os.environ, "PYTHONPATH": str(Path(journal.__file__).parent.parent)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     process = subprocess.Popen(
-        [sys.executable, "-c", script, str(tmp_path)], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", script, str(tmp_path)],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
     assert process.stdout and process.stdout.readline() == b"ready\n"
     session = the_session(tmp_path)
@@ -112,7 +130,9 @@ def test_a_session_that_said_how_it_ended_is_not_marked_as_killed(tmp_path: Path
     assert [entry["status"] for entry in read(session)] == ["FINISHED"]
 
 
-def test_a_lock_has_one_holder_and_one_that_was_deleted_meanwhile_does_not_count(tmp_path: Path) -> None:
+def test_a_lock_has_one_holder_and_one_that_was_deleted_meanwhile_does_not_count(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "lock"
     with journal.lock(path, wait=False) as handle:
         assert handle is not None
@@ -142,7 +162,9 @@ def test_nothing_is_left_of_a_run_that_is_sent(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_new_session_comes_even_while_the_folder_is_tidied_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_session_comes_even_while_the_folder_is_tidied_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mkdir, calls = Path.mkdir, iter(range(100))
 
     def made_and_gone(path: Path, *args: object, **kwargs: object) -> None:
@@ -161,17 +183,23 @@ def test_a_folder_that_cannot_be_made_is_an_error_and_no_endless_loop(tmp_path: 
         Writer(tmp_path / "journal", "aa")
 
 
-@pytest.mark.parametrize("name", ["../x", "%2e%2e/x", "a#b", "x" * 300, "a\0b", "\x1b[31mred", "..", "", "/etc/x", "ä ö"])
+@pytest.mark.parametrize(
+    "name", ["../x", "%2e%2e/x", "a#b", "x" * 300, "a\0b", "\x1b[31mred", "..", "", "/etc/x", "ä ö"]
+)
 def test_hostile_names_stay_inside(tmp_path: Path, name: str) -> None:
     writer = Writer(tmp_path / "journal", name)
     path, place = writer.room(name)
     path.write_text("text")
-    assert path.resolve().is_relative_to(writer.folder.resolve()) and not set("\0\x1b%#") & set(place)
+    assert path.resolve().is_relative_to(writer.folder.resolve()) and not set("\0\x1b%#") & set(
+        place
+    )
     writer.append("tags", tags={name: name})
     (session,) = journal.sessions(writer.folder.parent)
     content = (session.folder / "entries.jsonl").read_bytes()
     assert b"\x1b" not in content and b"\0" not in content and len(read(session)) == 1
-    assert "\x1b" not in str(read(session)) and "\0" not in json.dumps(read(session), ensure_ascii=False)
+    assert "\x1b" not in str(read(session)) and "\0" not in json.dumps(
+        read(session), ensure_ascii=False
+    )
     assert [folder.name for folder in tmp_path.iterdir()] == ["journal"]
 
 
@@ -192,7 +220,11 @@ def test_secrets_are_not_written_down(tmp_path: Path, monkeypatch: pytest.Monkey
         writer.append("tags", tags={"text": f"failed at {value}: no", value: "key"})
     # Not from the environment: known by their names or shapes.
     writer.append(
-        "params", params={"api_key": "canary-six", "source": "https://me:can@ary-seven@example.org/a?token=canary-eight&x=1"}
+        "params",
+        params={
+            "api_key": "canary-six",
+            "source": "https://me:can@ary-seven@example.org/a?token=canary-eight&x=1",
+        },
     )
     writer.append("tags", tags={"note": "ghp_canarynine0123456789abcdefghijk AKIACANARYTENCANARYX"})
     writer.room("canary-four.txt")[0].write_text("")

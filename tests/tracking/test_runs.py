@@ -22,13 +22,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dcgan.config import sections as config
+from dcgan.config import reading
 from dcgan.errors import DataError, EnvironmentProblem, Stopped
 from dcgan.networks import devices
 from dcgan.tracking import journal, monitoring, outbox, provenance, store
 from dcgan.tracking import runs as tracking
 from dcgan.training import loop as training
 from dcgan.training.checkpoint import Scratch
+from tests.support.imports import ROOT
 
 ROWS = [{"step": step, "loss_d": 1.0 / step, "loss_g": 2.0 / step} for step in range(1, 21)]
 
@@ -58,7 +59,9 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path) -> 
 
 def points(run_id: str | None, key: str) -> list[tuple[int, float]]:
     assert run_id
-    return sorted((point.step, point.value) for point in store.connect().get_metric_history(run_id, key))
+    return sorted(
+        (point.step, point.value) for point in store.connect().get_metric_history(run_id, key)
+    )
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -88,13 +91,18 @@ def test_runs_are_grouped_by_dataset(root: Path) -> None:
     with tracking.run("aa", dataset="toys") as toys, tracking.run("bb", dataset="shoes") as shoes:
         pass
     client = store.connect()
-    names = [client.get_experiment(client.get_run(run.id).info.experiment_id).name for run in (toys, shoes)]
+    names = [
+        client.get_experiment(client.get_run(run.id).info.experiment_id).name
+        for run in (toys, shoes)
+    ]
     assert names == ["dcgan-toys", "dcgan-shoes"]
 
 
 def test_a_new_run_says_what_it_was_made_with(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DVC_EXP_NAME", "fond-heron")
-    with tracking.run("aa", dataset="toys", tags={"seed": 3, "device": "cpu", "extractor_sha256": None}) as run:
+    with tracking.run(
+        "aa", dataset="toys", tags={"seed": 3, "device": "cpu", "extractor_sha256": None}
+    ) as run:
         run.describe("# A heading")
     logged = store.connect().get_run(run.id)
     tags = logged.data.tags
@@ -104,7 +112,9 @@ def test_a_new_run_says_what_it_was_made_with(root: Path, monkeypatch: pytest.Mo
     assert tags["version.torch"].startswith("2.") and tags["mlflow.note.content"] == "# A heading"
 
 
-def test_a_run_names_every_experiment_that_continues_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_names_every_experiment_that_continues_it(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("fond-heron", "calm-otter", "fond-heron"):
         monkeypatch.setenv("DVC_EXP_NAME", name)
         with tracking.run("aa", dataset="toys") as run:
@@ -116,13 +126,20 @@ def test_a_description_may_name_its_run(root: Path) -> None:
     with tracking.run("aa", dataset="toys", tags={"other": "{run_id}"}) as run:
         run.describe("![](get-artifact?path=a.png&run_uuid={run_id})")
     tags = store.connect().get_run(run.id).data.tags
-    assert tags["mlflow.note.content"] == f"![](get-artifact?path=a.png&run_uuid={run.id})" and tags["other"] == "{run_id}"
+    assert (
+        tags["mlflow.note.content"] == f"![](get-artifact?path=a.png&run_uuid={run.id})"
+        and tags["other"] == "{run_id}"
+    )
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 @pytest.mark.parametrize("log", ["rows", "file", "image"])
 def test_a_full_disk_under_the_journal_ends_the_stage(
-    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, number: int, log: str
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    number: int,
+    log: str,
 ) -> None:
     def full(*args: object, **kwargs: object) -> None:
         raise OSError(number, os.strerror(number))
@@ -145,7 +162,9 @@ def test_a_full_disk_under_the_journal_ends_the_stage(
     assert store.connect().get_run(run.id).info.status == "FAILED"
 
 
-def test_a_disk_that_is_full_at_the_very_end_does_not_undo_what_is_done(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_is_full_at_the_very_end_does_not_undo_what_is_done(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*args: object, **kwargs: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -197,10 +216,15 @@ def test_what_is_not_finite_becomes_a_tag(root: Path) -> None:
         run.log_rows([{"step": 7, "loss_d": math.nan}])
     data = store.connect().get_run(run.id).data
     assert data.metrics == {"kid_10k": 0.5}
-    assert data.tags["fid_10k.not_finite"] == "inf at step 3" and data.tags["loss_d.not_finite"] == "nan at step 7"
+    assert (
+        data.tags["fid_10k.not_finite"] == "inf at step 3"
+        and data.tags["loss_d.not_finite"] == "nan at step 7"
+    )
 
 
-def test_a_conflicting_parameter_keeps_its_first_value_and_warns(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_conflicting_parameter_keeps_its_first_value_and_warns(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with tracking.run("aa", dataset="toys") as run:
         run.log_params({"lr": 0.1, "seed": 1})
         run.log_params({"lr": 0.1})
@@ -264,13 +288,22 @@ def test_images_files_and_models_are_logged_once(root: Path) -> None:
     client = store.connect()
     images = [file.path for file in client.list_artifacts(run.id, "images")]
     assert len([path for path in images if path.endswith(".png")]) == 3
-    assert {file.path for file in client.list_artifacts(run.id, "model")} == {"model/generator.safetensors", "model/generator.json"}
-    assert [file.path for file in client.list_artifacts(run.id, "render")] == ["render/training.gif"]
-    assert [file.path for file in client.list_artifacts(run.id, "validate/data_docs")] == ["validate/data_docs/index.html"]
+    assert {file.path for file in client.list_artifacts(run.id, "model")} == {
+        "model/generator.safetensors",
+        "model/generator.json",
+    }
+    assert [file.path for file in client.list_artifacts(run.id, "render")] == [
+        "render/training.gif"
+    ]
+    assert [file.path for file in client.list_artifacts(run.id, "validate/data_docs")] == [
+        "validate/data_docs/index.html"
+    ]
     assert (root / ".mlflow/artifacts/dcgan-toys").is_dir()
 
 
-def test_a_missing_file_is_a_warning_and_the_run_goes_on(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_missing_file_is_a_warning_and_the_run_goes_on(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with tracking.run("aa", dataset="toys") as run:
         run.log_folder(root / "nowhere", "validate")
         run.log_metrics({"fid_10k": 1.0})
@@ -278,11 +311,14 @@ def test_a_missing_file_is_a_warning_and_the_run_goes_on(root: Path, caplog: pyt
     assert len(warnings(caplog)) == 1
 
 
-def test_four_processes_share_a_fresh_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_four_processes_share_a_fresh_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    monkeypatch.setenv("PYTHONPATH", str(Path(tracking.__file__).parent.parent))
-    # Forked from one process that has imported mlflow, so that they meet at the store at the same moment, and the test is quick.
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
+    # Forked from one process that has imported mlflow, so that they meet at the store at the same
+    # moment, and the test is quick.
     script = """if True:
         import multiprocessing
         import mlflow
@@ -302,7 +338,9 @@ def test_four_processes_share_a_fresh_store(tmp_path: Path, monkeypatch: pytest.
         for process in processes:
             process.join()
     """
-    output = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=120).stdout
+    output = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=120
+    ).stdout
     answers = [line.split() for line in output.splitlines()]
     assert [off for _, off in answers] == ["False"] * 4
     assert [len(points(run_id, "loss")) for run_id, _ in answers] == [200] * 4
@@ -359,7 +397,10 @@ def silent_server() -> Iterator[tuple[str, list[socket.socket]]]:
 
 
 def test_a_server_that_never_answers_is_tried_twice(
-    root: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, silent_server: tuple[str, list[socket.socket]]
+    root: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    silent_server: tuple[str, list[socket.socket]],
 ) -> None:
     address, accepted = silent_server
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
@@ -373,7 +414,10 @@ def test_a_server_that_never_answers_is_tried_twice(
 
 
 def test_a_dead_server_costs_one_warning_without_the_password(
-    root: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    root: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -389,14 +433,20 @@ def test_a_dead_server_costs_one_warning_without_the_password(
 
 
 def test_a_password_in_an_address_reaches_no_store(root: Path) -> None:
-    with tracking.run("aa", dataset="toys", tags={"source": "https://me:canary@example.org/a"}) as run:
+    with tracking.run(
+        "aa", dataset="toys", tags={"source": "https://me:canary@example.org/a"}
+    ) as run:
         run.log_params({"dataset.source": "https://me:canary@example.org/a"})
         run.describe("from https://me:canary@example.org/a")
-    assert store.connect().get_run(run.id).data.params == {"dataset.source": "https://example.org/a"}
+    assert store.connect().get_run(run.id).data.params == {
+        "dataset.source": "https://example.org/a"
+    }
     assert b"canary" not in (root / ".mlflow/mlflow.db").read_bytes()
 
 
-def test_a_folder_with_strange_characters_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_with_strange_characters_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     strange = tmp_path / "a b#é"
     strange.mkdir()
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -409,7 +459,11 @@ def test_a_folder_with_strange_characters_works(tmp_path: Path, monkeypatch: pyt
 
 
 def test_params_are_flattened_and_hashed_whatever_their_order() -> None:
-    params = {"lr": 2e-4, "generator": {"channels": [8, 4], "bias": False}, "dataset": {"source": None}}
+    params = {
+        "lr": 2e-4,
+        "generator": {"channels": [8, 4], "bias": False},
+        "dataset": {"source": None},
+    }
     assert provenance.flatten(params) == {
         "lr": 2e-4, "generator.channels": "[8, 4]", "generator.bias": False, "dataset.source": "null",
     }  # fmt: skip
@@ -417,14 +471,25 @@ def test_params_are_flattened_and_hashed_whatever_their_order() -> None:
     assert provenance.params_hash(params) != provenance.params_hash({**params, "lr": 1e-4})
 
 
-def test_the_git_state_is_told_and_needs_no_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_git_state_is_told_and_needs_no_git(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert provenance.git_state() == (None, False)
 
     def git(*args: str) -> str:
-        identity = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
-        return subprocess.run(["git", *identity, *args], check=True, capture_output=True, text=True).stdout.strip()
+        identity = [
+            "-c",
+            "user.name=a",
+            "-c",
+            "user.email=a@example.org",
+            "-c",
+            "commit.gpgsign=false",
+        ]
+        return subprocess.run(
+            ["git", *identity, *args], check=True, capture_output=True, text=True
+        ).stdout.strip()
 
     (tmp_path / "params.yaml").write_text("lr: 1\n")
     (tmp_path / "dvc.lock").write_text("a\n")
@@ -448,7 +513,12 @@ def dead_address() -> str:
 def waiting(root: Path) -> list[str]:
     """What is left in the journal."""
     runs = journal.runs(root / ".mlflow/journal")
-    return [entry["op"] for run in runs for session in journal.sessions(run) for entry, _ in session.unsent()]
+    return [
+        entry["op"]
+        for run in runs
+        for session in journal.sessions(run)
+        for entry, _ in session.unsent()
+    ]
 
 
 def artifacts(run_id: str | None, folder: str | None = None) -> set[str]:
@@ -510,15 +580,24 @@ def test_what_the_store_missed_comes_with_the_next_stage_though_the_sources_are_
         second.log_metrics({"fid_10k": 1.0})
     assert waiting(root) == [] and len(warnings(caplog)) == 1
     logged = store.connect().get_run(second.id)
-    assert logged.data.params == {"lr": "0.1"} and logged.data.tags["seed"] == "3" and logged.info.status == "FINISHED"
+    assert (
+        logged.data.params == {"lr": "0.1"}
+        and logged.data.tags["seed"] == "3"
+        and logged.info.status == "FINISHED"
+    )
     assert points(second.id, "loss_g") == [(row["step"], row["loss_g"]) for row in ROWS]
-    assert "validate/deep/a.html" in artifacts(second.id) and len(artifacts(second.id, "images")) == 2
+    assert (
+        "validate/deep/a.html" in artifacts(second.id) and len(artifacts(second.id, "images")) == 2
+    )
     (data,) = logged.inputs.dataset_inputs
     assert (data.dataset.name, data.dataset.digest) == ("toys", "0" * 36)
 
 
 def test_a_silent_server_does_not_hold_a_stage_up(
-    root: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, silent_server: tuple[str, list[socket.socket]]
+    root: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    silent_server: tuple[str, list[socket.socket]],
 ) -> None:
     monkeypatch.setattr(outbox, "PATIENCE", 0.2)
     # Much longer than the test may last.
@@ -527,29 +606,46 @@ def test_a_silent_server_does_not_hold_a_stage_up(
     with tracking.run("aa", dataset="toys") as run:
         run.log_rows(ROWS)
     (line,) = warnings(caplog)
-    assert "no answer" in line and "pipeline sync" in line and waiting(root) == ["open", "points", "close"]
+    assert (
+        "no answer" in line
+        and "pipeline sync" in line
+        and waiting(root) == ["open", "points", "close"]
+    )
 
 
 @pytest.mark.parametrize("damage", ["no store", "silent", "locked", "read-only", "no database"])
 def test_weights_do_not_depend_on_the_store(
-    root: Path, monkeypatch: pytest.MonkeyPatch, silent_server: tuple[str, list[socket.socket]], damage: str
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    silent_server: tuple[str, list[socket.socket]],
+    damage: str,
 ) -> None:
-    values = copy.deepcopy(config.read_yaml(Path("params.yaml")))
+    values = copy.deepcopy(reading.read_yaml(Path("params.yaml")))
     values |= {"batch_size": 8, "epochs": 2}
     values["dataset"]["image_size"] = 16
     values["generator"] |= {"start_size": 4, "channels": [8, 8], "strides": [2, 2], "z_dim": 4}
     values["discriminator"] |= {"channels": [8, 8], "strides": [2, 2], "dropout": [0.3, 0.3]}
     values["training"] |= {"log_every": 1}
-    params = config.parse(values)
+    params = reading.parse(values)
     images = np.random.default_rng(0).integers(0, 256, (40, 1, 16, 16), dtype=np.uint8)
     device = devices.choose_device("cpu", False)
 
     def weights(folder: str) -> list[bytes]:
-        with Scratch(root, folder) as scratch, tracking.run(folder, dataset="toys", system_metrics=True) as run:
+        with (
+            Scratch(root, folder) as scratch,
+            tracking.run(folder, dataset="toys", system_metrics=True) as run,
+        ):
             state = training.train(
-                params, images, scratch, device=device, precision="float32", on_row=lambda row: run.log_rows([row])
+                params,
+                images,
+                scratch,
+                device=device,
+                precision="float32",
+                on_row=lambda row: run.log_rows([row]),
             )
-        return [tensor.detach().numpy().tobytes() for tensor in state.generator.state_dict().values()]
+        return [
+            tensor.detach().numpy().tobytes() for tensor in state.generator.state_dict().values()
+        ]
 
     expected = weights("healthy")
     assert waiting(root) == []
@@ -582,7 +678,9 @@ def killed_at_mark(number: int, rows: list[dict[str, float]]) -> None:
         real_mark(session, sent)
 
     real_mark = journal.Session.mark
-    pytest.MonkeyPatch().setattr(journal.Session, "mark", mark)  # never undone: this process is killed
+    pytest.MonkeyPatch().setattr(
+        journal.Session, "mark", mark
+    )  # never undone: this process is killed
     with tracking.run("aa", dataset="toys", tags={"seed": 3}) as run:
         run.log_params({"lr": 0.1})
         for row in rows:
@@ -604,7 +702,9 @@ def test_a_stage_that_is_killed_between_sending_and_marking_sends_nothing_twice(
     codes = []
     for number in range(1, 30):
         # Forked, because to import MLflow takes seconds.
-        process = multiprocessing.get_context("fork").Process(target=killed_at_mark, args=(number, ROWS[:4]))
+        process = multiprocessing.get_context("fork").Process(
+            target=killed_at_mark, args=(number, ROWS[:4])
+        )
         process.start()
         process.join()
         codes.append(process.exitcode)
@@ -620,7 +720,9 @@ def test_a_stage_that_is_killed_between_sending_and_marking_sends_nothing_twice(
     assert len(artifacts(run_id, "images")) == 2 and waiting(root) == []
 
 
-def test_a_killed_run_is_marked_at_the_next_start_of_any_stage_and_a_living_one_is_not(root: Path) -> None:
+def test_a_killed_run_is_marked_at_the_next_start_of_any_stage_and_a_living_one_is_not(
+    root: Path,
+) -> None:
     store.connect()
     with tracking.run("living", dataset="toys") as living:
         assert living.id
@@ -628,7 +730,9 @@ def test_a_killed_run_is_marked_at_the_next_start_of_any_stage_and_a_living_one_
         process.start()
         process.join()
         client = store.connect()
-        (killed,) = client.search_runs([client.get_experiment_by_name("dcgan-toys").experiment_id], "tags.fingerprint = 'aa'")
+        (killed,) = client.search_runs(
+            [client.get_experiment_by_name("dcgan-toys").experiment_id], "tags.fingerprint = 'aa'"
+        )
         assert killed.info.status == "RUNNING"
         with tracking.run("other", dataset="toys"):
             pass
@@ -651,9 +755,14 @@ def test_sigterm_ends_a_stage_without_an_answer_of_its_own_as_killed(root: Path)
     assert store.connect().get_run(run.id).info.status == "KILLED"
 
 
-def test_a_required_store_that_does_not_open_ends_the_stage_before_it_begins(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_required_store_that_does_not_open_ends_the_stage_before_it_begins(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", dead_address())
-    with pytest.raises(EnvironmentProblem, match="MLFLOW_TRACKING_URI"), tracking.run("aa", dataset="toys", required=True):
+    with (
+        pytest.raises(EnvironmentProblem, match="MLFLOW_TRACKING_URI"),
+        tracking.run("aa", dataset="toys", required=True),
+    ):
         raise AssertionError
     assert waiting(root) == []
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
@@ -672,16 +781,22 @@ def test_what_the_store_refuses_for_good_is_one_warning_and_does_not_hold_up_the
     assert waiting(root) == [] and sum("points" in line for line in warnings(caplog)) == 1
 
 
-def test_a_store_that_was_replaced_meanwhile_gets_a_run_of_its_own(root: Path, empty_store: Path) -> None:
+def test_a_store_that_was_replaced_meanwhile_gets_a_run_of_its_own(
+    root: Path, empty_store: Path
+) -> None:
     with tracking.run("aa", dataset="toys") as run:
         old = run.id
         shutil.copy(empty_store, root / "copy.db")
         os.replace(root / "copy.db", root / ".mlflow/mlflow.db")
         run.log_rows(ROWS)
-    assert run.id != old and points(run.id, "loss_d") == [(row["step"], row["loss_d"]) for row in ROWS]
+    assert run.id != old and points(run.id, "loss_d") == [
+        (row["step"], row["loss_d"]) for row in ROWS
+    ]
 
 
-def test_system_metrics_go_on_where_they_stopped(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_system_metrics_go_on_where_they_stopped(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(monitoring, "SECONDS", 0.05)
     for _ in range(2):
         with tracking.run("aa", dataset="toys", system_metrics=True) as run:
@@ -693,7 +808,9 @@ def test_system_metrics_go_on_where_they_stopped(root: Path, monkeypatch: pytest
     assert steps == list(range(len(steps))) and len(steps) >= 4
 
 
-def test_a_figure_supersedes_another_though_the_clock_was_set_back(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_figure_supersedes_another_though_the_clock_was_set_back(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with tracking.run("aa", dataset="toys") as run:
         run.log_metrics({"fid_10k": 9.0})
     now = time.time_ns()
@@ -706,7 +823,9 @@ def test_a_figure_supersedes_another_though_the_clock_was_set_back(root: Path, m
 HOSTILE = ["../x", "%2e%2e/x", "a#b", "x" * 300, "a\0b", "\x1b[31mred", "..", "/etc/x"]
 
 
-def test_hostile_names_are_escaped_and_nothing_is_written_outside(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_hostile_names_are_escaped_and_nothing_is_written_outside(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (root / "a.txt").write_text("text")
     before = {path for path in root.parent.rglob("*") if ".mlflow" not in path.parts}
     for name in HOSTILE:
@@ -718,13 +837,19 @@ def test_hostile_names_are_escaped_and_nothing_is_written_outside(root: Path, ca
         logged = store.connect().get_run(run.id)
         shown = str([logged.info.run_name, logged.data.params, logged.data.tags])
         assert len(logged.data.metrics) == 1 and "\x1b" not in shown and "\0" not in shown
-        assert sum(path.endswith("a.txt") for path in artifacts(run.id)) == 1 and len(artifacts(run.id, "images")) == 2
+        assert (
+            sum(path.endswith("a.txt") for path in artifacts(run.id)) == 1
+            and len(artifacts(run.id, "images")) == 2
+        )
     assert not warnings(caplog) and waiting(root) == []
     assert {path for path in root.parent.rglob("*") if ".mlflow" not in path.parts} == before
 
 
 def test_canaries_are_found_in_nothing_that_is_written(
-    root: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    root: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     canaries = {
         "MLFLOW_TRACKING_PASSWORD": "canary-one", "AWS_ACCESS_KEY_ID": "AKIACANARYTWOCANARY2",
@@ -738,7 +863,10 @@ def test_canaries_are_found_in_nothing_that_is_written(
     with tracking.run("aa", dataset="toys", tags=texts) as run:
         run.log_params(texts)
         run.describe(str(texts))
-    with pytest.raises(EnvironmentProblem) as refused, tracking.run("aa", dataset="toys", required=True):
+    with (
+        pytest.raises(EnvironmentProblem) as refused,
+        tracking.run("aa", dataset="toys", required=True),
+    ):
         pass
     said = "".join(traceback.format_exception(refused.value))
     kept = b"".join(path.read_bytes() for path in (root / ".mlflow").rglob("*") if path.is_file())
@@ -751,7 +879,9 @@ def test_canaries_are_found_in_nothing_that_is_written(
     assert "canary" not in (said + caplog.text + output.out + output.err).lower()
 
 
-def test_the_command_that_remakes_a_run_names_what_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_that_remakes_a_run_names_what_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("DVC_EXP_NAME", raising=False)
     commit = "0123456789" * 4
     for state, expected in (

@@ -49,7 +49,10 @@ def test_translation_shifts_by_at_most_an_eighth_and_fills_with_zeros():
     places = augment(images, ["translation"], drawn(1)).nonzero()
     assert len(places) == 200
     assert set((places[:, 2] - 8).tolist()) == set((places[:, 3] - 8).tolist()) == {-2, -1, 0, 1, 2}
-    assert set(augment(torch.ones(50, 1, 16, 16), ["translation"], drawn(2)).unique().tolist()) == {0.0, 1.0}
+    assert set(augment(torch.ones(50, 1, 16, 16), ["translation"], drawn(2)).unique().tolist()) == {
+        0.0,
+        1.0,
+    }
 
 
 def test_cutout_empties_a_square_of_half_the_side_at_most():

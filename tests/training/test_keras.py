@@ -51,7 +51,11 @@ def discriminator(slope):
     ])  # fmt: skip
 
 
-SYSTEMS = {"mnist-tf": mnist_tf, "fashion-rmsprop": lambda: selu(32), "fashion-adam": lambda: selu(100)}
+SYSTEMS = {
+    "mnist-tf": mnist_tf,
+    "fashion-rmsprop": lambda: selu(32),
+    "fashion-adam": lambda: selu(100),
+}
 
 
 @pytest.fixture(params=SYSTEMS)
@@ -68,13 +72,18 @@ def build(name, seed):
     params = params.model_copy(update={"discriminator": no_dropout, "batch_size": 8})
     state = training.build(params, 1, CPU)
     for network, model in ((state.generator, theirs[0]), (state.discriminator, theirs[1])):
-        network.load_state_dict(dict(zip(network.state_dict(), ported(network, model), strict=True)))
+        network.load_state_dict(
+            dict(zip(network.state_dict(), ported(network, model), strict=True))
+        )
     return params, state, theirs
 
 
 def ported(network, model) -> list[torch.Tensor]:
     """Keras's weights in the order and the layout of our state_dict: H W C becomes C H W, kernels become out x in x H x W."""
-    values = [torch.as_tensor(weight.numpy() if hasattr(weight, "numpy") else weight) for weight in model.get_weights()]
+    values = [
+        torch.as_tensor(weight.numpy() if hasattr(weight, "numpy") else weight)
+        for weight in model.get_weights()
+    ]
     found, names = [], list(network.state_dict())
     for name in names:
         if name.endswith("num_batches_tracked"):
@@ -87,10 +96,14 @@ def ported(network, model) -> list[torch.Tensor]:
 
 def relaid(value: torch.Tensor, name: str, network) -> torch.Tensor:
     shape = network.state_dict()[name].shape
-    if value.dim() == 4:  # kernels: H W in out, and H W out in where transposed; torch has out in H W, and in out H W
+    if (
+        value.dim() == 4
+    ):  # kernels: H W in out, and H W out in where transposed; torch has out in H W, and in out H W
         return value.permute(3, 2, 0, 1)
     flat = shape[0]
-    if name.startswith("start.0") or (name.startswith("start.1") and flat > 256):  # the projection, and its batch norm
+    if name.startswith("start.0") or (
+        name.startswith("start.1") and flat > 256
+    ):  # the projection, and its batch norm
         value = value.reshape(-1, 7, 7, flat // 49).permute(3, 1, 2, 0).reshape(flat, -1)
         return value.reshape(shape)
     if name.startswith("head") and value.dim() == 2:
@@ -116,7 +129,9 @@ def test_ported_networks_give_the_same_images_and_logits(system, training_mode):
     found = state.generator.train(training_mode)(z)
     torch.testing.assert_close(nhwc(found), generator(z, training=training_mode), rtol=0, atol=1e-5)
     found = state.discriminator.train(training_mode)(images)
-    torch.testing.assert_close(found, critic(nhwc(images), training=training_mode)[:, 0], rtol=0, atol=1e-5)
+    torch.testing.assert_close(
+        found, critic(nhwc(images), training=training_mode)[:, 0], rtol=0, atol=1e-5
+    )
 
 
 def keras_step(params, generator, critic, real, latent):
@@ -132,7 +147,9 @@ def keras_step(params, generator, critic, real, latent):
         return torch.randn(len(real), params.generator.z_dim, generator=latent)
 
     def gradients(loss, model):
-        return torch.autograd.grad(loss, [weight.value for weight in model.trainable_weights], retain_graph=True)
+        return torch.autograd.grad(
+            loss, [weight.value for weight in model.trainable_weights], retain_graph=True
+        )
 
     def update(optimizer, model, found):
         with torch.no_grad():
@@ -159,8 +176,9 @@ def keras_step(params, generator, critic, real, latent):
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_one_step_moves_every_weight_as_keras_does(name):
-    # A value within rounding of an activation's kink may fall to either side of it, and RMSprop makes 1e-4 of that. So the step is
-    # compared from the first beginning without such a value, whatever comes of it; which one that is depends on the processor.
+    # A value within rounding of an activation's kink may fall to either side of it, and RMSprop
+    # makes 1e-4 of that. So the step is compared from the first beginning without such a value,
+    # whatever comes of it; which one that is depends on the processor.
     steps = (step(name, seed) for seed in range(1, 20))
     difference, nearest = next((found for found in steps if found[1] > 5e-8), (0.0, 0.0))
     assert nearest > 5e-8, "every beginning has a value at a kink"
@@ -175,12 +193,16 @@ def step(name, seed):
     sizes: list[float] = []
     for module in [*state.generator.modules(), *state.discriminator.modules()]:
         if isinstance(module, torch.nn.LeakyReLU | torch.nn.SELU):
-            module.register_forward_pre_hook(lambda _, inputs: sizes.append(inputs[0].detach().abs().min().item()))
+            module.register_forward_pre_hook(
+                lambda _, inputs: sizes.append(inputs[0].detach().abs().min().item())
+            )
     real = data.to_float(data.to_uint8(drawn(params)[1]))
     before = copy.deepcopy(state.generator.state_dict())
     updates.train_step(state, params, real, "float32", measure=False)
     keras_step(params, generator, critic, nhwc(real), rng.generator(params.seed, "z", 0))
-    assert not torch.equal(before["layers.0.weight"], state.generator.state_dict()["layers.0.weight"])
+    assert not torch.equal(
+        before["layers.0.weight"], state.generator.state_dict()["layers.0.weight"]
+    )
     largest = 0.0
     for network, model in ((state.generator, generator), (state.discriminator, critic)):
         expected = dict(zip(network.state_dict(), ported(network, model), strict=True))

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from dcgan import data, rng
-from dcgan.config import sections as config
+from dcgan.config import reading
 from dcgan.errors import DataError, Diverged, EnvironmentProblem, NoCheckpoint, Stopped
 from dcgan.training import checkpoint, updates
 from dcgan.training import loop as training
@@ -32,14 +32,17 @@ SMALL = {
 
 
 def small(**changes):
-    values = copy.deepcopy(config.read_yaml(Path("params.yaml")))
-    for key, value in {**SMALL, **{name.replace("__", "."): value for name, value in changes.items()}}.items():
+    values = copy.deepcopy(reading.read_yaml(Path("params.yaml")))
+    for key, value in {
+        **SMALL,
+        **{name.replace("__", "."): value for name, value in changes.items()},
+    }.items():
         *sections, name = key.split(".")
         section = values
         for part in sections:
             section = section[part]
         section[name] = value
-    return config.parse(values)
+    return reading.parse(values)
 
 
 @pytest.fixture
@@ -55,11 +58,20 @@ def run(params, images, folder, **options):
 def fingerprint(state) -> dict[str, torch.Tensor]:
     """Everything that a step changes, as plain tensors."""
     networks = {"g": state.generator, "d": state.discriminator, "ema": state.ema}
-    tensors = {f"{name}.{key}": value.clone() for name, net in networks.items() for key, value in net.state_dict().items()}
+    tensors = {
+        f"{name}.{key}": value.clone()
+        for name, net in networks.items()
+        for key, value in net.state_dict().items()
+    }
     for name, optimizer in (("opt_g", state.opt_g), ("opt_d", state.opt_d)):
-        tensors |= {key: value.clone() for key, value in checkpoint.optimizer_tensors(optimizer, name).items()}
+        tensors |= {
+            key: value.clone()
+            for key, value in checkpoint.optimizer_tensors(optimizer, name).items()
+        }
     tensors["step"] = torch.tensor(state.step)
-    tensors["history"] = torch.tensor([list(row.values()) for row in state.history], dtype=torch.float64)
+    tensors["history"] = torch.tensor(
+        [list(row.values()) for row in state.history], dtype=torch.float64
+    )
     return tensors
 
 
@@ -70,24 +82,53 @@ def same(one, two) -> bool:
 UPDATES = ["simultaneous", "alternating", "concatenated", "one_network"]
 VARIANTS = [
     {"training__update": "simultaneous"},
-    {"training__update": "alternating", "training__loss": "hinge", "discriminator__spectral_norm": True},
+    {
+        "training__update": "alternating",
+        "training__loss": "hinge",
+        "discriminator__spectral_norm": True,
+    },
     {"training__update": "concatenated", "training__optimizer": "rmsprop_keras"},
-    {"training__update": "alternating", "discriminator__norm": "batch", "training__drop_last": False},
-    {"training__update": "one_network", "training__optimizer": "adam_keras", "training__linear_decay_from": 0.3},
-    {"training__discriminator_steps": 2, "training__update": "concatenated", "training__loss": "least_squares"},
-    {"training__diff_augment": ["color", "translation", "cutout"], "training__r1_gamma": 1.0, "training__r1_every": 3},
+    {
+        "training__update": "alternating",
+        "discriminator__norm": "batch",
+        "training__drop_last": False,
+    },
+    {
+        "training__update": "one_network",
+        "training__optimizer": "adam_keras",
+        "training__linear_decay_from": 0.3,
+    },
+    {
+        "training__discriminator_steps": 2,
+        "training__update": "concatenated",
+        "training__loss": "least_squares",
+    },
+    {
+        "training__diff_augment": ["color", "translation", "cutout"],
+        "training__r1_gamma": 1.0,
+        "training__r1_every": 3,
+    },
 ]
 
 
-@pytest.mark.parametrize("changes", VARIANTS, ids=lambda changes: "-".join(map(str, changes.values())))
-def test_two_runs_are_bit_identical_and_so_is_one_that_stopped_at_every_second_step(changes, images, tmp_path):
+@pytest.mark.parametrize(
+    "changes", VARIANTS, ids=lambda changes: "-".join(map(str, changes.values()))
+)
+def test_two_runs_are_bit_identical_and_so_is_one_that_stopped_at_every_second_step(
+    changes, images, tmp_path
+):
     params = small(**changes)
     whole = fingerprint(run(params, images, tmp_path / "a"))
     assert same(whole, fingerprint(run(params, images, tmp_path / "b")))
     for _ in range(20):
         calls = iter(range(100))
         try:
-            state = run(params, images, tmp_path / "c", stop_signal=lambda calls=calls: 15 if next(calls) == 1 else 0)
+            state = run(
+                params,
+                images,
+                tmp_path / "c",
+                stop_signal=lambda calls=calls: 15 if next(calls) == 1 else 0,
+            )
             break
         except Stopped as stopped:
             assert stopped.exit_code == 143
@@ -108,7 +149,10 @@ def spoil(state, how):
         state.history.pop()
 
 
-@pytest.mark.parametrize("how", ["one weight by one ulp", "Adam's step count", "a moment", "the step", "a row of the history"])
+@pytest.mark.parametrize(
+    "how",
+    ["one weight by one ulp", "Adam's step count", "a moment", "the step", "a row of the history"],
+)
 def test_the_comparison_notices_a_spoilt_state(how, images, tmp_path):
     whole = fingerprint(run(small(), images, tmp_path / "a"))
     state = run(small(), images, tmp_path / "a")
@@ -127,7 +171,7 @@ KILLED = """
 import os, sys
 sys.path[:0] = ["src", "tests"]
 import numpy as np
-import test_training as t
+import tests.training.test_loop as t
 from dcgan import files
 from dcgan.training import loop as training
 where, number, folder = sys.argv[1], int(sys.argv[2]), t.Path(sys.argv[3])
@@ -165,7 +209,9 @@ t.run(t.small(), images, folder, on_epoch=lambda e, s: training.write_epoch(e, s
         ("while old states are dropped", 17),
     ],
 )
-def test_a_killed_training_goes_on_to_the_same_bits_and_leaves_nothing_behind(where, number, images, tmp_path):
+def test_a_killed_training_goes_on_to_the_same_bits_and_leaves_nothing_behind(
+    where, number, images, tmp_path
+):
     """R-01, R-18: SIGKILL at named points; the long list is a test of its own."""
     params = small()
 
@@ -174,15 +220,29 @@ def test_a_killed_training_goes_on_to_the_same_bits_and_leaves_nothing_behind(wh
 
     whole = fingerprint(run(params, images, tmp_path / "a", on_epoch=shown(tmp_path / "a")))
     command = [sys.executable, "-c", KILLED, where, str(number), str(tmp_path / "b")]
-    died = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False)
+    died = subprocess.run(
+        command,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert died.returncode == -9, died.stderr
     torch.set_num_threads(1)
-    assert same(whole, fingerprint(run(params, images, tmp_path / "b", on_epoch=shown(tmp_path / "b"))))
-    names = [sorted(str(path.relative_to(tmp_path / f)) for path in (tmp_path / f).rglob("*")) for f in "ab"]
+    assert same(
+        whole, fingerprint(run(params, images, tmp_path / "b", on_epoch=shown(tmp_path / "b")))
+    )
+    names = [
+        sorted(str(path.relative_to(tmp_path / f)) for path in (tmp_path / f).rglob("*"))
+        for f in "ab"
+    ]
     assert names[0] == names[1]
     for path in (tmp_path / "a").rglob("*"):
         if path.is_file() and path.name != "holder":
-            assert path.read_bytes() == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes(), path
+            assert (
+                path.read_bytes()
+                == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes()
+            ), path
 
 
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(images, tmp_path, caplog):
@@ -231,8 +291,17 @@ def test_one_batch_too_many_is_refused(images, tmp_path):
 
 
 @pytest.mark.parametrize("update", UPDATES)
-def test_a_hopeless_learning_rate_ends_before_a_broken_checkpoint_is_written(update, images, tmp_path):
-    params = small(lr=1.0, epochs=200, training__update=update, training__eps=1e-30, generator__norm="none", training__save_every=1)
+def test_a_hopeless_learning_rate_ends_before_a_broken_checkpoint_is_written(
+    update, images, tmp_path
+):
+    params = small(
+        lr=1.0,
+        epochs=200,
+        training__update=update,
+        training__eps=1e-30,
+        generator__norm="none",
+        training__save_every=1,
+    )
     params = params.model_copy(update={"lr": 1e20})
     with pytest.raises(Diverged, match="is not finite") as caught:
         run(params, images, tmp_path)
@@ -310,7 +379,9 @@ def plain_step(params, images, kind):
         cross_entropy(d(g(z())), torch.ones(8)).backward()
         state.opt_g.step()
         return state
-    (scale * (cross_entropy(d(real), torch.ones(8)) + cross_entropy(d(fake_d), torch.zeros(8)))).backward()
+    (
+        scale * (cross_entropy(d(real), torch.ones(8)) + cross_entropy(d(fake_d), torch.zeros(8)))
+    ).backward()
     state.opt_d.step()
     cross_entropy(d(fake_g()), torch.ones(8)).backward()
     state.opt_g.step()
@@ -323,22 +394,36 @@ def test_an_update_is_the_textbooks(update, images):
     state = training.build(params, 1, CPU)
     updates.train_step(state, params, data.to_float(images[:8]), "float32", measure=False)
     expected = plain_step(params, images, update)
-    for mine, theirs in ((state.generator, expected.generator), (state.discriminator, expected.discriminator)):
+    for mine, theirs in (
+        (state.generator, expected.generator),
+        (state.discriminator, expected.discriminator),
+    ):
         for (name, one), two in zip(mine.named_parameters(), theirs.parameters(), strict=True):
             torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-7, msg=name)
 
 
 def changed(network, before) -> bool:
-    return any(not torch.equal(one, two) for one, two in zip(network.parameters(), before, strict=True))
+    return any(
+        not torch.equal(one, two) for one, two in zip(network.parameters(), before, strict=True)
+    )
 
 
 @pytest.mark.parametrize(
     ("changes", "turns"),
     [
-        ({"training__update": "alternating", "training__discriminator_steps": 3}, ["d", "d", "dg", "d", "d", "dg"]),
-        ({"training__update": "concatenated", "training__discriminator_steps": 2}, ["d", "dg", "d", "dg"]),
+        (
+            {"training__update": "alternating", "training__discriminator_steps": 3},
+            ["d", "d", "dg", "d", "d", "dg"],
+        ),
+        (
+            {"training__update": "concatenated", "training__discriminator_steps": 2},
+            ["d", "dg", "d", "dg"],
+        ),
         ({"training__update": "one_network"}, ["g", "d", "g", "d"]),
-        ({"training__update": "one_network", "training__discriminator_steps": 2}, ["g", "d", "d", "g"]),
+        (
+            {"training__update": "one_network", "training__discriminator_steps": 2},
+            ["g", "d", "d", "g"],
+        ),
         ({"training__update": "simultaneous"}, ["dg", "dg"]),
     ],
 )
@@ -351,12 +436,18 @@ def test_each_network_is_updated_on_its_turn_alone_and_every_row_is_full(changes
             "g": [p.clone() for p in state.generator.parameters()],
         }
         row = updates.train_step(state, params, data.to_float(images[:8]), "float32", measure=True)
-        found = {name for name, network in (("d", state.discriminator), ("g", state.generator)) if changed(network, before[name])}
+        found = {
+            name
+            for name, network in (("d", state.discriminator), ("g", state.generator))
+            if changed(network, before[name])
+        }
         assert found == set(turn)
         assert min(row["grad_norm_d"], row["grad_norm_g"]) > 0
 
 
-def test_r1_is_half_gamma_times_the_mean_squared_slope_at_real_images_and_counts_for_the_steps_between(images):
+def test_r1_is_half_gamma_times_the_mean_squared_slope_at_real_images_and_counts_for_the_steps_between(
+    images,
+):
     params = small(training__r1_gamma=2.0, training__r1_every=4, discriminator__dropout=[0.0, 0.0])
     state = training.build(params, 1, CPU)
     real = data.to_float(images[:8])
@@ -369,7 +460,9 @@ def test_r1_is_half_gamma_times_the_mean_squared_slope_at_real_images_and_counts
         with torch.no_grad():
             slope = (logits(d, image + moves) - logits(d, image - moves)) / (2 * epsilon)
         slopes.append(slope.square().sum())
-    assert float(step.r1().detach()) == pytest.approx(2.0 / 2 * 4 * float(torch.stack(slopes).mean()), rel=0.05)
+    assert float(step.r1().detach()) == pytest.approx(
+        2.0 / 2 * 4 * float(torch.stack(slopes).mean()), rel=0.05
+    )
     state.step = 1
     assert Step(state, params, real, "float32", False).r1() == 0.0
 
@@ -388,13 +481,20 @@ def test_learning_rates_fall_in_a_line_from_the_named_share_on():
     for state.step in (0, 50, 75, 99):
         training.set_learning_rates(state, params, 100)
         found.append((state.opt_d.param_groups[0]["lr"], state.opt_g.param_groups[0]["lr"]))
-    assert found == [pytest.approx(pair) for pair in ((1e-3, 5e-4), (1e-3, 5e-4), (5e-4, 2.5e-4), (2e-5, 1e-5))]
+    assert found == [
+        pytest.approx(pair) for pair in ((1e-3, 5e-4), (1e-3, 5e-4), (5e-4, 2.5e-4), (2e-5, 1e-5))
+    ]
     training.set_learning_rates(state, small(lr=1e-3), 100)
     assert state.opt_d.param_groups[0]["lr"] == 1e-3
 
 
 def test_the_generator_has_its_own_learning_rate():
-    assert training.build(small(lr=4e-4, training__generator_lr_scale=0.5), 1, CPU).opt_g.param_groups[0]["lr"] == 2e-4
+    assert (
+        training.build(small(lr=4e-4, training__generator_lr_scale=0.5), 1, CPU).opt_g.param_groups[
+            0
+        ]["lr"]
+        == 2e-4
+    )
 
 
 def test_the_average_follows_the_weights(images):
@@ -402,8 +502,12 @@ def test_the_average_follows_the_weights(images):
     state = training.build(params, 1, CPU)
     old = [p.clone() for p in state.ema.parameters()]
     updates.train_step(state, params, data.to_float(images[:8]), "float32", measure=False)
-    for before, now, weight in zip(old, state.ema.parameters(), state.generator.parameters(), strict=True):
-        torch.testing.assert_close(now, before + (1 - 0.1) * (weight - before))  # warm-up: 1 / 10 at step 0
+    for before, now, weight in zip(
+        old, state.ema.parameters(), state.generator.parameters(), strict=True
+    ):
+        torch.testing.assert_close(
+            now, before + (1 - 0.1) * (weight - before)
+        )  # warm-up: 1 / 10 at step 0
     for mine, theirs in zip(state.ema.buffers(), state.generator.buffers(), strict=True):
         assert torch.equal(mine, theirs)
 

@@ -24,7 +24,9 @@ def test_smoothing_lowers_the_labels_of_real_images_and_leaves_those_of_fakes(na
 
 
 def test_g_maximises_what_d_believes_or_minimises_what_it_does_not():
-    torch.testing.assert_close(LOSSES["non_saturating"].generator(FAKE), cross_entropy(FAKE, labels(1)))
+    torch.testing.assert_close(
+        LOSSES["non_saturating"].generator(FAKE), cross_entropy(FAKE, labels(1))
+    )
     torch.testing.assert_close(LOSSES["minimax"].generator(FAKE), -cross_entropy(FAKE, labels(0)))
 
 
@@ -40,11 +42,17 @@ def test_minimax_hardly_moves_g_where_d_is_sure_and_non_saturating_does():
 
 def test_least_squares_are_half_squared_distances_from_the_labels():
     real, fake = torch.tensor([1.0, 3.0]), torch.tensor([2.0, 0.0])
-    assert LOSSES["least_squares"].discriminator(real, fake, 0.0).item() == pytest.approx((0 + 4) / 4 + (4 + 0) / 4)
-    assert LOSSES["least_squares"].discriminator(real, fake, 0.5).item() == pytest.approx((0.25 + 6.25) / 4 + 1)
+    assert LOSSES["least_squares"].discriminator(real, fake, 0.0).item() == pytest.approx(
+        (0 + 4) / 4 + (4 + 0) / 4
+    )
+    assert LOSSES["least_squares"].discriminator(real, fake, 0.5).item() == pytest.approx(
+        (0.25 + 6.25) / 4 + 1
+    )
     assert LOSSES["least_squares"].generator(fake).item() == pytest.approx((1 + 1) / 4)
 
 
 def test_hinge_stops_at_its_margin():
-    assert LOSSES["hinge"].discriminator(torch.tensor([2.0, 0.0]), torch.tensor([-3.0, 0.0]), 0.0).item() == pytest.approx(1.0)
+    assert LOSSES["hinge"].discriminator(
+        torch.tensor([2.0, 0.0]), torch.tensor([-3.0, 0.0]), 0.0
+    ).item() == pytest.approx(1.0)
     assert LOSSES["hinge"].generator(torch.tensor([2.0, 4.0])).item() == -3

@@ -25,7 +25,9 @@ def steps(optimizer, weight, gradients=GRADIENTS):
 
 def test_adam_adds_eps_before_the_bias_correction_as_keras():
     weight = weights([1.0, 2.0, 0.0])
-    found = steps(optimizers.KerasAdam([weight], lr=1e-3, betas=(0.9, 0.999), eps=1e-7, fused=True), weight)
+    found = steps(
+        optimizers.KerasAdam([weight], lr=1e-3, betas=(0.9, 0.999), eps=1e-7, fused=True), weight
+    )
     for i, start in enumerate([1.0, 2.0, 0.0]):
         m = v = 0.0
         for t, gradient in enumerate(GRADIENTS, 1):

@@ -11,7 +11,7 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.representer import RoundTripRepresenter
 
 from dcgan import files
-from dcgan.config.sections import MAX_BYTES, parse, read_yaml
+from dcgan.config.reading import MAX_BYTES, parse, read_yaml
 from dcgan.errors import ConfigError
 
 
@@ -20,7 +20,9 @@ def merge(values: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, An
     merged = dict(values)
     for key, new in overlay.items():
         old = merged.get(key)
-        merged[key] = merge(old, new) if isinstance(old, Mapping) and isinstance(new, Mapping) else new
+        merged[key] = (
+            merge(old, new) if isinstance(old, Mapping) and isinstance(new, Mapping) else new
+        )
     return merged
 
 
@@ -28,7 +30,8 @@ def edit(path: Path, overlay: Mapping[str, Any]) -> str:
     """The text of a YAML file with the overlay's values; comments, order and style stay, equal values are not touched.
 
     Raises:
-        ConfigError: the file cannot be read, is no YAML, or cannot be changed without changing something else too.
+        ConfigError: the file cannot be read, is no YAML, or cannot be changed without changing
+            something else too.
     """
     expected = merge(read_yaml(path), overlay)
     editor = YAML()  # the round-trip reader, which builds no objects
@@ -60,7 +63,9 @@ def overlay(pairs: Sequence[str]) -> dict[str, Any]:
         try:
             value = YAML(typ="safe").load(text)
         except (YAMLError, ValueError) as error:
-            raise ConfigError(f"-S {pair}: its value is no YAML 1.2: {' '.join(str(error).split())}") from error
+            raise ConfigError(
+                f"-S {pair}: its value is no YAML 1.2: {' '.join(str(error).split())}"
+            ) from error
         for key in reversed(name.split(".")):
             value = {key: value}
         nested = merge(nested, value)
@@ -71,7 +76,8 @@ def apply(path: Path, overlay: Mapping[str, Any]) -> None:
     """Check the values of an overlay on top of a params file, then write them into it; comments, order and style stay.
 
     Raises:
-        ConfigError: an unknown key, a value out of range, or the file cannot be edited; the file is as it was.
+        ConfigError: an unknown key, a value out of range, or the file cannot be edited; the file is
+            as it was.
         EnvironmentProblem: the file cannot be written.
     """
     values = read_yaml(path)
@@ -86,7 +92,10 @@ class _Representer(RoundTripRepresenter):
     """Writes null as a word, where ruamel writes nothing at all."""
 
 
-_Representer.add_representer(type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null"))
+_Representer.add_representer(
+    type(None),
+    lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null"),
+)
 
 
 def _update(section: Any, values: Mapping[str, Any]) -> None:
@@ -95,13 +104,16 @@ def _update(section: Any, values: Mapping[str, Any]) -> None:
         if isinstance(new, Mapping):
             _update(old, new)
         elif old != new:
-            section[key] = _list_like(old, new, section.ca.items.get(key)) if isinstance(new, list) else new
+            section[key] = (
+                _list_like(old, new, section.ca.items.get(key)) if isinstance(new, list) else new
+            )
 
 
 def _list_like(old: Any, new: list[Any], key_comment: list[Any] | None) -> CommentedSeq:
     listed = CommentedSeq(new)
     if not new:
-        # The emitter writes an empty block list at the margin, and stumbles over the comments before a block list's first value.
+        # The emitter writes an empty block list at the margin, and stumbles over the comments
+        # before a block list's first value.
         listed.fa.set_flow_style()
         if key_comment:
             key_comment[3] = None

@@ -32,11 +32,15 @@ def explain(error: ErrorDetails, schema: dict[str, Any]) -> str:
         error: as pydantic reports it.
         schema: the JSON schema of the whole, which has the ranges, so that each is written once.
     """
-    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"]).lstrip(".")
+    key = "".join(
+        f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"]
+    ).lstrip(".")
     if error["type"] == "extra_forbidden":
         known = list(_at(schema, error["loc"][:-1])["properties"])
         close = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
-        return f"{key}: unknown key: " + (f"did you mean {close[0]}?" if close else f"must be one of {', '.join(known)}")
+        return f"{key}: unknown key: " + (
+            f"did you mean {close[0]}?" if close else f"must be one of {', '.join(known)}"
+        )
     if error["type"] == "missing":
         return f"{key}: missing: add it, {_rule(_at(schema, error['loc']))}"
     if error["type"] == "mismatch":
@@ -60,8 +64,13 @@ def _at(whole: dict[str, Any], loc: tuple[int | str, ...]) -> dict[str, Any]:
 
 def _rule(schema: dict[str, Any], *, with_type: bool = True) -> str:
     if "anyOf" in schema:
-        return " or ".join("null" if part == {"type": "null"} else _rule(part, with_type=with_type) for part in schema["anyOf"])
+        return " or ".join(
+            "null" if part == {"type": "null"} else _rule(part, with_type=with_type)
+            for part in schema["anyOf"]
+        )
     if "enum" in schema or "const" in schema:
         return "one of: " + ", ".join(map(str, schema.get("enum", [schema.get("const")])))
-    bounds = " and ".join(text.format(schema[name]) for name, text in _BOUNDS.items() if name in schema)
+    bounds = " and ".join(
+        text.format(schema[name]) for name, text in _BOUNDS.items() if name in schema
+    )
     return f"{_TYPES[schema['type']]} {bounds}".strip() if with_type else bounds

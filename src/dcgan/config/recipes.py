@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from dcgan import files
-from dcgan.config import edits
-from dcgan.config import sections as config
-from dcgan.config.sections import PARAMS_FILE
+from dcgan.config import edits, reading, sections
+from dcgan.config.reading import PARAMS_FILE
 from dcgan.errors import ConfigError
 
 Change = tuple[str, Any, Any]
@@ -30,7 +29,7 @@ class Recipe:
     name: str
     reproduces: str
     overlay: dict[str, Any]
-    params: config.Params
+    params: sections.AllParams
 
 
 def names(folder: Path) -> list[str]:
@@ -55,7 +54,8 @@ def find(name: str, folder: Path) -> Path:
     if name not in known:
         close = difflib.get_close_matches(name, known, n=1)
         raise ConfigError(
-            f"recipe {name}: unknown: " + (f"did you mean {close[0]}?" if close else f"must be one of {', '.join(known)}")
+            f"recipe {name}: unknown: "
+            + (f"did you mean {close[0]}?" if close else f"must be one of {', '.join(known)}")
         )
     return folder / f"{name}.yaml"
 
@@ -66,20 +66,22 @@ def load(path: Path, params: Path = PARAMS_FILE) -> Recipe:
     Raises:
         ConfigError: it cannot be read, has an unknown key or a wrong value, or the params file has.
     """
-    values = config.read_yaml(params)
-    config.parse(values, params)  # So that what is wrong there is not blamed on the recipe.
-    overlay = config.read_yaml(path)
+    values = reading.read_yaml(params)
+    reading.parse(values, params)  # So that what is wrong there is not blamed on the recipe.
+    overlay = reading.read_yaml(path)
     if not isinstance(overlay, dict):
         raise ConfigError(f"{path}: has no keys: must be a section of keys, as in {params}")
     reproduces = overlay.pop("reproduces", None)
     if not isinstance(reproduces, str) or not reproduces or "\n" in reproduces:
-        raise ConfigError(f"{path}: reproduces = {reproduces!r}: must be one line that says what the recipe reproduces")
-    return Recipe(path.stem, reproduces, overlay, config.parse(edits.merge(values, overlay), path))
+        raise ConfigError(
+            f"{path}: reproduces = {reproduces!r}: must be one line that says what the recipe reproduces"
+        )
+    return Recipe(path.stem, reproduces, overlay, reading.parse(edits.merge(values, overlay), path))
 
 
 def changes(recipe: Recipe, params: Path = PARAMS_FILE) -> list[Change]:
     """What the recipe changes in the params file: (dotted key, old value, new value) in the recipe's order."""
-    old = leaves(config.read_yaml(params))
+    old = leaves(reading.read_yaml(params))
     return [(key, old[key], new) for key, new in leaves(recipe.overlay).items() if old[key] != new]
 
 
@@ -102,7 +104,8 @@ def apply(recipe: Recipe, params: Path = PARAMS_FILE) -> list[Change]:
 def flags(recipe: Recipe) -> list[str]:
     """The arguments that make `dvc exp run` use the recipe's values: `-S` and `key=value` for each.
 
-    None holds a space, so that joined by spaces they survive a shell's `$(...)`. DVC writes lists in block style.
+    None holds a space, so that joined by spaces they survive a shell's `$(...)`. DVC writes lists
+    in block style.
 
     Raises:
         ConfigError: a text of the recipe cannot stand on a command line.
@@ -122,7 +125,11 @@ def leaves(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested values by their keys joined with dots; a list is one value."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
-        flat |= leaves(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+        flat |= (
+            leaves(value, f"{prefix}{key}.")
+            if isinstance(value, Mapping)
+            else {f"{prefix}{key}": value}
+        )
     return flat
 
 
@@ -138,7 +145,13 @@ def _in_grammar(value: Any) -> str:
 
 
 def _text(value: str) -> str:
-    if re.fullmatch(r"[A-Za-z_]\w*", value, re.ASCII) and value.lower() not in ("null", "true", "false", "nan", "inf"):
+    if re.fullmatch(r"[A-Za-z_]\w*", value, re.ASCII) and value.lower() not in (
+        "null",
+        "true",
+        "false",
+        "nan",
+        "inf",
+    ):
         return value
     if not re.fullmatch(r"[\w./:@%+=~-]+", value, re.ASCII):
         raise ValueError(value)

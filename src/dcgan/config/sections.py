@@ -1,26 +1,22 @@
-"""Strict, typed parameters from params.yaml.
+"""The schema of params.yaml: a class a section, with the type and range of every key.
 
-One YAML 1.2 reader, the one DVC uses, so `2e-4` is a float and `010` is ten here, there and in `dvc params diff`.
+A section has no defaults and no computed values, so that nothing here can change an output:
+whatever a stage reads stands in params.yaml, where DVC sees it.
 """
 
 import math
 import re
 import reprlib
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
-from dcgan.config.explain import explain
-from dcgan.errors import ConfigError
-
-PARAMS_FILE = Path("params.yaml")
-MAX_BYTES = 1_000_000
 WITHOUT_TEST_SPLIT = ("folder", "lsun", "fake")
 
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+BatchSize = Annotated[int, Field(ge=1, le=65536)]
+Epochs = Annotated[int, Field(ge=1, le=100_000)]
 Rate = Annotated[float, Field(gt=0, le=1)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Channels = Annotated[int, Field(ge=1, le=4096)]
@@ -56,7 +52,9 @@ class Dataset(Section):
         if (self.name in WITHOUT_TEST_SPLIT) != (self.test_size > 0):
             rule = "at least 1" if self.name in WITHOUT_TEST_SPLIT else "0"
             has = "has no" if self.name in WITHOUT_TEST_SPLIT else "has a"
-            raise _mismatch(f"test_size = {self.test_size}: must be {rule}, because {self.name} {has} test split of its own")
+            raise _mismatch(
+                f"test_size = {self.test_size}: must be {rule}, because {self.name} {has} test split of its own"
+            )
         if self.name == "folder" and self.source is None:
             raise _mismatch("source = None: must be the folder with the images")
         return self
@@ -64,12 +62,18 @@ class Dataset(Section):
     @model_validator(mode="after")
     def _has_these_attributes(self) -> Self:
         if self.attributes and self.name != "celeba":
-            raise _mismatch(f"attributes = {reprlib.repr(self.attributes)}: must be [] with name: {self.name}; only celeba has any")
+            raise _mismatch(
+                f"attributes = {reprlib.repr(self.attributes)}: must be [] with name: {self.name}; only celeba has any"
+            )
         for position, name in enumerate(self.attributes):
             if not re.fullmatch(r"\w+", name, re.ASCII):
-                raise _mismatch(f"attributes[{position}] = {reprlib.repr(name)}: must be a word of letters, digits and _")
+                raise _mismatch(
+                    f"attributes[{position}] = {reprlib.repr(name)}: must be a word of letters, digits and _"
+                )
             if name in self.attributes[:position]:
-                raise _mismatch(f"attributes[{position}] = {reprlib.repr(name)}: must not come twice")
+                raise _mismatch(
+                    f"attributes[{position}] = {reprlib.repr(name)}: must not come twice"
+                )
         return self
 
 
@@ -88,9 +92,13 @@ class Reference(Section):
         if self.weights_sha256 is None:
             return self
         if not re.fullmatch("[0-9a-f]{64}", self.weights_sha256):
-            raise _mismatch(f"weights_sha256 = {reprlib.repr(self.weights_sha256)}: must be 64 digits of 0-9 and a-f, or null")
+            raise _mismatch(
+                f"weights_sha256 = {reprlib.repr(self.weights_sha256)}: must be 64 digits of 0-9 and a-f, or null"
+            )
         if self.weights is None:
-            raise _mismatch("weights_sha256: must be null with weights: null, which stands for the published file and its hash")
+            raise _mismatch(
+                "weights_sha256: must be null with weights: null, which stands for the published file and its hash"
+            )
         return self
 
 
@@ -120,21 +128,24 @@ class GeneratorParams(Section):
     def _buildable(self) -> Self:
         _same_length("channels", self.channels, "strides", self.strides)
         for stride in self.strides:
-            # A transposed convolution must give exactly stride x its input; see models.ConvTranspose.
-            surplus = self.kernel - stride - (2 * ((self.kernel - 1) // 2) if self.padding == "symmetric" else 0)
-            if surplus < 0 if self.padding == "same" else not -stride < surplus <= 0:
+            # A transposed convolution must give exactly stride x its input; see
+            # models.ConvTranspose.
+            surplus = (
+                self.kernel
+                - stride
+                - (2 * ((self.kernel - 1) // 2) if self.padding == "symmetric" else 0)
+            )
+            fits = surplus >= 0 if self.padding == "same" else -stride < surplus <= 0
+            if not fits:
                 raise _mismatch(
                     f"kernel = {self.kernel} with a stride of {stride} and {self.padding} padding cannot give {stride} x the size:"
                     " must be at least the stride, and odd where a symmetric layer has stride 1"
                 )
         if self.start == "transposed_conv" and self.start_norm == "flat":
-            raise _mismatch("start_norm = 'flat': must be one of: map, none (a transposed_conv start has no flat vector)")
+            raise _mismatch(
+                "start_norm = 'flat': must be one of: map, none (a transposed_conv start has no flat vector)"
+            )
         return self
-
-    @property
-    def image_size(self) -> int:
-        """Side of the images it makes, pixels."""
-        return self.start_size * math.prod(self.strides)
 
 
 class DiscriminatorParams(Section):
@@ -192,7 +203,9 @@ class Training(Section):
                 f"discriminator_steps = {self.discriminator_steps}: must be 1 with update: simultaneous, whose steps are one"
             )
         if self.label_smoothing and self.loss == "hinge":
-            raise _mismatch(f"label_smoothing = {self.label_smoothing}: must be 0 with loss: hinge, which knows no labels")
+            raise _mismatch(
+                f"label_smoothing = {self.label_smoothing}: must be 0 with loss: hinge, which knows no labels"
+            )
         return self
 
 
@@ -232,7 +245,9 @@ class Paper(Section):
     @model_validator(mode="after")
     def _three_or_none(self) -> Self:
         if len(self.arithmetic) in (1, 2):
-            raise _mismatch(f"arithmetic has {len(self.arithmetic)} values: must have three, A, B and C of A - B + C, or none")
+            raise _mismatch(
+                f"arithmetic has {len(self.arithmetic)} values: must have three, A, B and C of A - B + C, or none"
+            )
         return self
 
 
@@ -256,14 +271,14 @@ class Gate(Section):
     min_memorisation: Annotated[float, Field(ge=0)] | None
 
 
-class Params(Section):
+class AllParams(Section):
     """The whole of params.yaml."""
 
-    seed: int = Field(ge=0, le=2**32 - 1)
+    seed: Seed
     lr: Rate
     beta1: Fraction
-    batch_size: int = Field(ge=1, le=65536)
-    epochs: int = Field(ge=1, le=100_000)
+    batch_size: BatchSize
+    epochs: Epochs
     dataset: Dataset
     reference: Reference
     generator: GeneratorParams
@@ -278,52 +293,13 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _image_size(self) -> Self:
-        if self.generator.image_size != self.dataset.image_size:
+        made = self.generator.start_size * math.prod(self.generator.strides)
+        if made != self.dataset.image_size:
             raise _mismatch(
-                f"generator.start_size x strides gives {self.generator.image_size} x {self.generator.image_size} images:"
+                f"generator.start_size x strides gives {made} x {made} images:"
                 f" must be dataset.image_size = {self.dataset.image_size}"
             )
         return self
-
-
-def load(*names: str, path: Path = PARAMS_FILE) -> Params:
-    """Read and check the whole file; return the named keys only, so that no stage reads what it has not declared.
-
-    Raises:
-        ConfigError: the file is missing, no YAML, or a value is wrong; one line that names key, value and range.
-    """
-    params = parse(read_yaml(path), path)
-    return Params.model_construct(**{name: getattr(params, name) for name in names})
-
-
-def read_yaml(path: Path) -> Any:
-    """Parse a YAML 1.2 file of at most a megabyte.
-
-    Raises:
-        ConfigError: the file cannot be read, is too large, or is no YAML.
-    """
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ConfigError(f"{path}: {path.stat().st_size} bytes: must be at most {MAX_BYTES}; is it the right file?")
-        return YAML(typ="safe").load(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}): run in the repository's folder") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: byte {error.start} is no UTF-8: save the file as UTF-8") from error
-    except (YAMLError, ValueError) as error:
-        raise ConfigError(f"{path}: is no YAML 1.2: {' '.join(str(error).split())}") from error
-
-
-def parse(values: Any, path: Path = PARAMS_FILE) -> Params:
-    """Check parsed values.
-
-    Raises:
-        ConfigError: the first wrong value, in one line.
-    """
-    try:
-        return Params.model_validate(values)
-    except ValidationError as error:
-        raise ConfigError(f"{path}: {explain(error.errors()[0], Params.model_json_schema())}") from None
 
 
 def _mismatch(message: str) -> PydanticCustomError:
@@ -331,6 +307,10 @@ def _mismatch(message: str) -> PydanticCustomError:
     return PydanticCustomError("mismatch", message)  # type: ignore[arg-type]  # wants a LiteralString
 
 
-def _same_length(first: str, first_values: list[Any], second: str, second_values: list[Any]) -> None:
+def _same_length(
+    first: str, first_values: list[Any], second: str, second_values: list[Any]
+) -> None:
     if len(first_values) != len(second_values):
-        raise _mismatch(f"{first} has {len(first_values)} values, {second} has {len(second_values)}: must have one a layer each")
+        raise _mismatch(
+            f"{first} has {len(first_values)} values, {second} has {len(second_values)}: must have one a layer each"
+        )

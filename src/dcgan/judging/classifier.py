@@ -1,8 +1,9 @@
 """The networks that are trained here for their features and verdicts: a classifier, or one that tells rotations apart.
 
-Where there are labels it learns the classes. Where there are none it learns by how many quarter turns an image was rotated (Gidaris
-et al., "Unsupervised Representation Learning by Predicting Image Rotations", 2018): that needs neither labels nor a download, and
-asks for shapes and their places, as the classes do.
+Where there are labels it learns the classes. Where there are none it learns by how many quarter
+turns an image was rotated (Gidaris et al., "Unsupervised Representation Learning by Predicting
+Image Rotations", 2018): that needs neither labels nor a download, and asks for shapes and their
+places, as the classes do.
 
 It is trained in float32 or bfloat16, and always used in float32.
 """
@@ -64,7 +65,8 @@ def train_classifier(
     lr: float,  # peak of the one-cycle schedule
     batch_size: int,
     device: str | torch.device = "cpu",
-    on_epoch: Callable[[int, float, Classifier], None] | None = None,  # epoch from 1, mean loss, the classifier so far
+    on_epoch: Callable[[int, float, Classifier], None]
+    | None = None,  # epoch from 1, mean loss, the classifier so far
 ) -> Classifier:
     """Train a classifier with AdamW, a one-cycle learning rate and horizontal flips; it comes back in evaluation mode.
 
@@ -75,13 +77,20 @@ def train_classifier(
         Diverged: the loss is no longer finite.
     """
     _check(images, labels, num_classes)
-    # A last batch of one image has no batch statistics; up to batch_size - 1 images wait for the next epoch's order instead.
+    # A last batch of one image has no batch statistics; up to batch_size - 1 images wait for the
+    # next epoch's order instead.
     batch_size = min(batch_size, len(images))
     steps = len(images) // batch_size
     device = torch.device(device)
-    net = _initialised(Classifier(images.shape[1], num_classes), seed).to(device).to(memory_format=torch.channels_last)
+    net = (
+        _initialised(Classifier(images.shape[1], num_classes), seed)
+        .to(device)
+        .to(memory_format=torch.channels_last)
+    )
     optimizer = torch.optim.AdamW(net.parameters(), lr=lr, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=lr, total_steps=epochs * steps + 1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=lr, total_steps=epochs * steps + 1
+    )
     # A copy, because mapped labels are read only.
     targets = None if labels is None else torch.from_numpy(np.array(labels, np.int64))
 
@@ -90,7 +99,11 @@ def train_classifier(
         generator = rng.generator(seed, "reference", epoch)
         order = torch.randperm(len(images), generator=generator)
         flips = torch.rand(len(images), generator=generator) < 0.5
-        answers = targets if targets is not None else torch.randint(NUM_TURNS, (len(images),), generator=generator)
+        answers = (
+            targets
+            if targets is not None
+            else torch.randint(NUM_TURNS, (len(images),), generator=generator)
+        )
         total = torch.zeros((), device=device)
         for step in range(steps):
             chosen = order[step * batch_size : (step + 1) * batch_size]
@@ -109,7 +122,9 @@ def train_classifier(
             total += loss.detach()
         mean_loss = total.item() / steps
         if not np.isfinite(mean_loss):
-            raise Diverged(f"reference: loss is {mean_loss} in epoch {epoch}: must be finite; lower reference.lr = {lr}")
+            raise Diverged(
+                f"reference: loss is {mean_loss} in epoch {epoch}: must be finite; lower reference.lr = {lr}"
+            )
         if on_epoch is not None:
             on_epoch(epoch, mean_loss, net.eval())
     return net.eval()
@@ -132,7 +147,10 @@ def extract(
     Raises:
         DataError: no images, or not uint8 N x C x H x W.
     """
-    features, verdicts = np.empty((len(images), NUM_FEATURES), np.float32), np.empty(len(images), np.int64)
+    features, verdicts = (
+        np.empty((len(images), NUM_FEATURES), np.float32),
+        np.empty(len(images), np.int64),
+    )
     for part, found, logits in _batches(classifier, images, batch_size):
         features[part], verdicts[part] = found.numpy(), logits.argmax(1).numpy()
         if on_batch is not None:
@@ -141,7 +159,9 @@ def extract(
 
 
 @torch.inference_mode()
-def probabilities(classifier: Classifier, images: npt.NDArray[np.uint8], batch_size: int = 500) -> npt.NDArray[np.float32]:
+def probabilities(
+    classifier: Classifier, images: npt.NDArray[np.uint8], batch_size: int = 500
+) -> npt.NDArray[np.float32]:
     """How likely each class is for each of uint8 images N x C x H x W: float32 N x num_classes, 0 to 1; errors as `extract`'s."""
     found = np.empty((len(images), classifier.head.out_features), np.float32)
     for part, _, logits in _batches(classifier, images, batch_size):
@@ -155,7 +175,11 @@ def rotated(images: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
     return choices[turns, torch.arange(len(images))]
 
 
-def accuracy(classifier: Classifier, images: npt.NDArray[np.uint8], labels: npt.NDArray[np.integer[Any]] | None) -> float:
+def accuracy(
+    classifier: Classifier,
+    images: npt.NDArray[np.uint8],
+    labels: npt.NDArray[np.integer[Any]] | None,
+) -> float:
     """Share of uint8 images N x C x H x W that the classifier gets right, 0 to 1; without labels, of rotations by turns."""
     if labels is None:
         turns = torch.arange(len(images)) % NUM_TURNS
@@ -171,8 +195,14 @@ def save_classifier(path: Path, classifier: Classifier, description: dict[str, A
     """
     first, last = classifier.body[0], classifier.head
     assert isinstance(first, nn.Conv2d)
-    shape = {"channels": first.in_channels, "num_classes": last.out_features, "num_features": NUM_FEATURES}
-    return files.write_tensors(path, classifier.state_dict(), {**description, **shape, "architecture": ARCHITECTURE})
+    shape = {
+        "channels": first.in_channels,
+        "num_classes": last.out_features,
+        "num_features": NUM_FEATURES,
+    }
+    return files.write_tensors(
+        path, classifier.state_dict(), {**description, **shape, "architecture": ARCHITECTURE}
+    )
 
 
 def load_classifier(path: Path) -> tuple[Classifier, dict[str, Any]]:
@@ -183,12 +213,16 @@ def load_classifier(path: Path) -> tuple[Classifier, dict[str, Any]]:
     """
     tensors, description = files.read_tensors(path)
     if description.get("architecture") != ARCHITECTURE:
-        raise DataError(f"{path}: architecture is {description.get('architecture')!r}: must be {ARCHITECTURE!r}; run reference")
+        raise DataError(
+            f"{path}: architecture is {description.get('architecture')!r}: must be {ARCHITECTURE!r}; run reference"
+        )
     try:
         classifier = Classifier(int(description["channels"]), int(description["num_classes"]))
         classifier.load_state_dict(tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise DataError(f"{path}: does not fit its description ({' '.join(str(error).split())}): run reference") from error
+        raise DataError(
+            f"{path}: does not fit its description ({' '.join(str(error).split())}): run reference"
+        ) from error
     return classifier.eval(), description
 
 
@@ -214,14 +248,16 @@ def _convolution(inputs: int, outputs: int, *, kernel: int, stride: int = 1) -> 
 
 
 def _initialised(net: Classifier, seed: int) -> Classifier:
-    # torch's own initialisation draws from the global generator, so every weight is drawn again from ours.
+    # torch's own initialisation draws from the global generator, so every weight is drawn again
+    # from ours.
     generator = rng.generator(seed, "reference")
     for module in net.body.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-    # Equal logits at the start: the first steps are spent on learning, not on taking wrong verdicts back.
+    # Equal logits at the start: the first steps are spent on learning, not on taking wrong verdicts
+    # back.
     nn.init.zeros_(net.head.weight)
     nn.init.zeros_(net.head.bias)
     return net
@@ -234,12 +270,27 @@ def _has_bfloat16(device: torch.device) -> bool:
     return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
 
 
-def _check(images: npt.NDArray[np.uint8], labels: npt.NDArray[np.integer[Any]] | None = None, num_classes: int = 0) -> None:
-    if images.dtype != np.uint8 or images.ndim != 4 or len(images) == 0 or min(images.shape[2:]) < 8:
-        raise DataError(f"images: {images.dtype} {images.shape}: must be uint8 N x C x H x W, N at least 1, H and W at least 8")
+def _check(
+    images: npt.NDArray[np.uint8],
+    labels: npt.NDArray[np.integer[Any]] | None = None,
+    num_classes: int = 0,
+) -> None:
+    if (
+        images.dtype != np.uint8
+        or images.ndim != 4
+        or len(images) == 0
+        or min(images.shape[2:]) < 8
+    ):
+        raise DataError(
+            f"images: {images.dtype} {images.shape}: must be uint8 N x C x H x W, N at least 1, H and W at least 8"
+        )
     if labels is None:
         return
     if labels.shape != (len(images),):
-        raise DataError(f"labels: shape is {labels.shape} for {len(images)} images: must be one label an image; run prepare")
+        raise DataError(
+            f"labels: shape is {labels.shape} for {len(images)} images: must be one label an image; run prepare"
+        )
     if labels.min() < 0 or labels.max() >= num_classes:
-        raise DataError(f"labels: {labels.min()} to {labels.max()}: must be 0 to {num_classes - 1}; run prepare")
+        raise DataError(
+            f"labels: {labels.min()} to {labels.max()}: must be 0 to {num_classes - 1}; run prepare"
+        )

@@ -37,7 +37,8 @@ class Real:
         """Measure the real images.
 
         Raises:
-            DataError: fewer than 20 images, features that are not finite, or most of them identical.
+            DataError: fewer than 20 images, features that are not finite, or most of them
+                identical.
         """
         statistics, diversity = fidelity.statistics(features), Diversity.of(features, seed)
         return cls(features, class_shares, statistics, Manifold.of(features), diversity, seed)
@@ -46,15 +47,25 @@ class Real:
         """What every checkpoint is judged by; a second or two for 10,000 images.
 
         Returns:
-            `fid`, `kid`, `kid_std`, `vendi`, `collapsed`, and with classes what `coverage.class_coverage` gives.
+            `fid`, `kid`, `kid_std`, `vendi`, `collapsed`, and with classes what
+            `coverage.class_coverage` gives.
 
         Raises:
-            DataError: too few images, numbers of features that differ, or values that are not finite.
+            DataError: too few images, numbers of features that differ, or values that are not
+                finite.
         """
         mean, deviation = fidelity.kid(self.features, features, self.seed)
         collapsed, vendi = self.diversity.collapsed(features)
-        found = {"fid": fidelity.fid(self.statistics, fidelity.statistics(features)), "kid": mean, "kid_std": deviation}
-        classes = coverage.class_coverage(verdicts, self.class_shares) if verdicts is not None and self.class_shares else {}
+        found = {
+            "fid": fidelity.fid(self.statistics, fidelity.statistics(features)),
+            "kid": mean,
+            "kid_std": deviation,
+        }
+        classes = (
+            coverage.class_coverage(verdicts, self.class_shares)
+            if verdicts is not None and self.class_shares
+            else {}
+        )
         return {**found, "vendi": vendi, "collapsed": collapsed, **classes}
 
     def all(self, features: Features, verdicts: Verdicts | None) -> dict[str, Any]:
@@ -62,7 +73,9 @@ class Real:
         return {**self.cheap(features, verdicts), **manifold.compare(self.manifold, features)}
 
 
-def mean_and_deviation(draws: Sequence[dict[str, Any]]) -> tuple[dict[str, float], dict[str, float]]:
+def mean_and_deviation(
+    draws: Sequence[dict[str, Any]],
+) -> tuple[dict[str, float], dict[str, float]]:
     """Mean and standard deviation (n - 1) of the figures of several draws; what is no single number is left out."""
     names = [name for name, value in draws[0].items() if isinstance(value, float)]
     values = {name: np.array([draw[name] for draw in draws]) for name in names}

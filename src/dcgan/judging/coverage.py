@@ -16,23 +16,28 @@ from dcgan.judging.fidelity import Features
 DROPPED = 0.1  # of a class's share among the real images; below it the class counts as dropped
 NUM_IMAGES = 1000  # whose eigenvalues a Vendi score takes; the time grows with the cube
 FEWEST = 20  # images; of ten, two modes score a quarter of what varied ones do
-# Both by measurement, 1,000 images, 128 features of the classifier of Fashion-MNIST. At half the median distance real images score
-# 50 to 54, one class alone 4 to 21, uniform noise 4, two modes 2.0 (with noise round them as wide as a fifth of the features' own
-# deviation 3.7), one image 1. At the whole median real images score only 6.5; at a quarter of it the two noisy modes come to 14.
+# Both by measurement, 1,000 images, 128 features of the classifier of Fashion-MNIST. At half the
+# median distance real images score 50 to 54, one class alone 4 to 21, uniform noise 4, two modes
+# 2.0 (with noise round them as wide as a fifth of the features' own deviation 3.7), one image 1. At
+# the whole median real images score only 6.5; at a quarter of it the two noisy modes come to 14.
 WIDTH = 0.5
 COLLAPSED = 0.25
 
 
-def class_coverage(verdicts: npt.NDArray[np.integer[Any]], real_shares: Sequence[float]) -> dict[str, Any]:
+def class_coverage(
+    verdicts: npt.NDArray[np.integer[Any]], real_shares: Sequence[float]
+) -> dict[str, Any]:
     """Shares of the classes among generated images, by the classifier's verdicts, against those among real images.
 
     Args:
         verdicts: class of each generated image, N, 0 .. len(real_shares) - 1.
-        real_shares: share of each class among the same classifier's verdicts on real images; their sum is 1.
+        real_shares: share of each class among the same classifier's verdicts on real images; their
+            sum is 1.
 
     Returns:
-        `class_shares` and `smallest_class_share`, 0 to 1; `js_divergence`, the Jensen-Shannon divergence of the two in bits,
-        0 (equal) to 1 (no class in common); `dropped_classes`, those with less than a tenth of their real share.
+        `class_shares` and `smallest_class_share`, 0 to 1; `js_divergence`, the Jensen-Shannon
+        divergence of the two in bits, 0 (equal) to 1 (no class in common); `dropped_classes`, those
+        with less than a tenth of their real share.
 
     Raises:
         DataError: no verdicts, one out of range, or shares that are none.
@@ -40,7 +45,9 @@ def class_coverage(verdicts: npt.NDArray[np.integer[Any]], real_shares: Sequence
     real = np.asarray(real_shares, np.float64)
     # Written so that NaN is bad too.
     if real.ndim != 1 or not (len(real) > 0 and (real >= 0).all() and abs(real.sum() - 1) < 1e-6):
-        raise DataError(f"shares of real images: {list(real_shares)}: must be at least 0 and sum to 1; run reference")
+        raise DataError(
+            f"shares of real images: {list(real_shares)}: must be at least 0 and sum to 1; run reference"
+        )
     shares = np.array(fidelity.class_histogram(verdicts, len(real))) / len(verdicts)
     return {
         "class_shares": shares.tolist(),
@@ -53,17 +60,19 @@ def class_coverage(verdicts: npt.NDArray[np.integer[Any]], real_shares: Sequence
 def vendi(features: Features, width: float, seed: int) -> float:
     """The Vendi score: how many quite different images would be as varied as these, 1 (all the same) to the number of images.
 
-    exp of the entropy of the eigenvalues of K / n, where K_ij = exp(-|x_i - x_j|^2 / (2 width^2)). Of more than 1,000 images, 1,000
-    are drawn.
+    exp of the entropy of the eigenvalues of K / n, where K_ij = exp(-|x_i - x_j|^2 / (2 width^2)).
+    Of more than 1,000 images, 1,000 are drawn.
 
-    Source: Friedman & Dieng, "The Vendi Score: A Diversity Evaluation Metric for Machine Learning", 2023, equation 1.
+    Source: Friedman & Dieng, "The Vendi Score: A Diversity Evaluation Metric for Machine Learning",
+    2023, equation 1.
 
     Raises:
         DataError: no images, not N x D, or values that are not finite.
     """
     fidelity.check("Vendi score", features, at_least=1)
     some = torch.from_numpy(_drawn(features, seed).astype(np.float64))
-    # Identical images must be at distance 0: the faster way, by a product of matrices, has round-off there.
+    # Identical images must be at distance 0: the faster way, by a product of matrices, has
+    # round-off there.
     distances = torch.cdist(some, some, compute_mode="donot_use_mm_for_euclid_dist")
     values = torch.linalg.eigvalsh(torch.exp(-((distances / width) ** 2) / 2) / len(some))
     return float(torch.special.entr(values.clamp_min(0)).sum().exp())
@@ -90,13 +99,16 @@ class Diversity:
         """Measure real images, N x D.
 
         Raises:
-            DataError: fewer than 20 images, not N x D, values that are not finite, or half of the pairs identical.
+            DataError: fewer than 20 images, not N x D, values that are not finite, or half of the
+                pairs identical.
         """
         fidelity.check("diversity", real, at_least=FEWEST)
         some = _drawn(real, seed)
         median = float(torch.pdist(torch.from_numpy(some.astype(np.float64))).median())
         if median == 0:
-            raise DataError("diversity: most of the real images are identical: must differ; look at the data, then run reference")
+            raise DataError(
+                "diversity: most of the real images are identical: must differ; look at the data, then run reference"
+            )
         return cls(some, WIDTH * median, seed, vendi(some, WIDTH * median, seed))
 
     def score(self, features: Features) -> float:
@@ -107,28 +119,39 @@ class Diversity:
     def collapsed(self, features: Features) -> tuple[bool, float]:
         """Whether generated images score below a quarter of as many real images, and their score.
 
-        One image, or two with little round them, are flagged; so is noise, in which the extractor sees one thing. A generator of a
-        single class may pass: some classes are as varied as that. `class_coverage` sees it.
+        One image, or two with little round them, are flagged; so is noise, in which the extractor
+        sees one thing. A generator of a single class may pass: some classes are as varied as that.
+        `class_coverage` sees it.
 
         Raises:
-            DataError: fewer than 20 images, numbers of features that differ, or values that are not finite.
+            DataError: fewer than 20 images, numbers of features that differ, or values that are not
+                finite.
         """
         score = self.score(features)
         count = min(len(features), NUM_IMAGES)
-        expected = self.real_score if count >= len(self.real) else vendi(self.real[:count], self.width, self.seed)
+        expected = (
+            self.real_score
+            if count >= len(self.real)
+            else vendi(self.real[:count], self.width, self.seed)
+        )
         return score < COLLAPSED * expected, score
 
 
 def _drawn(features: Features, seed: int) -> Features:
     if len(features) <= NUM_IMAGES:
         return features
-    return features[torch.randperm(len(features), generator=rng.generator(seed, "diversity"))[:NUM_IMAGES].numpy()]
+    return features[
+        torch.randperm(len(features), generator=rng.generator(seed, "diversity"))[
+            :NUM_IMAGES
+        ].numpy()
+    ]
 
 
 def _js_divergence(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:
     from scipy.special import rel_entr
 
     middle = (a + b) / 2
-    # scipy's jensenshannon is the root of this, and NaN where round-off makes it negative: for 6 % of shares that are equal to it.
+    # scipy's jensenshannon is the root of this, and NaN where round-off makes it negative: for 6 %
+    # of shares that are equal to it.
     bits = (rel_entr(a, middle).sum() + rel_entr(b, middle).sum()) / (2 * np.log(2))
     return float(np.clip(bits, 0, 1))

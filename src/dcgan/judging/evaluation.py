@@ -1,7 +1,7 @@
 """Judge every checkpoint of a training, choose one on the validation images, report it on the test images once.
 
-Real and generated images go through the same frozen extractor. Choosing and reporting use different latent vectors, so that the
-reported figure does not profit from the choice.
+Real and generated images go through the same frozen extractor. Choosing and reporting use different
+latent vectors, so that the reported figure does not profit from the choice.
 """
 
 from collections.abc import Sequence
@@ -18,9 +18,8 @@ from dcgan.judging import comparison, coverage, fidelity, manifold
 from dcgan.judging.comparison import Real, Verdicts
 from dcgan.judging.extractor import Extractor
 from dcgan.judging.fidelity import Features
-from dcgan.networks import sampling
+from dcgan.networks import exports, sampling
 from dcgan.networks.models import Generator
-from dcgan.training import checkpoint
 
 WEIGHTS = {"raw": "generator.safetensors", "ema": "generator_ema.safetensors"}
 DRAWS = 5  # of latent vectors that the chosen checkpoint is reported on
@@ -58,7 +57,7 @@ class Judge:
         for weights, name in WEIGHTS.items():
             sha256 = files.read_json((folder / name).with_suffix(".json"))["sha256"]
             if sha256 not in known:
-                generator, _ = checkpoint.load_generator(folder / name)
+                generator, _ = exports.load_generator(folder / name)
                 _, features, verdicts = self.draw(generator, "choose")
                 known[sha256] = _flat(real.cheap(features, verdicts))
             row |= {f"{key}_{weights}": value for key, value in known[sha256].items()}
@@ -68,10 +67,11 @@ class Judge:
         """The chosen generator against the test images, and against the train images for what it has memorised.
 
         Returns:
-            Figures with the sample count in the name of FID and KID: the mean over five draws of latent vectors, under `noise` the
-            standard deviation; FID extrapolated from all draws together; memorisation from the first.
+            Figures with the sample count in the name of FID and KID: the mean over five draws of
+            latent vectors, under `noise` the standard deviation; FID extrapolated from all draws
+            together; memorisation from the first.
         """
-        network, _ = checkpoint.load_generator(generator)
+        network, _ = exports.load_generator(generator)
         images, features, verdicts = self.draw(network, "report 0")
         draws = [(features, verdicts)]
         for index in range(1, DRAWS):  # whose images are not kept
@@ -88,20 +88,35 @@ class Judge:
             "memorisation": memorised,
         }
         if real.class_shares:
-            pooled_verdicts = np.concatenate([verdicts for _, verdicts in draws if verdicts is not None])
+            pooled_verdicts = np.concatenate(
+                [verdicts for _, verdicts in draws if verdicts is not None]
+            )
             figures |= coverage.class_coverage(pooled_verdicts, real.class_shares)
         dims = pooled.shape[1]
         if len(pooled) >= 2 * (dims + 1):
-            figures["fid_infinity"] = fidelity.fid_infinity(real.statistics, pooled, self.seed)["fid_infinity"]
+            figures["fid_infinity"] = fidelity.fid_infinity(real.statistics, pooled, self.seed)[
+                "fid_infinity"
+            ]
         else:
             notes.append(f"no fid_infinity: {len(pooled)} images for {dims} features")
-        notes += [caution for images in (real.statistics, fidelity.statistics(draws[0][0])) if (caution := images.caution)]
-        return Report({**figures, "notes": notes}, images[[fake for fake, _ in pairs]], [index for _, index in pairs])
+        notes += [
+            caution
+            for images in (real.statistics, fidelity.statistics(draws[0][0]))
+            if (caution := images.caution)
+        ]
+        return Report(
+            {**figures, "notes": notes},
+            images[[fake for fake, _ in pairs]],
+            [index for _, index in pairs],
+        )
 
     def named(self, figures: dict[str, float]) -> dict[str, float]:
         """The sample count in the names of those figures that move with it most."""
         count = count_name(self.num_samples)
-        return {f"{key}_{count}" if key.startswith(("fid", "kid")) else key: value for key, value in figures.items()}
+        return {
+            f"{key}_{count}" if key.startswith(("fid", "kid")) else key: value
+            for key, value in figures.items()
+        }
 
 
 def epochs(checkpoints: Path) -> list[Path]:
@@ -112,7 +127,9 @@ def epochs(checkpoints: Path) -> list[Path]:
     """
     folders = sorted(path for path in checkpoints.glob("epoch-*") if path.is_dir())
     if not folders:
-        raise NoCheckpoint(f"{checkpoints}: has no epoch-* folder, expected one an epoch: run train")
+        raise NoCheckpoint(
+            f"{checkpoints}: has no epoch-* folder, expected one an epoch: run train"
+        )
     return folders
 
 
@@ -135,6 +152,8 @@ def count_name(count: int) -> str:
 def _flat(figures: dict[str, Any]) -> Row:
     """Numbers only: a class's share under `class_<i>`, the number of dropped classes, 1 for collapsed."""
     shares = {f"class_{i}": share for i, share in enumerate(figures.get("class_shares", ()))}
-    dropped = {"dropped_classes": len(figures["dropped_classes"])} if "dropped_classes" in figures else {}
+    dropped = (
+        {"dropped_classes": len(figures["dropped_classes"])} if "dropped_classes" in figures else {}
+    )
     single = {key: value for key, value in figures.items() if isinstance(value, float)}
     return {**single, "collapsed": int(figures["collapsed"]), **dropped, **shares}

@@ -1,7 +1,7 @@
 """The frozen feature extractor, and what it found in the real images.
 
-Features are what FID and its relatives compare; verdicts, which only a classifier gives, are what the class histogram counts. The
-extractor lies in a folder, a file for each of its networks:
+Features are what FID and its relatives compare; verdicts, which only a classifier gives, are what
+the class histogram counts. The extractor lies in a folder, a file for each of its networks:
 
 * classifier.safetensors, wherever there are labels: its verdicts count, whichever network gives the features;
 * rotation.safetensors or inception.safetensors, where that one gives the features;
@@ -41,7 +41,8 @@ class Extractor:
         num_features: of an image.
         num_classes: of the verdicts; 0: there are none.
         network: gives the features.
-        classifier: gives the verdicts, where there are any; the same object as `network` where that gives the features too.
+        classifier: gives the verdicts, where there are any; the same object as `network` where that
+            gives the features too.
         classifier_sha256: of its weights.
     """
 
@@ -54,11 +55,14 @@ class Extractor:
     classifier: Classifier | None = None
     classifier_sha256: str | None = None
 
-    def extract(self, images: Images, on_batch: Callable[[int, int], None] | None = None) -> tuple[Features, Verdicts | None]:
+    def extract(
+        self, images: Images, on_batch: Callable[[int, int], None] | None = None
+    ) -> tuple[Features, Verdicts | None]:
         """Features float32 N x num_features of uint8 images N x C x H x W, and the most likely class int64 N.
 
         Args:
-            images: mapped ones are read a batch at a time. What is found in one does not depend on how many others there are.
+            images: mapped ones are read a batch at a time. What is found in one does not depend on
+                how many others there are.
             on_batch: called with the number of images done, and of all, after each batch.
 
         Raises:
@@ -70,7 +74,9 @@ class Extractor:
             features, verdicts = classifier.extract(self.network, images, on_batch=on_batch)
             if self.classifier is self.network:
                 return features, verdicts
-        return features, None if self.classifier is None else classifier.extract(self.classifier, images)[1]
+        return features, None if self.classifier is None else classifier.extract(
+            self.classifier, images
+        )[1]
 
     def probabilities(self, images: Images) -> Features:
         """How likely the classifier finds each class: float32 N x num_classes, 0 to 1, of uint8 images N x C x H x W.
@@ -79,7 +85,9 @@ class Extractor:
             DataError: there is no classifier, no images, or not uint8 N x C x H x W.
         """
         if self.classifier is None:
-            raise DataError("extractor: has no classifier, because the data set has no labels: cannot tell classes")
+            raise DataError(
+                "extractor: has no classifier, because the data set has no labels: cannot tell classes"
+            )
         return classifier.probabilities(self.classifier, images)
 
     def description(self) -> dict[str, str]:
@@ -131,7 +139,8 @@ def train(
         epochs: passes over train.
         lr: peak of the learning rate.
         batch_size: images a step.
-        on_epoch: called with the epoch, from 1, the mean loss, and the accuracy on validation, 0 to 1.
+        on_epoch: called with the epoch, from 1, the mean loss, and the accuracy on validation, 0 to
+            1.
 
     Returns:
         The accuracy on test, 0 to 1.
@@ -139,11 +148,17 @@ def train(
     Raises:
         DataError, Diverged: as `classifier.train_classifier`.
     """
-    labels = {split: part.labels if name == "classifier" else None for split, part in splits.items()}
+    labels = {
+        split: part.labels if name == "classifier" else None for split, part in splits.items()
+    }
 
     def report(epoch: int, loss: float, network: Classifier) -> None:
         if on_epoch is not None:
-            on_epoch(epoch, loss, classifier.accuracy(network, splits["validation"].images, labels["validation"]))
+            on_epoch(
+                epoch,
+                loss,
+                classifier.accuracy(network, splits["validation"].images, labels["validation"]),
+            )
 
     num_classes = len(manifest["classes"]) if name == "classifier" else classifier.NUM_TURNS
     network = classifier.train_classifier(
@@ -151,7 +166,12 @@ def train(
         on_epoch=report,
     )  # fmt: skip
     accuracy = classifier.accuracy(network, splits["test"].images, labels["test"])
-    about = {"dataset": manifest["dataset"], "image_size": manifest["image_size"], "extractor": name, "test_accuracy": accuracy}
+    about = {
+        "dataset": manifest["dataset"],
+        "image_size": manifest["image_size"],
+        "extractor": name,
+        "test_accuracy": accuracy,
+    }
     classifier.save_classifier(folder / f"{name}.safetensors", network, about)
     return accuracy
 
@@ -173,15 +193,23 @@ def load(folder: Path) -> Extractor:
     """
     path = folder / "extractor.json"
     chosen = files.read_json(path)
-    name, digests = (str(chosen.get("extractor")), chosen.get("sha256")) if isinstance(chosen, dict) else ("", None)
+    name, digests = (
+        (str(chosen.get("extractor")), chosen.get("sha256"))
+        if isinstance(chosen, dict)
+        else ("", None)
+    )
     if not isinstance(digests, dict) or name not in digests or not set(digests) <= set(NETWORKS):
-        raise DataError(f"{path}: names no extractor, expected one of {', '.join(NETWORKS)} with its sha256: run reference")
+        raise DataError(
+            f"{path}: names no extractor, expected one of {', '.join(NETWORKS)} with its sha256: run reference"
+        )
     loaded: dict[str, tuple[Any, dict[str, Any]]] = {}
     for kind, sha256 in digests.items():
         read = inception.load if kind == "inception" else classifier.load_classifier
         loaded[kind] = read(folder / f"{kind}.safetensors")
         if loaded[kind][1]["sha256"] != sha256:
-            raise DataError(f"{folder / kind}.safetensors: is not the one that {path.name} names: run reference")
+            raise DataError(
+                f"{folder / kind}.safetensors: is not the one that {path.name} names: run reference"
+            )
     network, about = loaded[name]
     if name == "inception" and torch.cuda.is_available():
         network = network.to("cuda")
@@ -212,7 +240,10 @@ def save_features(path: Path, features: Features, description: dict[str, Any]) -
     """
     with files.replacing(path) as temporary:
         np.save(temporary, features)
-    files.write_json(path.with_suffix(".json"), {**description, "shape": features.shape, "sha256": files.sha256(path)})
+    files.write_json(
+        path.with_suffix(".json"),
+        {**description, "shape": features.shape, "sha256": files.sha256(path)},
+    )
 
 
 def load_features(path: Path, extractor_sha256: str) -> Features:
@@ -226,7 +257,9 @@ def load_features(path: Path, extractor_sha256: str) -> Features:
         raise DataError(f"{path.with_suffix('.json')}: has no sha256: run reference")
     if description.get("extractor_sha256") != extractor_sha256:
         found = str(description.get("extractor_sha256"))
-        raise DataError(f"{path}: features of the extractor {found[:16]}, expected those of {extractor_sha256[:16]}: run reference")
+        raise DataError(
+            f"{path}: features of the extractor {found[:16]}, expected those of {extractor_sha256[:16]}: run reference"
+        )
     files.verify(path, description["sha256"])
     try:
         features: Features = np.load(path, allow_pickle=False)

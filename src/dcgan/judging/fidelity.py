@@ -1,7 +1,8 @@
 """How far generated images are from real ones: FID, KID and FID without its bias, on feature arrays.
 
-Features, statistics, distance: three pieces with an array between them. torch-fidelity computes FID, through its low-level
-functions only: its file cache knows an extractor by name, not by weights, and is read with pickle.
+Features, statistics, distance: three pieces with an array between them. torch-fidelity computes
+FID, through its low-level functions only: its file cache knows an extractor by name, not by
+weights, and is read with pickle.
 """
 
 from dataclasses import dataclass
@@ -38,7 +39,9 @@ class Statistics:
     def caution(self) -> str | None:
         """A note for the report when the covariance cannot have full rank: FID is then finite, but far too high."""
         dims = len(self.mu)
-        return None if self.count > dims else f"n too small: {self.count} images for {dims} features"
+        return (
+            None if self.count > dims else f"n too small: {self.count} images for {dims} features"
+        )
 
 
 def statistics(features: Features) -> Statistics:
@@ -75,14 +78,17 @@ def fid(a: Statistics, b: Statistics) -> float:
 def fid_infinity(real: Statistics, fake: Features, seed: int, points: int = 15) -> dict[str, float]:
     """FID as it would be of infinitely many generated images: the value at 1/n = 0 of a line through FIDs of random subsets.
 
-    FID is too high by about c / n, where c depends on the generator, so that FIDs of few images may rank generators wrongly.
-    Only the number of generated images is extrapolated: the real statistics stay those of their own n images, bias and all. The
-    value has no lower bound: it may be a little below 0, as any estimate of nearly nothing, and is not cut off.
+    FID is too high by about c / n, where c depends on the generator, so that FIDs of few images may
+    rank generators wrongly. Only the number of generated images is extrapolated: the real
+    statistics stay those of their own n images, bias and all. The value has no lower bound: it may
+    be a little below 0, as any estimate of nearly nothing, and is not cut off.
 
-    Subset sizes lie evenly in 1/n, from a tenth of the images, but more than D, to all of them; the authors' program has them
-    evenly in n. Where D is near a tenth of n or above, the smallest subsets bend the line.
+    Subset sizes lie evenly in 1/n, from a tenth of the images, but more than D, to all of them; the
+    authors' program has them evenly in n. Where D is near a tenth of n or above, the smallest
+    subsets bend the line.
 
-    Source: Chong & Forsyth, "Effectively Unbiased FID and Inception Score and Where to Find Them", 2020, section 3.
+    Source: Chong & Forsyth, "Effectively Unbiased FID and Inception Score and Where to Find Them",
+    2020, section 3.
 
     Args:
         real: statistics of the real images.
@@ -91,26 +97,37 @@ def fid_infinity(real: Statistics, fake: Features, seed: int, points: int = 15) 
         points: number of subsets, at least 2.
 
     Returns:
-        `fid_infinity`, the `slope` in 1/n, and the `residual`, the root mean square distance of the FIDs from the line.
+        `fid_infinity`, the `slope` in 1/n, and the `residual`, the root mean square distance of the
+        FIDs from the line.
 
     Raises:
-        DataError: fewer than 2 (D + 1) images, numbers of features that differ, or values that are not finite.
+        DataError: fewer than 2 (D + 1) images, numbers of features that differ, or values that are
+            not finite.
     """
     dims = len(real.mu)
     check("FID infinity", fake, at_least=2 * (dims + 1))
     _check_same("FID infinity", dims, fake.shape[1])
     _check_finite(real)
-    sizes = np.rint(1 / np.linspace(1 / max(len(fake) // 10, dims + 1), 1 / len(fake), points)).astype(int)
-    # `fid` takes 8 s for 2,048 features, 15 times. With a factor of the real covariance the eigenvalues are those of a symmetric
-    # matrix: 1 s.
+    sizes = np.rint(
+        1 / np.linspace(1 / max(len(fake) // 10, dims + 1), 1 / len(fake), points)
+    ).astype(int)
+    # `fid` takes 8 s for 2,048 features, 15 times. With a factor of the real covariance the
+    # eigenvalues are those of a symmetric matrix: 1 s.
     values, vectors = np.linalg.eigh(real.sigma)
     factor = vectors * np.sqrt(values.clip(0))
     distances = []
     for index, size in enumerate(sizes):
-        chosen = torch.randperm(len(fake), generator=rng.generator(seed, "fid_infinity", index))[:size]
+        chosen = torch.randperm(len(fake), generator=rng.generator(seed, "fid_infinity", index))[
+            :size
+        ]
         some = statistics(fake[chosen.numpy()])
         root_trace = np.sqrt(np.linalg.eigvalsh(factor.T @ some.sigma @ factor).clip(0)).sum()
-        distances.append(((real.mu - some.mu) ** 2).sum() + np.trace(real.sigma) + np.trace(some.sigma) - 2 * root_trace)
+        distances.append(
+            ((real.mu - some.mu) ** 2).sum()
+            + np.trace(real.sigma)
+            + np.trace(some.sigma)
+            - 2 * root_trace
+        )
     slope, intercept = np.polyfit(1 / sizes, distances, 1)
     residual = np.sqrt(np.mean((np.array(distances) - intercept - slope / sizes) ** 2))
     return {"fid_infinity": float(intercept), "slope": float(slope), "residual": float(residual)}
@@ -124,15 +141,22 @@ def kid(features_a: Features, features_b: Features, seed: int) -> tuple[float, f
     Source: Binkowski et al., "Demystifying MMD GANs", 2018, section 4.
 
     Raises:
-        DataError: fewer than two images, numbers of features that differ, or values that are not finite.
+        DataError: fewer than two images, numbers of features that differ, or values that are not
+            finite.
     """
     check_pair("KID", features_a, features_b, at_least=2)
     # float32 is wrong by 1e-6 where the deviation over subsets is 1e-2.
-    a, b = (torch.from_numpy(np.asarray(features, np.float32)) for features in (features_a, features_b))
+    a, b = (
+        torch.from_numpy(np.asarray(features, np.float32)) for features in (features_a, features_b)
+    )
     size = min(KID_SUBSET_SIZE, len(a), len(b))
-    # torch-fidelity's subsets, which is the tests' oracle: its own loop takes five times as long, a quarter of the evaluation.
+    # torch-fidelity's subsets, which is the tests' oracle: its own loop takes five times as long, a
+    # quarter of the evaluation.
     draws = np.random.RandomState(rng.derive(seed, "kid"))
-    found = [_mmd(*(features[draws.choice(len(features), size, replace=False)] for features in (a, b))) for _ in range(KID_SUBSETS)]
+    found = [
+        _mmd(*(features[draws.choice(len(features), size, replace=False)] for features in (a, b)))
+        for _ in range(KID_SUBSETS)
+    ]
     return float(np.mean(found)), float(np.std(found))
 
 
@@ -163,19 +187,25 @@ def class_histogram(verdicts: npt.NDArray[np.integer[Any]], num_classes: int) ->
     """
     if len(verdicts) == 0 or verdicts.min() < 0 or verdicts.max() >= num_classes:
         spread = f"{verdicts.min()} to {verdicts.max()}" if len(verdicts) else "none"
-        raise DataError(f"verdicts: {spread}: must be 0 to {num_classes - 1}; run reference, then evaluate")
+        raise DataError(
+            f"verdicts: {spread}: must be 0 to {num_classes - 1}; run reference, then evaluate"
+        )
     return [int(count) for count in np.bincount(verdicts, minlength=num_classes)]
 
 
 def _check_finite(*statistics: Statistics) -> None:
     for statistic in statistics:
         if not (np.isfinite(statistic.mu).all() and np.isfinite(statistic.sigma).all()):
-            raise DataError("FID: mean or covariance is not finite: must be; run the stage that made the images again")
+            raise DataError(
+                "FID: mean or covariance is not finite: must be; run the stage that made the images again"
+            )
 
 
 def _check_same(name: str, a: int, b: int) -> None:
     if a != b:
-        raise DataError(f"{name}: {a} features against {b}: must be the same extractor; run reference, then evaluate")
+        raise DataError(
+            f"{name}: {a} features against {b}: must be the same extractor; run reference, then evaluate"
+        )
 
 
 def _as_dict(statistic: Statistics) -> dict[str, npt.NDArray[np.float64]]:
@@ -189,9 +219,13 @@ def check(name: str, features: Features, at_least: int) -> None:
         DataError: fewer than `at_least` images, not N x D, or values that are not finite.
     """
     if features.ndim != 2 or features.shape[1] == 0:
-        raise DataError(f"{name}: shape is {features.shape}: must be N x D; run the stage that made the images again")
+        raise DataError(
+            f"{name}: shape is {features.shape}: must be N x D; run the stage that made the images again"
+        )
     if len(features) < at_least:
-        raise DataError(f"{name}: {len(features)} images: must be at least {at_least}; raise evaluate.num_samples")
+        raise DataError(
+            f"{name}: {len(features)} images: must be at least {at_least}; raise evaluate.num_samples"
+        )
     # Written so that NaN is bad too.
     if bad := int((~(np.abs(features) < LARGEST)).any(axis=1).sum()):
         raise DataError(

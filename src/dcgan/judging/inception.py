@@ -1,8 +1,9 @@
 """Inception v3 of 2015-12-05, the network that published FIDs are computed with (Heusel et al., 2017).
 
-The layers are torch-fidelity's. Its loader is not used, because it runs whatever a pickle holds, and its resize is not, because it
-is the bilinear one of TensorFlow 1, which aliases. Images are resized as by clean-fid (Parmar et al., "On Aliased Resizing and
-Surprising Subtleties in GAN Evaluation", 2022).
+The layers are torch-fidelity's. Its loader is not used, because it runs whatever a pickle holds,
+and its resize is not, because it is the bilinear one of TensorFlow 1, which aliases. Images are
+resized as by clean-fid (Parmar et al., "On Aliased Resizing and Surprising Subtleties in GAN
+Evaluation", 2022).
 """
 
 import hashlib
@@ -49,16 +50,22 @@ class Inception(nn.Module):
 def resize(images: torch.Tensor) -> torch.Tensor:
     """Images uint8 N x C x H x W as float32 N x C x 299 x 299, in 0 to 255, not rounded.
 
-    Bicubic with a filter as wide as the reduction, which is what Pillow does with an image of floats, and so what clean-fid does.
+    Bicubic with a filter as wide as the reduction, which is what Pillow does with an image of
+    floats, and so what clean-fid does.
     """
-    # In float64 as Pillow: torch computes the filter's place in the images' precision, and float32 is 4e-3 of a level off.
-    resized = F.interpolate(images.double(), (SIZE, SIZE), mode="bicubic", antialias=True, align_corners=False)
+    # In float64 as Pillow: torch computes the filter's place in the images' precision, and float32
+    # is 4e-3 of a level off.
+    resized = F.interpolate(
+        images.double(), (SIZE, SIZE), mode="bicubic", antialias=True, align_corners=False
+    )
     return resized.float().clamp_(0, 255)
 
 
 @torch.inference_mode()
 def extract(
-    network: Inception, images: npt.NDArray[np.uint8], on_batch: Callable[[int, int], None] | None = None
+    network: Inception,
+    images: npt.NDArray[np.uint8],
+    on_batch: Callable[[int, int], None] | None = None,
 ) -> npt.NDArray[np.float32]:
     """Features float32 N x 2048 of uint8 images N x C x H x W, C of 1 or 3, in float32 throughout.
 
@@ -72,8 +79,15 @@ def extract(
     Raises:
         DataError: no images, or others than these.
     """
-    if images.dtype != np.uint8 or images.ndim != 4 or len(images) == 0 or images.shape[1] not in (1, 3):
-        raise DataError(f"images: {images.dtype} {images.shape}: must be uint8 N x C x H x W, N at least 1, C of 1 or 3")
+    if (
+        images.dtype != np.uint8
+        or images.ndim != 4
+        or len(images) == 0
+        or images.shape[1] not in (1, 3)
+    ):
+        raise DataError(
+            f"images: {images.dtype} {images.shape}: must be uint8 N x C x H x W, N at least 1, C of 1 or 3"
+        )
     device = next(network.parameters()).device
     batch_size = CPU_BATCH if device.type == "cpu" else GPU_BATCH
     features = np.empty((len(images), NUM_FEATURES), np.float32)
@@ -99,13 +113,16 @@ def convert(source: Path, sha256: str, path: Path) -> None:
         path: of the safetensors file. The layer after the average pool is left out.
 
     Raises:
-        DataError: the file is missing, is another one, holds more than tensors, or they do not fit the network.
+        DataError: the file is missing, is another one, holds more than tensors, or they do not fit
+            the network.
     """
     # One read, so that the bytes hashed are the bytes used.
     try:
         content = source.read_bytes()
     except OSError as error:
-        raise DataError(f"{source}: cannot be read ({error.strerror}): must be a file with Inception's weights") from error
+        raise DataError(
+            f"{source}: cannot be read ({error.strerror}): must be a file with Inception's weights"
+        ) from error
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
         raise DataError(
@@ -117,7 +134,9 @@ def convert(source: Path, sha256: str, path: Path) -> None:
     except Exception as error:  # of many kinds: damaged bytes lead the reader anywhere
         # torch's message goes on to explain how to run the code in the file all the same.
         kind = type(error).__name__
-        raise DataError(f"{source}: is no file of tensors only ({kind}): must be what torch.save makes of them") from error
+        raise DataError(
+            f"{source}: is no file of tensors only ({kind}): must be what torch.save makes of them"
+        ) from error
     if not isinstance(tensors, dict):
         raise DataError(f"{source}: holds a {type(tensors).__name__}: must be tensors by name")
     for name in ("fc.weight", "fc.bias"):  # the layer after the average pool
@@ -126,8 +145,15 @@ def convert(source: Path, sha256: str, path: Path) -> None:
     layers = network.layers.state_dict()
     for name, tensor in layers.items():
         if not tensor.isfinite().all():
-            raise DataError(f"{source}: tensor {name} has values that are not finite: must be Inception's weights")
-    description = {"architecture": ARCHITECTURE, "num_features": NUM_FEATURES, "resize": RESIZE, "weights_sha256": sha256}
+            raise DataError(
+                f"{source}: tensor {name} has values that are not finite: must be Inception's weights"
+            )
+    description = {
+        "architecture": ARCHITECTURE,
+        "num_features": NUM_FEATURES,
+        "resize": RESIZE,
+        "weights_sha256": sha256,
+    }
     files.write_tensors(path, layers, description)
 
 
@@ -138,8 +164,12 @@ def load(path: Path) -> tuple[Inception, dict[str, Any]]:
         DataError: a file is missing, damaged, or of another architecture.
     """
     tensors, description = files.read_tensors(path)
-    if description.get("architecture") != ARCHITECTURE or not isinstance(description.get("weights_sha256"), str):
-        raise DataError(f"{path}: architecture is {description.get('architecture')!r}: must be {ARCHITECTURE!r}; run reference")
+    if description.get("architecture") != ARCHITECTURE or not isinstance(
+        description.get("weights_sha256"), str
+    ):
+        raise DataError(
+            f"{path}: architecture is {description.get('architecture')!r}: must be {ARCHITECTURE!r}; run reference"
+        )
     return _built(tensors, path), description
 
 

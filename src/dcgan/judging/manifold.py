@@ -1,14 +1,17 @@
 """How generated images lie among real ones: precision, recall, density and coverage, and whether training images were copied.
 
-All of it is nearest neighbours in feature space, from squared distances that are computed a few rows at a time. The package prdc is
-not used: it keeps four float64 matrices of all pairs (800 MB each for 10,000 against 10,000 images) and measures the real images
-anew for every set of generated ones. Its definitions are the tests' oracle.
+All of it is nearest neighbours in feature space, from squared distances that are computed a few
+rows at a time. The package prdc is not used: it keeps four float64 matrices of all pairs (800 MB
+each for 10,000 against 10,000 images) and measures the real images anew for every set of generated
+ones. Its definitions are the tests' oracle.
 
-What keeps the order "real, lightly blurred, strongly blurred, noise" (as FID and KID do): recall, which does not rise again once it
-is 0. Not the others. Precision and density count balls, and the few far-off real images have balls so wide that something quite
-unlike them lies inside: on the classifier's features of Fashion-MNIST uniform noise has precision 0.76 and density 0.74, strong
-blur 0.004 and 0.002. Coverage gives noise 0.01, strong blur 0.003. And blur can draw images towards the dense middle, where
-density rises above the real images' own. So none of the three stands without FID beside it.
+What keeps the order "real, lightly blurred, strongly blurred, noise" (as FID and KID do): recall,
+which does not rise again once it is 0. Not the others. Precision and density count balls, and the
+few far-off real images have balls so wide that something quite unlike them lies inside: on the
+classifier's features of Fashion-MNIST uniform noise has precision 0.76 and density 0.74, strong
+blur 0.004 and 0.002. Coverage gives noise 0.01, strong blur 0.003. And blur can draw images towards
+the dense middle, where density rises above the real images' own. So none of the three stands
+without FID beside it.
 """
 
 from collections.abc import Iterator
@@ -27,7 +30,8 @@ NAME = "precision, recall, density and coverage"
 NUM_PAIRS = 10
 CHANCE = 0.01  # share of the test images that set the distance below which a generated image counts as close
 CHUNK = 2_500_000  # distances at a time, 10 MB
-# Squared distances below this share of the squared length are round-off of float32: images that are equal get a distance of 0.
+# Squared distances below this share of the squared length are round-off of float32: images that are
+# equal get a distance of 0.
 SAME = 1e-6
 
 
@@ -38,7 +42,8 @@ class Manifold:
     Attributes:
         features: float32 N x D.
         origin: float64 D, their mean.
-        squared: float32 N x 5, squared distances to the first to fifth nearest other image, ascending.
+        squared: float32 N x 5, squared distances to the first to fifth nearest other image,
+            ascending.
     """
 
     features: npt.NDArray[np.float32]
@@ -69,20 +74,27 @@ def compare(real: Manifold, fake: "Manifold | Features") -> dict[str, float]:
 
     * `precision`: share of fakes in at least one real ball; `recall`: share of real images in at least one fake ball; 0 to 1,
       k = 3.
-      Source: Kynkäänniemi et al., "Improved Precision and Recall Metric for Assessing Generative Models", 2019, section 3.
+      Source: Kynkäänniemi et al., "Improved Precision and Recall Metric for Assessing Generative
+      Models", 2019, section 3.
     * `density`: mean number of real balls that a fake lies in, divided by k: about 1 for the real distribution, may be above;
       `coverage`: share of real balls with at least one fake in them, 0 to 1; k = 5.
-      Source: Naeem et al., "Reliable Fidelity and Diversity Metrics for Generative Models", 2020, equations 4 to 6.
+      Source: Naeem et al., "Reliable Fidelity and Diversity Metrics for Generative Models", 2020,
+      equations 4 to 6.
 
-    On the rim of a ball is inside for the first two and outside for the others, as in torch-fidelity and in prdc: where all real
-    images are one image, the balls have no size, and density and coverage are 0.
+    On the rim of a ball is inside for the first two and outside for the others, as in
+    torch-fidelity and in prdc: where all real images are one image, the balls have no size, and
+    density and coverage are 0.
 
     Raises:
-        DataError: fewer than six images, numbers of features that differ, or values that are not finite.
+        DataError: fewer than six images, numbers of features that differ, or values that are not
+            finite.
     """
     fake = fake if isinstance(fake, Manifold) else Manifold.of(fake)
     fidelity.check_pair(NAME, real.features, fake.features, at_least=1)
-    real_points, fake_points = _centred(real.features, real.origin), _centred(fake.features, real.origin)
+    real_points, fake_points = (
+        _centred(real.features, real.origin),
+        _centred(fake.features, real.origin),
+    )
     real_radii, fake_radii = torch.from_numpy(real.squared), torch.from_numpy(fake.squared)
     inner, outer = PRC_NEIGHBOURS - 1, DENSITY_NEIGHBOURS - 1
     inner_radii, outer_radii = (real_radii[:, k].contiguous() for k in (inner, outer))
@@ -103,7 +115,9 @@ def compare(real: Manifold, fake: "Manifold | Features") -> dict[str, float]:
     }
 
 
-def nearest(queries: Features, among: Features) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+def nearest(
+    queries: Features, among: Features
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
     """The nearest of `among` (M x D) for each of `queries` (N x D).
 
     Returns:
@@ -119,20 +133,25 @@ def nearest(queries: Features, among: Features) -> tuple[npt.NDArray[np.float32]
     for rows, squared in _distances(points, others):
         indices[rows] = squared.argmin(1).numpy()
         # From the difference, which has none of the matrix's round-off.
-        distances[rows] = np.linalg.norm(np.asarray(queries[rows], np.float64) - among[indices[rows]], axis=1)
+        distances[rows] = np.linalg.norm(
+            np.asarray(queries[rows], np.float64) - among[indices[rows]], axis=1
+        )
     return distances, indices
 
 
-def memorisation(fake: Features, train: Features, test: Features) -> tuple[dict[str, float], list[tuple[int, int]]]:
+def memorisation(
+    fake: Features, train: Features, test: Features
+) -> tuple[dict[str, float], list[tuple[int, int]]]:
     """Whether generated images lie closer to training images than unseen real images do.
 
-    `generated_to_train` and `test_to_train` are medians of the distance to the nearest training image, `ratio` the first by the
-    second: far below 1 where most images are copies; left out where half of the test images have a copy in train.
-    `closer_than_test` is the share of generated images at most as far from a training image as the nearest 1 % of the test images
-    are: about 0.01 for images of the real distribution that copy nothing, whatever their number.
+    `generated_to_train` and `test_to_train` are medians of the distance to the nearest training
+    image, `ratio` the first by the second: far below 1 where most images are copies; left out where
+    half of the test images have a copy in train. `closer_than_test` is the share of generated
+    images at most as far from a training image as the nearest 1 % of the test images are: about
+    0.01 for images of the real distribution that copy nothing, whatever their number.
 
-    The idea is that of Meehan et al., "A Non-Parametric Test to Detect Data-Copying in Generative Models", 2020; these are plain
-    quantities, not their test.
+    The idea is that of Meehan et al., "A Non-Parametric Test to Detect Data-Copying in Generative
+    Models", 2020; these are plain quantities, not their test.
 
     Returns:
         The figures, and (index in fake, index in train) of the ten nearest pairs, nearest first.
@@ -155,7 +174,8 @@ def memorisation(fake: Features, train: Features, test: Features) -> tuple[dict[
 
 
 def _centred(features: Features, origin: npt.NDArray[np.float64]) -> torch.Tensor:
-    # Distances do not change with the origin, but their round-off grows with the length of the vectors.
+    # Distances do not change with the origin, but their round-off grows with the length of the
+    # vectors.
     return torch.from_numpy((features - origin).astype(np.float32))
 
 

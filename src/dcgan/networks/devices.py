@@ -14,13 +14,17 @@ def choose_device(name: str, deterministic: bool) -> torch.device:
         EnvironmentProblem: cuda is asked for and there is none.
     """
     if name == "cuda" and not torch.cuda.is_available():
-        raise EnvironmentProblem("params.yaml: training.device = 'cuda': torch finds no GPU: use auto or cpu")
+        raise EnvironmentProblem(
+            "params.yaml: training.device = 'cuda': torch finds no GPU: use auto or cpu"
+        )
     device = torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.benchmark = not deterministic
         if deterministic:
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS needs it before its first use
+            os.environ.setdefault(
+                "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
+            )  # cuBLAS needs it before its first use
             torch.use_deterministic_algorithms(True)
     return device
 

@@ -1,10 +1,12 @@
 """Generator and discriminator, built from their descriptions in params.yaml.
 
-Images are float32 N x C x H x W in [-1, 1]; latent vectors are N x z_dim; what D returns is N logits.
+Images are float32 N x C x H x W in [-1, 1]; latent vectors are N x z_dim; what D returns is N
+logits.
 """
 
+import contextlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
 import torch
@@ -18,9 +20,18 @@ from dcgan.config.sections import DiscriminatorParams, GeneratorParams
 class Conv(nn.Conv2d):
     """A convolution whose 'same' padding is Keras's: ceil(size / stride) out, the odd pixel of padding after the image."""
 
-    def __init__(self, inputs: int, outputs: int, *, kernel: int, stride: int, padding: str, bias: bool) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, *, kernel: int, stride: int, padding: str, bias: bool
+    ) -> None:
         self.same = padding == "same"
-        super().__init__(inputs, outputs, kernel, stride, padding=0 if self.same else (kernel - 1) // 2, bias=bias)
+        super().__init__(
+            inputs,
+            outputs,
+            kernel,
+            stride,
+            padding=0 if self.same else (kernel - 1) // 2,
+            bias=bias,
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         """N x C x H x W to N x outputs x H' x W'."""
@@ -35,15 +46,26 @@ class Conv(nn.Conv2d):
 class ConvTranspose(nn.ConvTranspose2d):
     """A transposed convolution to exactly stride times the size.
 
-    'same' crops as Keras does: of the full (size - 1) * stride + kernel pixels, the odd one goes at the end. torch's padding 2 with
-    output_padding 1 (here 'symmetric', for a kernel of 5) is the same net one pixel off.
+    'same' crops as Keras does: of the full (size - 1) * stride + kernel pixels, the odd one goes at
+    the end. torch's padding 2 with output_padding 1 (here 'symmetric', for a kernel of 5) is the
+    same net one pixel off.
     """
 
-    def __init__(self, inputs: int, outputs: int, *, kernel: int, stride: int, padding: str, bias: bool) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, *, kernel: int, stride: int, padding: str, bias: bool
+    ) -> None:
         before = (kernel - stride) // 2 if padding == "same" else (kernel - 1) // 2
         self.surplus = kernel - stride - 2 * before if padding == "same" else 0
         output_padding = 0 if padding == "same" else stride - kernel + 2 * before
-        super().__init__(inputs, outputs, kernel, stride, padding=before, output_padding=output_padding, bias=bias)
+        super().__init__(
+            inputs,
+            outputs,
+            kernel,
+            stride,
+            padding=before,
+            output_padding=output_padding,
+            bias=bias,
+        )
 
     def forward(self, images: Tensor, output_size: list[int] | None = None) -> Tensor:
         """N x C x H x W to N x outputs x stride*H x stride*W."""
@@ -51,7 +73,9 @@ class ConvTranspose(nn.ConvTranspose2d):
         if not self.surplus:
             return images
         # A copy, because batch norm's backward pass over a cropped view takes thirty times as long.
-        return images[..., : -self.surplus, : -self.surplus].contiguous(memory_format=torch.channels_last)
+        return images[..., : -self.surplus, : -self.surplus].contiguous(
+            memory_format=torch.channels_last
+        )
 
 
 class Dropout(nn.Module):
@@ -59,7 +83,8 @@ class Dropout(nn.Module):
 
     def __init__(self, probability: float) -> None:
         super().__init__()
-        # 16 random bits a value: the kept share is exact to 1/65536, and so is the scale that goes with it.
+        # 16 random bits a value: the kept share is exact to 1/65536, and so is the scale that goes
+        # with it.
         self.threshold = round(probability * 2**16)
         self.scale = 2**16 / (2**16 - self.threshold)
 
@@ -69,14 +94,29 @@ class Dropout(nn.Module):
             return values
         assert rng is not None, "dropout in training mode needs the step's generator"
         words = torch.empty(math.ceil(values.numel() / 4), dtype=torch.int64, device=values.device)
-        bits = words.random_(torch.iinfo(torch.int64).min, None, generator=rng).view(torch.int16)[: values.numel()]
+        bits = words.random_(torch.iinfo(torch.int64).min, None, generator=rng).view(torch.int16)[
+            : values.numel()
+        ]
         keep = (bits >= self.threshold - 2**15).view(values.shape)
         return values * (keep * self.scale).to(values.dtype)
 
 
+@contextlib.contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside, the mode of before afterwards."""
+    was_training = network.training
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train(was_training)
+
+
 def activation(name: str, slope: float) -> nn.Module:
     """The activation layer called `name`; `slope` is leaky_relu's below zero."""
-    return {"relu": nn.ReLU, "selu": nn.SELU}[name]() if name != "leaky_relu" else nn.LeakyReLU(slope)
+    return (
+        {"relu": nn.ReLU, "selu": nn.SELU}[name]() if name != "leaky_relu" else nn.LeakyReLU(slope)
+    )
 
 
 class Generator(nn.Module):
@@ -86,19 +126,34 @@ class Generator(nn.Module):
         super().__init__()
         self.params = params
         self.image_channels = image_channels
-        self.image_size = params.image_size
+        self.image_size = params.start_size * math.prod(params.strides)
         self.start = self._start()
-        self.start_activation = activation(params.activation, params.slope) if params.start_activation else nn.Identity()
+        self.start_activation = (
+            activation(params.activation, params.slope)
+            if params.start_activation
+            else nn.Identity()
+        )
         outputs = [*params.channels[1:], image_channels]
         layers: list[nn.Module] = []
-        for i, (inputs, channels, stride) in enumerate(zip(params.channels, outputs, params.strides, strict=True)):
+        for i, (inputs, channels, stride) in enumerate(
+            zip(params.channels, outputs, params.strides, strict=True)
+        ):
             layers.append(
-                ConvTranspose(inputs, channels, kernel=params.kernel, stride=stride, padding=params.padding, bias=params.bias)
+                ConvTranspose(
+                    inputs,
+                    channels,
+                    kernel=params.kernel,
+                    stride=stride,
+                    padding=params.padding,
+                    bias=params.bias,
+                )
             )
             if i < len(outputs) - 1:
                 after = [activation(params.activation, params.slope)]
                 if params.norm == "batch":
-                    norm = nn.BatchNorm2d(channels, eps=params.norm_eps, momentum=params.norm_momentum)
+                    norm = nn.BatchNorm2d(
+                        channels, eps=params.norm_eps, momentum=params.norm_momentum
+                    )
                     after.insert(0 if params.norm_order == "before" else 1, norm)
                 layers += after
         self.layers = nn.Sequential(*layers, nn.Tanh())
@@ -111,10 +166,15 @@ class Generator(nn.Module):
         if p.start == "projection":
             layers = [nn.Linear(p.z_dim, channels * size * size, bias=p.bias)]
             if p.start_norm == "flat":
-                layers.append(nn.BatchNorm1d(channels * size * size, eps=p.norm_eps, momentum=p.norm_momentum))
+                layers.append(
+                    nn.BatchNorm1d(channels * size * size, eps=p.norm_eps, momentum=p.norm_momentum)
+                )
             layers.append(nn.Unflatten(1, (channels, size, size)))
         else:
-            layers = [nn.Unflatten(1, (p.z_dim, 1, 1)), nn.ConvTranspose2d(p.z_dim, channels, size, bias=p.bias)]
+            layers = [
+                nn.Unflatten(1, (p.z_dim, 1, 1)),
+                nn.ConvTranspose2d(p.z_dim, channels, size, bias=p.bias),
+            ]
         if p.start_norm == "map":
             layers.append(nn.BatchNorm2d(channels, eps=p.norm_eps, momentum=p.norm_momentum))
         return nn.Sequential(*layers)
@@ -132,10 +192,21 @@ class Block(nn.Module):
         super().__init__()
         inputs = params.channels[index - 1] if index else image_channels
         outputs, stride = params.channels[index], params.strides[index]
-        self.conv = Conv(inputs, outputs, kernel=params.kernel, stride=stride, padding=params.padding, bias=params.bias)
+        self.conv = Conv(
+            inputs,
+            outputs,
+            kernel=params.kernel,
+            stride=stride,
+            padding=params.padding,
+            bias=params.bias,
+        )
         # None at the input, as in the paper (section 3).
         with_norm = params.norm == "batch" and index > 0
-        self.norm = nn.BatchNorm2d(outputs, eps=params.norm_eps, momentum=params.norm_momentum) if with_norm else nn.Identity()
+        self.norm = (
+            nn.BatchNorm2d(outputs, eps=params.norm_eps, momentum=params.norm_momentum)
+            if with_norm
+            else nn.Identity()
+        )
         self.activation = nn.LeakyReLU(params.slope)
         self.dropout = Dropout(params.dropout[index])
 
@@ -152,14 +223,18 @@ class Discriminator(nn.Module):
         self.params = params
         self.image_channels = image_channels
         self.image_size = image_size
-        self.blocks = nn.ModuleList(Block(params, i, image_channels) for i in range(len(params.channels)))
+        self.blocks = nn.ModuleList(
+            Block(params, i, image_channels) for i in range(len(params.channels))
+        )
         self.eval()  # The probe image below must not touch BatchNorm's statistics.
         with torch.no_grad():
             last = self.features(torch.zeros(1, image_channels, image_size, image_size))[-1]
         self.train()
         channels, size = last.shape[1], last.shape[-1]
         if params.head == "linear":
-            self.head = nn.Sequential(nn.Flatten(), nn.Linear(channels * size * size, 1, bias=params.bias))
+            self.head = nn.Sequential(
+                nn.Flatten(), nn.Linear(channels * size * size, 1, bias=params.bias)
+            )
         else:
             self.head = nn.Sequential(nn.Conv2d(channels, 1, size, bias=params.bias), nn.Flatten())
         initialise(self, params.init)
@@ -187,8 +262,8 @@ class Discriminator(nn.Module):
 def initialise(network: nn.Module, init: str) -> None:
     """Draw the weights from torch's global generator.
 
-    `glorot`: Glorot uniform, the Keras default. `normal`: N(0, .02), BatchNorm weights N(1, .02) (arXiv 1511.06434, section 4).
-    Biases are 0.
+    `glorot`: Glorot uniform, the Keras default. `normal`: N(0, .02), BatchNorm weights N(1, .02)
+    (arXiv 1511.06434, section 4). Biases are 0.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
@@ -204,7 +279,11 @@ def initialise(network: nn.Module, init: str) -> None:
 
 def count_parameters(network: nn.Module) -> tuple[int, int]:
     """Trainable parameters, and BatchNorm's running statistics (which Keras counts as well)."""
-    running = sum(b.numel() for name, b in network.named_buffers() if name.endswith(("running_mean", "running_var")))
+    running = sum(
+        b.numel()
+        for name, b in network.named_buffers()
+        if name.endswith(("running_mean", "running_var"))
+    )
     return sum(p.numel() for p in network.parameters() if p.requires_grad), running
 
 
@@ -214,16 +293,37 @@ def summary(network: "Generator | Discriminator") -> list[tuple[str, str, int]]:
     rows: list[tuple[str, str, int]] = []
 
     def note(layer: nn.Module, _inputs: Any, output: Tensor) -> None:
-        kind = type(layer).__bases__[0].__name__ if parametrize.is_parametrized(layer) else type(layer).__name__
+        kind = (
+            type(layer).__bases__[0].__name__
+            if parametrize.is_parametrized(layer)
+            else type(layer).__name__
+        )
         shape = " x ".join(map(str, output.shape[1:]))
         rows.append((kind, shape, sum(parameter.numel() for parameter in layer.parameters())))
 
-    layers = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d, nn.Tanh, nn.Flatten, nn.Unflatten)
-    shown = [layer for layer in network.modules() if isinstance(layer, (*layers, nn.ReLU, nn.LeakyReLU, nn.SELU, Dropout))]
+    layers = (
+        nn.Conv2d,
+        nn.ConvTranspose2d,
+        nn.Linear,
+        nn.BatchNorm1d,
+        nn.BatchNorm2d,
+        nn.Tanh,
+        nn.Flatten,
+        nn.Unflatten,
+    )
+    shown = [
+        layer
+        for layer in network.modules()
+        if isinstance(layer, (*layers, nn.ReLU, nn.LeakyReLU, nn.SELU, Dropout))
+    ]
     hooks = [layer.register_forward_hook(note) for layer in shown]
     was_training = network.training
     network.eval()  # batch norm takes no statistics of one image
-    shape = (network.params.z_dim,) if isinstance(network, Generator) else (network.image_channels, *[network.image_size] * 2)
+    shape = (
+        (network.params.z_dim,)
+        if isinstance(network, Generator)
+        else (network.image_channels, *[network.image_size] * 2)
+    )
     network(torch.zeros(1, *shape, device=next(network.parameters()).device))
     network.train(was_training)
     for hook in hooks:
@@ -235,9 +335,14 @@ def plain_weights(network: nn.Module) -> dict[str, Tensor]:
     """The weights for an export: spectral norm divided in, so that the reader needs none of it."""
     was_training = network.training
     network.eval()  # In training mode a look at a normalised weight moves the estimate of its singular value.
-    weights = {name: tensor for name, tensor in network.state_dict().items() if ".parametrizations." not in name}
+    weights = {
+        name: tensor
+        for name, tensor in network.state_dict().items()
+        if ".parametrizations." not in name
+    }
     for name, module in network.named_modules():
-        # Not `remove_parametrizations` on a copy: copies share their class, and the original would lose its weight too.
+        # Not `remove_parametrizations` on a copy: copies share their class, and the original would
+        # lose its weight too.
         if parametrize.is_parametrized(module, "weight"):
             weights[f"{name}.weight"] = module.weight.detach()
     network.train(was_training)

@@ -19,9 +19,13 @@ def draw(shape: tuple[int, ...], distribution: str, generator: torch.Generator) 
     return torch.rand(shape, generator=generator, device=generator.device) * 2 - 1
 
 
-def latents(indices: Iterable[int], *, seed: int, z_dim: int, distribution: str, stream: str = "sample") -> Tensor:
+def latents(
+    indices: Iterable[int], *, seed: int, z_dim: int, distribution: str, stream: str = "sample"
+) -> Tensor:
     """One latent vector an index, each from a generator of its own: len(indices) x z_dim."""
-    return torch.stack([draw((z_dim,), distribution, rng.generator(seed, stream, index)) for index in indices])
+    return torch.stack(
+        [draw((z_dim,), distribution, rng.generator(seed, stream, index)) for index in indices]
+    )
 
 
 @torch.no_grad()
@@ -42,4 +46,9 @@ def generate(generator: Generator, z: Tensor) -> np.ndarray:
 def sample(generator: Generator, count: int, *, seed: int, stream: str = "sample") -> np.ndarray:
     """The first `count` images of a seed: uint8 count x C x H x W."""
     p = generator.params
-    return generate(generator, latents(range(count), seed=seed, z_dim=p.z_dim, distribution=p.z_distribution, stream=stream))
+    return generate(
+        generator,
+        latents(
+            range(count), seed=seed, z_dim=p.z_dim, distribution=p.z_distribution, stream=stream
+        ),
+    )

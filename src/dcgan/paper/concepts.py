@@ -1,7 +1,7 @@
 """Arithmetic in the latent space, after Radford et al. 2015 (arXiv 1511.06434), section 6.3.2, as arrays.
 
-Nobody picks samples by hand here: concepts are the classes of a frozen classifier, and which way an image leans is measured. Images
-are uint8 N x C x H x W, latent vectors float32 N x z_dim.
+Nobody picks samples by hand here: concepts are the classes of a frozen classifier, and which way an
+image leans is measured. Images are uint8 N x C x H x W, latent vectors float32 N x z_dim.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,9 @@ def class_positions(names: Sequence[str], classes: Sequence[str], key: str) -> l
     """
     for name in names:
         if name not in classes:
-            raise ConfigError(f"params.yaml: paper.{key} names {name!r}: must be a class of the data set: {', '.join(classes)}")
+            raise ConfigError(
+                f"params.yaml: paper.{key} names {name!r}: must be a class of the data set: {', '.join(classes)}"
+            )
     return [list(classes).index(name) for name in names]
 
 
@@ -49,7 +51,9 @@ def arithmetic_classes(names: Sequence[str], classes: Sequence[str]) -> list[int
     Raises:
         ConfigError: a name that is no class.
     """
-    names = names or (FASHION_ARITHMETIC if set(FASHION_ARITHMETIC) <= set(classes) else classes[:3])
+    names = names or (
+        FASHION_ARITHMETIC if set(FASHION_ARITHMETIC) <= set(classes) else classes[:3]
+    )
     return class_positions(names, classes, "arithmetic") if len(names) == 3 else None
 
 
@@ -72,11 +76,15 @@ class Arithmetic:
     exemplars: data.Images  # 3 concepts x 3 x C x H x W
     means: data.Images  # 3 x C x H x W: made of the exemplars' mean latent vectors
     pixel_means: data.Images  # 3 x C x H x W: the mean of the exemplars' pixels
-    result: data.Images  # 9 x C x H x W: made of A - B + C in the latent space, its neighbours around it, itself at 4
+    result: (
+        data.Images
+    )  # 9 x C x H x W: made of A - B + C in the latent space, its neighbours around it, itself at 4
     pixel_result: data.Images  # C x H x W: A - B + C of the pixel means, clipped
 
 
-def arithmetic(generator: Generator, z: Tensor, images: data.Images, chosen: Sequence[Positions], seed: int) -> Arithmetic:
+def arithmetic(
+    generator: Generator, z: Tensor, images: data.Images, chosen: Sequence[Positions], seed: int
+) -> Arithmetic:
     """Add and subtract the means of three concepts, in the latent space and, as a control, in pixels.
 
     Args:
@@ -100,7 +108,10 @@ def arithmetic(generator: Generator, z: Tensor, images: data.Images, chosen: Seq
 
 def neighbours(z: Tensor, seed: int) -> Tensor:
     """One latent vector, z_dim, between eight others with uniform noise of +-.25 added: 9 x z_dim, itself at 4."""
-    noise = sampling.draw((9, len(z)), "uniform", rng.generator(seed, "paper neighbours")) * NEIGHBOUR_NOISE
+    noise = (
+        sampling.draw((9, len(z)), "uniform", rng.generator(seed, "paper neighbours"))
+        * NEIGHBOUR_NOISE
+    )
     noise[4] = 0
     return z + noise
 
@@ -108,7 +119,8 @@ def neighbours(z: Tensor, seed: int) -> Tensor:
 def centres(images: data.Images) -> npt.NDArray[np.float64]:
     """The horizontal centre of mass of each image's difference from its background: float64 N, pixels from the left edge's centre.
 
-    The background is the median value of the border, channel by channel. An image of background alone has its centre in the middle.
+    The background is the median value of the border, channel by channel. An image of background
+    alone has its centre in the middle.
     """
     pixels = images.astype(np.float64)
     count, channels, _, width = pixels.shape
@@ -116,7 +128,9 @@ def centres(images: data.Images) -> npt.NDArray[np.float64]:
     background = np.median(np.concatenate(border, axis=2), axis=2).reshape(count, channels, 1, 1)
     columns = np.abs(pixels - background).sum(axis=(1, 2))
     mass = columns.sum(axis=1)
-    return np.where(mass > 0, columns @ np.arange(width) / np.where(mass > 0, mass, 1), (width - 1) / 2)
+    return np.where(
+        mass > 0, columns @ np.arange(width) / np.where(mass > 0, mass, 1), (width - 1) / 2
+    )
 
 
 def widest(centre: Floats, groups: Positions, at_least: int) -> Positions:
@@ -125,11 +139,14 @@ def widest(centre: Floats, groups: Positions, at_least: int) -> Positions:
     Args:
         centre: N, of each sample.
         groups: N, of each sample.
-        at_least: groups with fewer samples are passed over; where no group has so many, all samples are one.
+        at_least: groups with fewer samples are passed over; where no group has so many, all samples
+            are one.
     """
     members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
     large = [positions for positions in members if len(positions) >= at_least]
-    return max(large, key=lambda positions: float(centre[positions].std()), default=np.arange(len(groups)))
+    return max(
+        large, key=lambda positions: float(centre[positions].std()), default=np.arange(len(groups))
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,10 +164,14 @@ def turn(z: Tensor, centre: Floats, positions: Positions) -> Turn:
     Args:
         z: N x z_dim.
         centre: N, of the images of `z`.
-        positions: which of them to choose from, at least 8; of one class, so that the vector is not the way to another.
+        positions: which of them to choose from, at least 8; of one class, so that the vector is not
+            the way to another.
     """
     order = positions[np.argsort(centre[positions], kind="stable")]
-    left, right = order[:TURN_EXEMPLARS], np.flip(order)[:TURN_EXEMPLARS].copy()  # torch takes no negative strides
+    left, right = (
+        order[:TURN_EXEMPLARS],
+        np.flip(order)[:TURN_EXEMPLARS].copy(),
+    )  # torch takes no negative strides
     return Turn(z[right].mean(dim=0) - z[left].mean(dim=0), left, right)
 
 

@@ -1,7 +1,7 @@
 """A look into the two networks, after Radford et al. 2015 (arXiv 1511.06434), sections 6.2 and 6.3.1, as arrays.
 
-What D's last convolution answers to, and which of G's units draw a class. Images are uint8 N x C x H x W, latent vectors float32
-N x z_dim; networks come back as they were.
+What D's last convolution answers to, and which of G's units draw a class. Images are uint8 N x C x
+H x W, latent vectors float32 N x z_dim; networks come back as they were.
 """
 
 import contextlib
@@ -33,15 +33,22 @@ class Response:
 
     images: Positions  # top, the strongest response first
     responses: Floats  # top, the largest value of the map after the activation
-    regions: list[tuple[int, int, int, int]]  # top, what that unit sees: left, top, right, bottom pixel, all of them inside
-    gradients: npt.NDArray[np.float32]  # top x C x H x W, guided, of that unit to the image in [-1, 1]
+    regions: list[
+        tuple[int, int, int, int]
+    ]  # top, what that unit sees: left, top, right, bottom pixel, all of them inside
+    gradients: npt.NDArray[
+        np.float32
+    ]  # top x C x H x W, guided, of that unit to the image in [-1, 1]
 
 
-def guided(discriminator: Discriminator, images: data.Images, *, maps: int, top: int) -> list[Response]:
+def guided(
+    discriminator: Discriminator, images: data.Images, *, maps: int, top: int
+) -> list[Response]:
     """Guided backpropagation (Springenberg et al. 2014, arXiv 1412.6806) of D's last convolution, for its first `maps` maps.
 
-    The gradient passes an activation only where it is positive and the activation's input was. LeakyReLU is taken for a ReLU on the
-    way back: what its slope lets through below zero is stopped as well. On the way up it is itself: the responses are D's own.
+    The gradient passes an activation only where it is positive and the activation's input was.
+    LeakyReLU is taken for a ReLU on the way back: what its slope lets through below zero is stopped
+    as well. On the way up it is itself: the responses are D's own.
 
     Args:
         discriminator: any; it is used in evaluation mode.
@@ -55,7 +62,9 @@ def guided(discriminator: Discriminator, images: data.Images, *, maps: int, top:
     device = next(discriminator.parameters()).device
     with torch.no_grad():
         parts = (images[start : start + 500] for start in range(0, len(images), 500))
-        best = torch.cat([_last(discriminator, part, device)[:, :maps].amax(dim=(2, 3)).cpu() for part in parts])
+        best = torch.cat(
+            [_last(discriminator, part, device)[:, :maps].amax(dim=(2, 3)).cpu() for part in parts]
+        )
     hooks = [block.activation.register_forward_hook(_guide) for block in blocks]
     found = []
     try:
@@ -65,8 +74,18 @@ def guided(discriminator: Discriminator, images: data.Images, *, maps: int, top:
             responses, places = discriminator.features(pixels)[-1][:, unit].flatten(1).max(dim=1)
             (gradient,) = torch.autograd.grad(responses.sum(), pixels)
             size = discriminator.features(pixels[:1].detach())[-1].shape[-1]
-            regions = [seen_by(discriminator.params, images.shape[-1], *divmod(int(place), size)) for place in places]
-            found.append(Response(strongest.numpy(), responses.detach().cpu().numpy(), regions, gradient.cpu().numpy()))
+            regions = [
+                seen_by(discriminator.params, images.shape[-1], *divmod(int(place), size))
+                for place in places
+            ]
+            found.append(
+                Response(
+                    strongest.numpy(),
+                    responses.detach().cpu().numpy(),
+                    regions,
+                    gradient.cpu().numpy(),
+                )
+            )
     finally:
         for hook in hooks:
             hook.remove()
@@ -85,13 +104,17 @@ def _guide(_layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Non
         output.register_hook(lambda gradient: gradient.clamp(min=0) * was_positive)
 
 
-def seen_by(params: DiscriminatorParams, image_size: int, row: int, column: int) -> tuple[int, int, int, int]:
+def seen_by(
+    params: DiscriminatorParams, image_size: int, row: int, column: int
+) -> tuple[int, int, int, int]:
     """The pixels that a unit of D's last map sees: left, top, right, bottom, all of them inside the image."""
     sizes = [image_size]
     for stride in params.strides:
         same = -(-sizes[-1] // stride)
         sizes.append(
-            same if params.padding == "same" else (sizes[-1] + 2 * ((params.kernel - 1) // 2) - params.kernel) // stride + 1
+            same
+            if params.padding == "same"
+            else (sizes[-1] + 2 * ((params.kernel - 1) // 2) - params.kernel) // stride + 1
         )
     first, last = np.array([column, row]), np.array([column, row])
     for stride, (size, outputs) in reversed(list(zip(params.strides, pairwise(sizes)))):
@@ -108,8 +131,8 @@ def seen_by(params: DiscriminatorParams, image_size: int, row: int, column: int)
 def hidden_layer(generator: Generator) -> ConvTranspose:
     """The transposed convolution whose inputs are G's second-highest hidden maps: the last but one, or the only one.
 
-    The paper's "second highest convolution layer features" are taken for these because 200 of them were dropped, which is more than
-    the 128 of its highest hidden layer.
+    The paper's "second highest convolution layer features" are taken for these because 200 of them
+    were dropped, which is more than the 128 of its highest hidden layer.
     """
     layers = [layer for layer in generator.layers if isinstance(layer, ConvTranspose)]
     return layers[max(len(layers) - 2, 0)]
@@ -157,7 +180,9 @@ class ClassUnits:
     num_held_out: int
 
 
-def class_units(activations: Floats, is_class: npt.NDArray[np.bool_], seed: int) -> ClassUnits | None:
+def class_units(
+    activations: Floats, is_class: npt.NDArray[np.bool_], seed: int
+) -> ClassUnits | None:
     """Find the units that say a class is drawn, by logistic regression on as many samples of the class as of the others.
 
     Args:
@@ -177,10 +202,17 @@ def class_units(activations: Floats, is_class: npt.NDArray[np.bool_], seed: int)
     for step, side in enumerate((is_class, ~is_class)):
         positions = np.flatnonzero(side)
         sides.append(
-            positions[torch.randperm(len(positions), generator=rng.generator(seed, "paper regression", step)).numpy()[:count]]
+            positions[
+                torch.randperm(
+                    len(positions), generator=rng.generator(seed, "paper regression", step)
+                ).numpy()[:count]
+            ]
         )
     held = round(HELD_OUT * count)
-    held_out, train = np.concatenate([side[:held] for side in sides]), np.concatenate([side[held:] for side in sides])
+    held_out, train = (
+        np.concatenate([side[:held] for side in sides]),
+        np.concatenate([side[held:] for side in sides]),
+    )
     mean, deviation = activations[train].mean(axis=0), activations[train].std(axis=0)
     scaled = (activations - mean) / np.where(deviation > 0, deviation, 1)
     model = LogisticRegression(max_iter=1000).fit(scaled[train], is_class[train])
@@ -191,4 +223,6 @@ def class_units(activations: Floats, is_class: npt.NDArray[np.bool_], seed: int)
 
 def random_units(total: int, count: int, seed: int) -> Positions:
     """`count` of `total` units, rising: the control for dropping those of a class."""
-    return np.sort(torch.randperm(total, generator=rng.generator(seed, "paper control"))[:count].numpy())
+    return np.sort(
+        torch.randperm(total, generator=rng.generator(seed, "paper control"))[:count].numpy()
+    )

@@ -24,11 +24,15 @@ FRAME = (230, 60, 30)
 def cell(image: data.Images, region: tuple[int, int, int, int] | None = None) -> Picture:
     """One image C x H x W, a whole number of times as large, with a frame around `region` (left, top, right, bottom pixel)."""
     scale = max(-(-CELL // image.shape[1]), 1)
-    enlarged = render.enlarged(np.ascontiguousarray(np.broadcast_to(image.transpose(1, 2, 0), (*image.shape[1:], 3))), scale)
+    enlarged = render.enlarged(
+        np.ascontiguousarray(np.broadcast_to(image.transpose(1, 2, 0), (*image.shape[1:], 3))),
+        scale,
+    )
     if region is not None:
         left, top, right, bottom = region
         ImageDraw.Draw(enlarged).rectangle(
-            (left * scale, top * scale, (right + 1) * scale - 1, (bottom + 1) * scale - 1), outline=FRAME
+            (left * scale, top * scale, (right + 1) * scale - 1, (bottom + 1) * scale - 1),
+            outline=FRAME,
         )
     return np.asarray(enlarged)
 
@@ -36,10 +40,18 @@ def cell(image: data.Images, region: tuple[int, int, int, int] | None = None) ->
 def gradient(values: npt.NDArray[np.floating[Any]]) -> data.Images:
     """A gradient C x H x W as an image of its own contrast: grey is zero, white the largest magnitude upwards, black downwards."""
     largest = np.abs(values).max()
-    return data.to_uint8(torch.from_numpy(values / largest if largest > 0 else np.zeros_like(values))).numpy()
+    return data.to_uint8(
+        torch.from_numpy(values / largest if largest > 0 else np.zeros_like(values))
+    ).numpy()
 
 
-def table(cells: Sequence[Sequence[Picture]], *, title: str, rows: Sequence[str] = (), columns: Sequence[str] = ()) -> Picture:
+def table(
+    cells: Sequence[Sequence[Picture]],
+    *,
+    title: str,
+    rows: Sequence[str] = (),
+    columns: Sequence[str] = (),
+) -> Picture:
     """Pictures of one size in rows, under a title, with a label left of each row and above each column; labels may have lines."""
     font = ImageFont.load_default(size=TEXT)
     height, width, _ = cells[0][0].shape
@@ -58,7 +70,14 @@ def table(cells: Sequence[Sequence[Picture]], *, title: str, rows: Sequence[str]
     draw = ImageDraw.Draw(canvas)
     draw.text((2, 3), title, fill="black", font=font)
     for j, column in enumerate(columns):
-        draw.multiline_text((left + j * step + width // 2, above), column, "black", font, anchor="ma", align="center")
+        draw.multiline_text(
+            (left + j * step + width // 2, above),
+            column,
+            "black",
+            font,
+            anchor="ma",
+            align="center",
+        )
     for i, row in enumerate(cells):
         y = top + i * (height + GAP)
         if rows:
@@ -72,7 +91,11 @@ def stack(pictures: Sequence[Picture], *, across: bool = False) -> Picture:
     """Pictures under each other, or beside each other, on white."""
     sizes = np.array([picture.shape[:2] for picture in pictures])
     space = SPACE * (len(pictures) - 1)
-    height, width = (sizes[:, 0].max(), sizes[:, 1].sum() + space) if across else (sizes[:, 0].sum() + space, sizes[:, 1].max())
+    height, width = (
+        (sizes[:, 0].max(), sizes[:, 1].sum() + space)
+        if across
+        else (sizes[:, 0].sum() + space, sizes[:, 1].max())
+    )
     canvas = np.full((height, width, 3), 255, np.uint8)
     at = 0
     for picture in pictures:
@@ -87,10 +110,17 @@ def stack(pictures: Sequence[Picture], *, across: bool = False) -> Picture:
 
 def walk(images: data.Images, columns: int) -> Picture:
     """A closed walk, a row from each latent vector to the next: images N x C x H x W, N a multiple of `columns`."""
-    rows = [[cell(image) for image in images[start : start + columns]] for start in range(0, len(images), columns)]
+    rows = [
+        [cell(image) for image in images[start : start + columns]]
+        for start in range(0, len(images), columns)
+    ]
     count = len(rows)
     names = [f"z{i + 1} to z{(i + 1) % count + 1}" for i in range(count)]
-    return table(rows, title="A walk through nine latent vectors; the first image of each row is the vector's own", rows=names)
+    return table(
+        rows,
+        title="A walk through nine latent vectors; the first image of each row is the vector's own",
+        rows=names,
+    )
 
 
 def arithmetic(found: Arithmetic, names: Sequence[str], verdicts: Sequence[str]) -> Picture:
@@ -101,7 +131,10 @@ def arithmetic(found: Arithmetic, names: Sequence[str], verdicts: Sequence[str])
         names: of A, B and C.
         verdicts: what the classifier says of the latent result and of the pixels' result.
     """
-    concepts = [[cell(image) for image in (*found.exemplars[i], found.means[i], found.pixel_means[i])] for i in range(len(names))]
+    concepts = [
+        [cell(image) for image in (*found.exemplars[i], found.means[i], found.pixel_means[i])]
+        for i in range(len(names))
+    ]
     signs = [f"{sign} {name}" for sign, name in zip(("", "-", "+"), names, strict=True)]
     columns = ["exemplar", "exemplar", "exemplar", "mean of\ntheir z", "mean of\ntheir pixels"]
     left = table(concepts, title="The concepts", rows=signs, columns=columns)
@@ -112,7 +145,12 @@ def arithmetic(found: Arithmetic, names: Sequence[str], verdicts: Sequence[str])
 
 
 def turn(
-    left: data.Images, right: data.Images, rows: data.Images, weights: Sequence[float], centres: Sequence[float], name: str
+    left: data.Images,
+    right: data.Images,
+    rows: data.Images,
+    weights: Sequence[float],
+    centres: Sequence[float],
+    name: str,
 ) -> Picture:
     """The turn vector's exemplars, and samples with more and more of it.
 
@@ -125,14 +163,34 @@ def turn(
         name: of the class.
     """
     exemplars = [[cell(image) for image in side] for side in (left, right)]
-    above = table(exemplars, title=f"{name}: the four furthest left, the four furthest right", rows=["left", "right"])
-    columns = [f"{weight:+.2f}\n{centre:.1f} px" for weight, centre in zip(weights, centres, strict=True)]
+    above = table(
+        exemplars,
+        title=f"{name}: the four furthest left, the four furthest right",
+        rows=["left", "right"],
+    )
+    columns = [
+        f"{weight:+.2f}\n{centre:.1f} px" for weight, centre in zip(weights, centres, strict=True)
+    ]
     cells = [[cell(image) for image in row] for row in rows]
-    title = "Other samples plus so many times the turn vector; below the weight the mean centre of mass"
-    return stack([above, table(cells, title=title, rows=[f"sample {i + 1}" for i in range(len(rows))], columns=columns)])
+    title = (
+        "Other samples plus so many times the turn vector; below the weight the mean centre of mass"
+    )
+    return stack(
+        [
+            above,
+            table(
+                cells,
+                title=title,
+                rows=[f"sample {i + 1}" for i in range(len(rows))],
+                columns=columns,
+            ),
+        ]
+    )
 
 
-def guided(images: data.Images, trained: Sequence[Response], untrained: Sequence[Response]) -> Picture:
+def guided(
+    images: data.Images, trained: Sequence[Response], untrained: Sequence[Response]
+) -> Picture:
     """What the maps of D's last convolution answer to, image and guided gradient in turn, beside random filters.
 
     Args:
@@ -145,13 +203,19 @@ def guided(images: data.Images, trained: Sequence[Response], untrained: Sequence
         cells = [
             [
                 picture
-                for image, region, values in zip(found.images, found.regions, found.gradients, strict=True)
+                for image, region, values in zip(
+                    found.images, found.regions, found.gradients, strict=True
+                )
                 for picture in (cell(images[image], region), cell(gradient(values)))
             ]
             for found in responses
         ]
-        columns = [text for i in range(len(cells[0]) // 2) for text in (f"image {i + 1}", "gradient")]
-        tables.append(table(cells, title=title, rows=[f"map {i}" for i in range(len(cells))], columns=columns))
+        columns = [
+            text for i in range(len(cells[0]) // 2) for text in (f"image {i + 1}", "gradient")
+        ]
+        tables.append(
+            table(cells, title=title, rows=[f"map {i}" for i in range(len(cells))], columns=columns)
+        )
     return stack(tables, across=True)
 
 
@@ -159,7 +223,11 @@ def forgetting(blocks: Sequence[tuple[str, Sequence[tuple[str, data.Images]]]]) 
     """Samples with and without some units: blocks of a title and rows, a row of a label and images N x C x H x W."""
     return stack(
         [
-            table([[cell(image) for image in images] for _, images in rows], title=title, rows=[name for name, _ in rows])
+            table(
+                [[cell(image) for image in images] for _, images in rows],
+                title=title,
+                rows=[name for name, _ in rows],
+            )
             for title, rows in blocks
         ]
     )

@@ -27,7 +27,9 @@ def read(path: Path, scale: int = 1) -> Picture:
         with Image.open(path, formats=["PNG"]) as image:
             return np.asarray(enlarged(np.asarray(image.convert("RGB")), scale))
     except (OSError, SyntaxError) as error:
-        raise DataError(f"{path}: cannot be read as PNG ({error}): run the stage that makes it") from error
+        raise DataError(
+            f"{path}: cannot be read as PNG ({error}): run the stage that makes it"
+        ) from error
 
 
 def enlarged(picture: Picture, scale: int) -> Image.Image:
@@ -44,7 +46,9 @@ def labelled(picture: Picture, text: str) -> Image.Image:
     return canvas
 
 
-def gif(frames: Sequence[Image.Image], path: Path, *, frame_ms: int, hold_ms: int | None = None) -> None:
+def gif(
+    frames: Sequence[Image.Image], path: Path, *, frame_ms: int, hold_ms: int | None = None
+) -> None:
     """Write an endless GIF; the last frame is shown for `hold_ms` (None: as long as the others).
 
     Raises:
@@ -52,11 +56,21 @@ def gif(frames: Sequence[Image.Image], path: Path, *, frame_ms: int, hold_ms: in
     """
     sizes = {frame.size for frame in frames}
     if len(sizes) != 1:
-        raise DataError(f"{path}: {len(frames)} frames of {len(sizes)} sizes, expected at least one frame and one size: run train")
+        raise DataError(
+            f"{path}: {len(frames)} frames of {len(sizes)} sizes, expected at least one frame and one size: run train"
+        )
     indexed = _one_palette([np.asarray(frame.convert("RGB")) for frame in frames])
     durations = [frame_ms] * (len(frames) - 1) + [hold_ms or frame_ms]
     with files.replacing(path) as temporary:
-        indexed[0].save(temporary, "GIF", save_all=True, append_images=indexed[1:], duration=durations, loop=0, optimize=False)
+        indexed[0].save(
+            temporary,
+            "GIF",
+            save_all=True,
+            append_images=indexed[1:],
+            duration=durations,
+            loop=0,
+            optimize=False,
+        )
 
 
 def _one_palette(frames: list[Picture]) -> list[Image.Image]:
@@ -65,21 +79,30 @@ def _one_palette(frames: list[Picture]) -> list[Image.Image]:
         return [Image.fromarray(np.ascontiguousarray(frame[..., 0])) for frame in frames]
     some = frames[:: max(len(frames) // 16, 1)]
     palette = Image.fromarray(np.concatenate(some)).quantize(256, dither=Image.Dither.NONE)
-    return [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    return [
+        Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
+        for frame in frames
+    ]
 
 
 def walk(points: Tensor, frames_between: int, distribution: str) -> Tensor:
     """A closed path through latent points, num_points x z_dim: num_points * frames_between x z_dim.
 
-    Between Gaussian vectors a straight line would cut through lengths that training never saw, so the path is spherical (White
-    2016, arXiv 1609.04468); between uniform ones it is straight. The last frame leads back to the first: a GIF of it has no jump.
+    Between Gaussian vectors a straight line would cut through lengths that training never saw, so
+    the path is spherical (White 2016, arXiv 1609.04468); between uniform ones it is straight. The
+    last frame leads back to the first: a GIF of it has no jump.
     """
     path = []
     for start, end in zip(points, points.roll(-1, 0), strict=True):
         for t in torch.arange(frames_between) / frames_between:
             if distribution == "normal":
-                angle = torch.arccos((start @ end / (start.norm() * end.norm())).clamp(-1 + 1e-6, 1 - 1e-6))
-                path.append((torch.sin((1 - t) * angle) * start + torch.sin(t * angle) * end) / torch.sin(angle))
+                angle = torch.arccos(
+                    (start @ end / (start.norm() * end.norm())).clamp(-1 + 1e-6, 1 - 1e-6)
+                )
+                path.append(
+                    (torch.sin((1 - t) * angle) * start + torch.sin(t * angle) * end)
+                    / torch.sin(angle)
+                )
             else:
                 path.append(torch.lerp(start, end, t))
     return torch.stack(path)
@@ -89,7 +112,9 @@ def beside(left: Picture, left_text: str, right: Picture, right_text: str) -> Pi
     """Two pictures side by side under their titles."""
     pictures = [labelled(left, left_text), labelled(right, right_text)]
     gap = 12
-    canvas = Image.new("RGB", (sum(p.width for p in pictures) + gap, max(p.height for p in pictures)), "white")
+    canvas = Image.new(
+        "RGB", (sum(p.width for p in pictures) + gap, max(p.height for p in pictures)), "white"
+    )
     canvas.paste(pictures[0], (0, 0))
     canvas.paste(pictures[1], (pictures[0].width + gap, 0))
     return np.asarray(canvas)

@@ -26,7 +26,10 @@ def training_curves(history: Rows, path: Path) -> None:
     steps = [row["step"] for row in history]
     panels = [
         ("loss", {"loss_d": "D", "loss_g": "G"}),
-        ("mean probability of being real", {"d_real": "D(x)", "d_fake_before": "D(G(z)) before", "d_fake_after": "D(G(z)) after"}),
+        (
+            "mean probability of being real",
+            {"d_real": "D(x)", "d_fake_before": "D(G(z)) before", "d_fake_after": "D(G(z)) after"},
+        ),
         ("gradient norm", {"grad_norm_d": "D", "grad_norm_g": "G"}),
     ]
     for axis, (title, series) in zip(axes, panels, strict=True):
@@ -46,13 +49,23 @@ def by_epoch(rows: Rows, floor: dict[str, float], best: int, best_weights: str, 
     figure = Figure(figsize=(8, 7), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True)
     epochs = [row["epoch"] for row in rows]
-    for axis, name, label in ((top, "fid", "FID against the validation images"), (bottom, "vendi", "Vendi score (variety)")):
+    for axis, name, label in (
+        (top, "fid", "FID against the validation images"),
+        (bottom, "vendi", "Vendi score (variety)"),
+    ):
         for weights, title in (("raw", "raw weights"), ("ema", "EMA weights")):
             axis.plot(epochs, [row[f"{name}_{weights}"] for row in rows], marker="o", label=title)
-        axis.axhline(floor[name], color="0.4", linestyle="--", label=f"real images: {floor[name]:.3g}")
+        axis.axhline(
+            floor[name], color="0.4", linestyle="--", label=f"real images: {floor[name]:.3g}"
+        )
         chosen = rows[best][f"{name}_{best_weights}"]
         axis.plot(epochs[best], chosen, "k*", markersize=16, label=f"chosen: {chosen:.3g}")
-        dead = [(row["epoch"], row[f"{name}_{which}"]) for row in rows for which in ("raw", "ema") if row[f"collapsed_{which}"]]
+        dead = [
+            (row["epoch"], row[f"{name}_{which}"])
+            for row in rows
+            for which in ("raw", "ema")
+            if row[f"collapsed_{which}"]
+        ]
         if dead:
             axis.plot(*zip(*dead, strict=True), "rx", markersize=12, label="collapsed")
         axis.set_ylabel(label)
@@ -67,10 +80,14 @@ def by_epoch(rows: Rows, floor: dict[str, float], best: int, best_weights: str, 
 def pairs(top: np.ndarray, bottom: np.ndarray, names: tuple[str, str], path: Path) -> None:
     """Two rows of uint8 images N x C x H x W, one above the other, with the names of the rows."""
     figure = Figure(figsize=(1.1 * len(top) + 1.5, 2.8), layout="constrained")
-    for row, (axes, images) in enumerate(zip(figure.subplots(2, len(top), squeeze=False), (top, bottom), strict=True)):
+    for row, (axes, images) in enumerate(
+        zip(figure.subplots(2, len(top), squeeze=False), (top, bottom), strict=True)
+    ):
         for axis, image in zip(axes, images, strict=True):
             picture = image.transpose(1, 2, 0)
-            axis.imshow(picture if picture.shape[2] == 3 else picture[..., 0], cmap="gray", vmin=0, vmax=255)
+            axis.imshow(
+                picture if picture.shape[2] == 3 else picture[..., 0], cmap="gray", vmin=0, vmax=255
+            )
             axis.set_xticks([])
             axis.set_yticks([])
         axes[0].set_ylabel(names[row])
@@ -87,7 +104,13 @@ def confusion(matrix: np.ndarray, names: Sequence[str], title: str, path: Path) 
         for j, share in enumerate(row):
             if share >= 0.005:
                 axis.text(
-                    j, i, f"{100 * share:.0f}", ha="center", va="center", color="white" if share > 0.5 else "black", fontsize=8
+                    j,
+                    i,
+                    f"{100 * share:.0f}",
+                    ha="center",
+                    va="center",
+                    color="white" if share > 0.5 else "black",
+                    fontsize=8,
                 )
     axis.set_xticks(range(len(names)), names, rotation=45, ha="right")
     axis.set_yticks(range(len(names)), names)

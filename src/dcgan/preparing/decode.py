@@ -1,7 +1,8 @@
 """From one raw image, an encoded file or pixels, to the square uint8 array that the pipeline prepares.
 
-Files come from anywhere, so each is taken for hostile: its format, its size and its frames are looked at before any pixel is
-decoded, and whatever Pillow raises becomes the reason why the image is bad. No state is shared: threads may decode at once.
+Files come from anywhere, so each is taken for hostile: its format, its size and its frames are
+looked at before any pixel is decoded, and whatever Pillow raises becomes the reason why the image
+is bad. No state is shared: threads may decode at once.
 """
 
 import io
@@ -35,7 +36,9 @@ class BadImage(Exception):
         self.reason = reason
 
 
-def decode(source: bytes | Pixels, *, size: int, channels: int, crop: int | None, suffix: str | None = None) -> Pixels:
+def decode(
+    source: bytes | Pixels, *, size: int, channels: int, crop: int | None, suffix: str | None = None
+) -> Pixels:
     """Decode, turn, convert, cut out the central square and resize.
 
     | what is found                                  | what is done                                                          |
@@ -62,13 +65,15 @@ def decode(source: bytes | Pixels, *, size: int, channels: int, crop: int | None
     | a square of another size                       | Pillow's bilinear resize with antialias, for files and arrays alike   |
     | a square of that size                          | the pixels stay as they are                                           |
 
-    Pillow's warnings are not touched here, because filters are shared by all threads; whoever starts the threads sets them.
+    Pillow's warnings are not touched here, because filters are shared by all threads; whoever
+    starts the threads sets them.
 
     Args:
         source: the bytes of an image file, or uint8 pixels.
         size: side of the result, pixels.
         channels: 1, grey, or 3, RGB.
-        crop: side of the central square that is cut out before the resize, pixels; None: the largest.
+        crop: side of the central square that is cut out before the resize, pixels; None: the
+            largest.
         suffix: of the file's name, such as ".png", any case; None: not checked.
 
     Returns:
@@ -114,7 +119,8 @@ def _open(content: bytes, suffix: str | None) -> Image.Image:
     if image.format != "MPO" and getattr(image, "is_animated", False):
         raise BadImage("has more than one frame")
     if kind == "PNG":
-        # Loading skips the checksums of the pixels; verify() compares them, and leaves an image that cannot be loaded.
+        # Loading skips the checksums of the pixels; verify() compares them, and leaves an image
+        # that cannot be loaded.
         Image.open(io.BytesIO(content), formats=FORMATS).verify()
     image.load()
     return ImageOps.exif_transpose(image)

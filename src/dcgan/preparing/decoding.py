@@ -1,7 +1,8 @@
 """Decoded images on their way, in a folder that outlives a killed run.
 
-They are decoded in chunks, by all cores, each chunk marked when it is on the disk: a run that is started again goes on with the
-first chunk that is not done. Memory does not grow with the number of images.
+They are decoded in chunks, by all cores, each chunk marked when it is on the disk: a run that is
+started again goes on with the first chunk that is not done. Memory does not grow with the number of
+images.
 """
 
 import json
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dcgan import data, files
-from dcgan.config import sections as config
+from dcgan.config import sections
 from dcgan.preparing import decode
 from dcgan.raw.records import Records, Unreadable
 
@@ -37,7 +38,11 @@ class Part:
     @property
     def labels(self) -> data.Labels:
         """The chosen records' labels; zeros where there are none."""
-        return np.zeros(len(self.chosen), np.int64) if self.records.labels is None else self.records.labels[self.chosen]
+        return (
+            np.zeros(len(self.chosen), np.int64)
+            if self.records.labels is None
+            else self.records.labels[self.chosen]
+        )
 
     @property
     def good(self) -> data.Labels:
@@ -45,7 +50,9 @@ class Part:
         return np.flatnonzero(self.status == GOOD)
 
 
-def open_part(scratch: Path, name: str, records: Records, chosen: data.Labels, dataset: config.Dataset) -> Part:
+def open_part(
+    scratch: Path, name: str, records: Records, chosen: data.Labels, dataset: sections.Dataset
+) -> Part:
     """Map what an earlier run has left, or reserve the room."""
     shape = (len(chosen), dataset.channels, dataset.image_size, dataset.image_size)
     images = _map(scratch / f"{name}.images.npy", shape)
@@ -53,7 +60,7 @@ def open_part(scratch: Path, name: str, records: Records, chosen: data.Labels, d
     return Part(records, chosen, images, status, scratch / f"{name}.bad.jsonl")
 
 
-def decode_part(part: Part, dataset: config.Dataset, on_progress: Callable[[int], None]) -> None:
+def decode_part(part: Part, dataset: sections.Dataset, on_progress: Callable[[int], None]) -> None:
     """Decode chunk after chunk, except those that an earlier run has done.
 
     Args:
@@ -61,14 +68,23 @@ def decode_part(part: Part, dataset: config.Dataset, on_progress: Callable[[int]
         dataset: gives size, channels and crop.
         on_progress: called with the number of images done, after each chunk.
     """
-    # Once for all threads, because the filters are shared. What Pillow warns of, and still reads, is no fault of the image.
+    # Once for all threads, because the filters are shared. What Pillow warns of, and still reads,
+    # is no fault of the image.
     with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as threads:
         warnings.filterwarnings("ignore", module="PIL")
         for start in range(0, len(part.chosen), CHUNK):
             chunk = range(start, min(start + CHUNK, len(part.chosen)))
             if (part.status[start : chunk.stop] == PENDING).any():
-                reasons = zip(chunk, threads.map(lambda position: _decode_one(part, position, dataset), chunk), strict=True)
-                _mark(part, {position: reason for position, reason in reasons if reason is not None}, chunk)
+                reasons = zip(
+                    chunk,
+                    threads.map(lambda position: _decode_one(part, position, dataset), chunk),
+                    strict=True,
+                )
+                _mark(
+                    part,
+                    {position: reason for position, reason in reasons if reason is not None},
+                    chunk,
+                )
             on_progress(chunk.stop)
 
 
@@ -78,7 +94,10 @@ def bad(parts: Iterable[Part]) -> list[str]:
     for part in parts:
         positions = np.flatnonzero(part.status == BAD)
         reasons = _read_reasons(part.reasons) if len(positions) else {}
-        named += [f"{part.records.name(int(part.chosen[position]))} ({reasons[position]})" for position in positions.tolist()]
+        named += [
+            f"{part.records.name(int(part.chosen[position]))} ({reasons[position]})"
+            for position in positions.tolist()
+        ]
     return named
 
 
@@ -89,21 +108,26 @@ def _map(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
     if not path.exists():
         with files.replacing(path) as temporary:
             np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
-            # The room is reserved now: to write to a mapped file on a full disk is no error but a crash.
+            # The room is reserved now: to write to a mapped file on a full disk is no error but a
+            # crash.
             if hasattr(os, "posix_fallocate"):
                 with open(temporary, "r+b") as file:
                     os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
     return np.lib.format.open_memmap(path, mode="r+")
 
 
-def _decode_one(part: Part, position: int, dataset: config.Dataset) -> str | None:
+def _decode_one(part: Part, position: int, dataset: sections.Dataset) -> str | None:
     """Fill the image's place, or say why it is bad."""
     index = int(part.chosen[position])
     suffix = PurePath(part.records.name(index)).suffix
     try:
         source = part.records.read(index)
         part.images[position] = decode.decode(
-            source, size=dataset.image_size, channels=dataset.channels, crop=dataset.crop, suffix=suffix
+            source,
+            size=dataset.image_size,
+            channels=dataset.channels,
+            crop=dataset.crop,
+            suffix=suffix,
         )
     except (decode.BadImage, Unreadable) as error:
         return str(error)

@@ -1,7 +1,7 @@
 """Images that are there twice: with the same pixels, or with almost the same perceptual hash.
 
-The rule is simple and depends on the order alone: an image goes if it is a copy of an earlier image that stays. Protected images,
-which come first, always stay.
+The rule is simple and depends on the order alone: an image goes if it is a copy of an earlier image
+that stays. Protected images, which come first, always stay.
 """
 
 import hashlib
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from dcgan import data
+from dcgan.pictures import grids
 
 BITS = 64  # of a perceptual hash
 MAX_PAIRS = 20  # in a picture
@@ -36,11 +37,13 @@ def find(
     Args:
         images: C x H x W each, uint8.
         protected: so many images at the beginning are never copies.
-        rule: exact: the same pixels; near: these, and then, among the images that are left, perceptual hashes that differ little.
+        rule: exact: the same pixels; near: these, and then, among the images that are left,
+            perceptual hashes that differ little.
         near_bits: bits in which two hashes may differ.
 
     Returns:
-        The exact copies and the near ones: for each image the position of the image that it copies, or NONE.
+        The exact copies and the near ones: for each image the position of the image that it copies,
+        or NONE.
     """
     digests, hashes = bytearray(), bytearray()
     for image in images:
@@ -68,13 +71,16 @@ def same(keys: Hashes, protected: int = 0) -> Positions:
 def near(hashes: Hashes, bits: int, protected: int = 0) -> Positions:
     """For each of N hashes the position of an earlier one that stays and differs in at most `bits` bits, or NONE.
 
-    Equal hashes are looked at as one, so that a thousand copies of one image are no half million pairs.
+    Equal hashes are looked at as one, so that a thousand copies of one image are no half million
+    pairs.
     """
     _, first, which = np.unique(hashes, return_index=True, return_inverse=True)
     order = np.argsort(first)  # distinct hashes by their first appearance
     rank = np.argsort(order)[which]  # of each hash among the distinct ones
     first = first[order]
-    copies = _earlier_kept(len(first), close_pairs(hashes[first], bits), int(np.searchsorted(first, protected)))
+    copies = _earlier_kept(
+        len(first), close_pairs(hashes[first], bits), int(np.searchsorted(first, protected))
+    )
     # A hash that stays is copied by its own repetitions, one that goes hands on what it copies.
     source = first[np.where(copies == NONE, np.arange(len(first)), copies)][rank]
     positions = np.arange(len(hashes))
@@ -84,8 +90,9 @@ def near(hashes: Hashes, bits: int, protected: int = 0) -> Positions:
 def close_pairs(hashes: Hashes, bits: int) -> Positions:
     """All pairs of hashes that differ in at most `bits` bits: P x 2 positions, the lower first, in order of the second.
 
-    The 64 bits are cut into bits + 1 bands. Two hashes that differ in at most `bits` bits agree in at least one band, so only those
-    are compared that do: memory is that of N hashes and of the pairs found, time that of the candidates.
+    The 64 bits are cut into bits + 1 bands. Two hashes that differ in at most `bits` bits agree in
+    at least one band, so only those are compared that do: memory is that of N hashes and of the
+    pairs found, time that of the candidates.
     """
     found = [np.empty((0, 2), np.int64)]
     edges = np.linspace(0, BITS, bits + 2).astype(int).tolist()
@@ -94,7 +101,8 @@ def close_pairs(hashes: Hashes, bits: int) -> Positions:
         order = np.argsort(band, kind="stable")
         band, sorted_hashes = band[order], hashes[order]
         here = np.arange(len(hashes))
-        # Each hash against the next one of its band, then against the one after that, until no band is so full.
+        # Each hash against the next one of its band, then against the one after that, until no band
+        # is so full.
         for step in range(1, len(hashes)):
             here = here[here + step < len(hashes)]
             here = here[band[here] == band[here + step]]
@@ -114,7 +122,7 @@ def picture(pairs: Sequence[tuple[data.Images, data.Images]]) -> data.Images:
     """
     if not pairs:
         return _nothing_dropped()
-    return data.tile(np.stack([image for pair in pairs[:MAX_PAIRS] for image in pair]), columns=2)
+    return grids.tile(np.stack([image for pair in pairs[:MAX_PAIRS] for image in pair]), columns=2)
 
 
 def _earlier_kept(count: int, pairs: Positions, protected: int) -> Positions:
@@ -128,7 +136,9 @@ def _earlier_kept(count: int, pairs: Positions, protected: int) -> Positions:
 
 
 def _perceptual(image: data.Images) -> bytes:
-    pixels = Image.fromarray(image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0)))
+    pixels = Image.fromarray(
+        image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))
+    )
     return np.packbits(imagehash.phash(pixels).hash).tobytes()
 
 

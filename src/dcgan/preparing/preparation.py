@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from dcgan import data, rng
-from dcgan.config import sections as config
+from dcgan.config import sections
 from dcgan.errors import ConfigError, DataError, EnvironmentProblem
 from dcgan.preparing import decoding as scratch
 from dcgan.preparing import duplicates
@@ -25,36 +25,40 @@ def prepare(
     raw: Raw,
     folder: Path,
     scratch_folder: Path,
-    dataset: config.Dataset,
+    dataset: sections.Dataset,
     seed: int,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[dict[str, Any], data.Images]:
     """Turn raw records into the prepared folder: arrays for the three splits, and the manifest.
 
-    Where the data set has a test split, that is the test split. Otherwise it is held out of the pool first; validation is held out
-    of what is left; both with the shares of the classes as they are. Test images are never dropped as duplicates, so that the test
-    is the published one.
+    Where the data set has a test split, that is the test split. Otherwise it is held out of the
+    pool first; validation is held out of what is left; both with the shares of the classes as they
+    are. Test images are never dropped as duplicates, so that the test is the published one.
 
     Args:
         raw: the records.
         folder: where `SPLIT.images.npy`, `SPLIT.labels.npy` and `manifest.json` go.
-        scratch_folder: for what a killed run has done; the caller names it after all that decoding depends on; deleted at the end.
+        scratch_folder: for what a killed run has done; the caller names it after all that decoding
+            depends on; deleted at the end.
         dataset: the section of params.yaml.
         seed: of the choice of `max_images` and of the splits.
         on_progress: called with images done and images in all.
 
     Returns:
-        The report: `num_images` by split, `bad`, how many images cannot be used, and `bad_first`, ten of them with the reason;
-        `ignored`, other files among the raw data; `duplicates`: `exact`, `near`, and `dropped_from`. And a picture of what was
-        dropped as a duplicate, beside what stays, H x W x 3, uint8.
+        The report: `num_images` by split, `bad`, how many images cannot be used, and `bad_first`,
+        ten of them with the reason; `ignored`, other files among the raw data; `duplicates`:
+        `exact`, `near`, and `dropped_from`. And a picture of what was dropped as a duplicate,
+        beside what stays, H x W x 3, uint8.
 
     Raises:
-        DataError: images are unreadable and `on_bad_image` is refuse; or none is left, of all or of a combination of attributes.
+        DataError: images are unreadable and `on_bad_image` is refuse; or none is left, of all or of
+            a combination of attributes.
         ConfigError: a class has too few images to hold out its share.
         EnvironmentProblem: another process prepares the same data; or the disk is full.
     """
     if dataset.attributes:
-        # Before room is reserved and anything decoded; each split is looked at again when it is known.
+        # Before room is reserved and anything decoded; each split is looked at again when it is
+        # known.
         _check_combinations(raw.pool.labels, raw.classes, "outside the test split")
         _check_combinations(raw.test.labels if raw.test else None, raw.classes, "in the test split")
     scratch_folder.parent.mkdir(parents=True, exist_ok=True)
@@ -67,18 +71,25 @@ def prepare(
             manifest = _write(raw, folder, pool, test, kept, dataset, seed)
             shutil.rmtree(scratch_folder)
     except filelock.Timeout:
-        raise EnvironmentProblem(f"{scratch_folder}: another process prepares the same data: wait for it, then run again") from None
+        raise EnvironmentProblem(
+            f"{scratch_folder}: another process prepares the same data: wait for it, then run again"
+        ) from None
     report = {
         "num_images": {split: counts["count"] for split, counts in manifest["splits"].items()},
         "bad": len(bad),
         "bad_first": bad[:NUM_NAMED],
         "ignored": raw.ignored,
-        "duplicates": {**dropped, "dropped_from": "train and validation" if test else "train, validation and test"},
+        "duplicates": {
+            **dropped,
+            "dropped_from": "train and validation" if test else "train, validation and test",
+        },
     }
     return report, picture
 
 
-def hold_out(labels: npt.NDArray[Any], size: int, seed: int, split: str) -> tuple[data.Labels, data.Labels]:
+def hold_out(
+    labels: npt.NDArray[Any], size: int, seed: int, split: str
+) -> tuple[data.Labels, data.Labels]:
     """Draw `size` images, from each class in proportion; what does not divide goes to the largest remainders, the first of equals.
 
     Args:
@@ -112,16 +123,25 @@ def hold_out(labels: npt.NDArray[Any], size: int, seed: int, split: str) -> tupl
 
 
 def _decode_all(
-    raw: Raw, folder: Path, dataset: config.Dataset, seed: int, on_progress: Callable[[int, int], None]
+    raw: Raw,
+    folder: Path,
+    dataset: sections.Dataset,
+    seed: int,
+    on_progress: Callable[[int, int], None],
 ) -> tuple[Part, Part | None]:
     folder.mkdir(parents=True, exist_ok=True)
     chosen = np.arange(len(raw.pool))
     if dataset.max_images is not None:
-        # The limit is that of the images outside the test split, which is 0 here where the data set has one of its own.
+        # The limit is that of the images outside the test split, which is 0 here where the data set
+        # has one of its own.
         order = torch.randperm(len(chosen), generator=rng.generator(seed, "max_images"))
         chosen = np.sort(order[: dataset.max_images + dataset.test_size].numpy())
     pool = scratch.open_part(folder, "pool", raw.pool, chosen, dataset)
-    test = None if raw.test is None else scratch.open_part(folder, "test", raw.test, np.arange(len(raw.test)), dataset)
+    test = (
+        None
+        if raw.test is None
+        else scratch.open_part(folder, "test", raw.test, np.arange(len(raw.test)), dataset)
+    )
     total = len(pool.chosen) + (len(test.chosen) if test else 0)
     scratch.decode_part(pool, dataset, lambda done: on_progress(done, total))
     if test:
@@ -138,7 +158,9 @@ def _judge_bad(bad: list[str], pool: Part, test: Part | None, rule: str) -> None
         )
     for part, place in ((pool, "outside the test split"), (test, "in the test split")):
         if part is not None and not len(part.good):
-            raise DataError(f"0 images {place}: need at least 1; unreadable: {named or 'none'}; check dataset.source")
+            raise DataError(
+                f"0 images {place}: need at least 1; unreadable: {named or 'none'}; check dataset.source"
+            )
 
 
 def _check_combinations(labels: data.Labels | None, classes: Sequence[str], place: str) -> None:
@@ -151,7 +173,9 @@ def _check_combinations(labels: data.Labels | None, classes: Sequence[str], plac
         )
 
 
-def _without_duplicates(pool: Part, test: Part | None, dataset: config.Dataset) -> tuple[data.Labels, dict[str, int], data.Images]:
+def _without_duplicates(
+    pool: Part, test: Part | None, dataset: sections.Dataset
+) -> tuple[data.Labels, dict[str, int], data.Images]:
     """The pool's positions that stay, how many went, and a picture of these."""
     if dataset.duplicates == "keep":
         return pool.good, {"exact": 0, "near": 0}, duplicates.picture([])
@@ -164,21 +188,37 @@ def _without_duplicates(pool: Part, test: Part | None, dataset: config.Dataset) 
         return part.images[positions[place]]
 
     exact, near = duplicates.find(
-        map(image, range(len(positions))), protected=len(protected), rule=dataset.duplicates, near_bits=dataset.near_bits
+        map(image, range(len(positions))),
+        protected=len(protected),
+        rule=dataset.duplicates,
+        near_bits=dataset.near_bits,
     )
     source = np.maximum(exact, near)
     dropped = np.flatnonzero(source != duplicates.NONE)
-    picture = duplicates.picture([(image(source[place]), image(place)) for place in dropped[: duplicates.MAX_PAIRS]])
-    counts = {"exact": int((exact != duplicates.NONE).sum()), "near": int((near != duplicates.NONE).sum())}
+    picture = duplicates.picture(
+        [(image(source[place]), image(place)) for place in dropped[: duplicates.MAX_PAIRS]]
+    )
+    counts = {
+        "exact": int((exact != duplicates.NONE).sum()),
+        "near": int((near != duplicates.NONE).sum()),
+    }
     return pool.good[source[len(protected) :] == duplicates.NONE], counts, picture
 
 
 def _write(
-    raw: Raw, folder: Path, pool: Part, test: Part | None, kept: data.Labels, dataset: config.Dataset, seed: int
+    raw: Raw,
+    folder: Path,
+    pool: Part,
+    test: Part | None,
+    kept: data.Labels,
+    dataset: sections.Dataset,
+    seed: int,
 ) -> dict[str, Any]:
     """Hold out test and validation, then write the three splits."""
     if not len(kept):
-        raise DataError("0 images are left: all others are copies of test images; set dataset.duplicates to keep")
+        raise DataError(
+            "0 images are left: all others are copies of test images; set dataset.duplicates to keep"
+        )
     if test is None:
         stay, drawn = hold_out(pool.labels[kept], dataset.test_size, seed, "test")
         kept, tested = kept[stay], kept[drawn]
@@ -189,7 +229,10 @@ def _write(
         _check_combinations(pool.labels[kept[stay]], raw.classes, "in train")
         _check_combinations(pool.labels[kept[drawn]], raw.classes, "in validation")
         _check_combinations((test or pool).labels[tested], raw.classes, "in test")
-    of_pool, of_test = (pool.images, pool.labels), (pool.images, pool.labels) if test is None else (test.images, test.labels)
+    of_pool, of_test = (
+        (pool.images, pool.labels),
+        (pool.images, pool.labels) if test is None else (test.images, test.labels),
+    )
     return data.write_prepared(
         folder,
         {"train": of_pool, "validation": of_pool, "test": of_test},

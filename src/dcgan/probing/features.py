@@ -1,8 +1,10 @@
 """Features that a discriminator has learnt, for the probe.
 
-Every convolution's map after its activation, max-pooled to 4 x 4, flattened and concatenated, not scaled.
+Every convolution's map after its activation, max-pooled to 4 x 4, flattened and concatenated, not
+scaled.
 
-Source: Radford et al., "Unsupervised Representation Learning with Deep Convolutional GANs", 2015, section 5.1.
+Source: Radford et al., "Unsupervised Representation Learning with Deep Convolutional GANs", 2015,
+section 5.1.
 """
 
 from collections.abc import Sequence
@@ -21,14 +23,18 @@ POOLED = 4  # side of every map after pooling
 
 
 @torch.inference_mode()
-def extract(network: Discriminator | None, images: npt.NDArray[np.uint8], batch_size: int = 100) -> Features:
+def extract(
+    network: Discriminator | None, images: npt.NDArray[np.uint8], batch_size: int = 100
+) -> Features:
     """Features float32 N x D of uint8 images N x C x H x W: a discriminator's, or the pixels in [-1, 1] without one."""
     if network is None:
         return to_float(images).flatten(1).numpy()
     features = torch.empty(0, 0)
     for start in range(0, len(images), batch_size):
         # Small batches that stay in the processor's cache, with the channels last: a third faster.
-        batch = to_float(images[start : start + batch_size]).contiguous(memory_format=torch.channels_last)
+        batch = to_float(images[start : start + batch_size]).contiguous(
+            memory_format=torch.channels_last
+        )
         found = pool_features(network.features(batch))
         if start == 0:
             # Filled as we go: a list of batches and its concatenation would take the memory twice.
@@ -48,10 +54,13 @@ def pool_features(maps: Sequence[torch.Tensor]) -> torch.Tensor:
 
 
 @torch.no_grad()
-def recompute_batch_norm(network: Discriminator, images: npt.NDArray[np.uint8], batch_size: int = 500) -> None:
+def recompute_batch_norm(
+    network: Discriminator, images: npt.NDArray[np.uint8], batch_size: int = 500
+) -> None:
     """Replace the running statistics of D's batch norms by those of all the images: the mean over batches of mean and variance.
 
-    What training leaves is an average over the last few hundred batches of real and of generated images, each weighted by its age.
+    What training leaves is an average over the last few hundred batches of real and of generated
+    images, each weighted by its age.
 
     Source: the paper's code for SVHN; Ioffe and Szegedy, "Batch Normalization", 2015, algorithm 2.
     """

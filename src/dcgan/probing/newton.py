@@ -1,10 +1,10 @@
 """Newton's method for L2-SVMs, two classes at a time: only rows inside the margin have a curvature, often one in ten.
 
-They are copied together, and conjugate gradients solve each step's linear system on them, at the speed at which memory is read; an
-exact line search follows.
+They are copied together, and conjugate gradients solve each step's linear system on them, at the
+speed at which memory is read; an exact line search follows.
 
-Source: Keerthi and DeCoste, "A Modified Finite Newton Method for Fast Solution of Large Scale Linear SVMs", 2005. The
-preconditioner and the start from some of the rows are ours.
+Source: Keerthi and DeCoste, "A Modified Finite Newton Method for Fast Solution of Large Scale
+Linear SVMs", 2005. The preconditioner and the start from some of the rows are ours.
 """
 
 from collections.abc import Callable, Sequence
@@ -46,7 +46,10 @@ class Problem:
 
     @classmethod
     def of(
-        cls, features: npt.NDArray[np.float32] | Tensor, labels: npt.NDArray[np.integer[Any]] | Tensor, device: torch.device
+        cls,
+        features: npt.NDArray[np.float32] | Tensor,
+        labels: npt.NDArray[np.integer[Any]] | Tensor,
+        device: torch.device,
     ) -> "Problem":
         """Of features N x D and labels N."""
         if isinstance(features, np.ndarray):
@@ -57,7 +60,9 @@ class Problem:
             spare.put(features.new_empty(len(features) // GATHERED, features.shape[1]))
         return cls(features, labels, spare)
 
-    def solve_all(self, c: float, weights: Sequence[Tensor], enough: float) -> list[tuple[Tensor, float, float]]:
+    def solve_all(
+        self, c: float, weights: Sequence[Tensor], enough: float
+    ) -> list[tuple[Tensor, float, float]]:
         """`solve` for each class, from its weights: two at a time, each with its share of torch's threads."""
         threads = torch.get_num_threads()
         at_once = min(AT_ONCE, threads)
@@ -70,19 +75,26 @@ class Problem:
                 self.spare.put(gathered)
 
         try:
-            with ThreadPoolExecutor(at_once, initializer=torch.set_num_threads, initargs=(threads // at_once,)) as pool:
+            with ThreadPoolExecutor(
+                at_once, initializer=torch.set_num_threads, initargs=(threads // at_once,)
+            ) as pool:
                 return list(pool.map(solve, range(len(weights))))
         finally:
             torch.set_num_threads(threads)
 
-    def solve(self, k: int, c: float, weights: Tensor, enough: float, gathered: Tensor) -> tuple[Tensor, float, float]:
+    def solve(
+        self, k: int, c: float, weights: Tensor, enough: float, gathered: Tensor
+    ) -> tuple[Tensor, float, float]:
         """Class k against the rest: weights, objective, the bound of what the objective misses; `gathered` is one of `spare`."""
         signs = torch.where(self.labels == k, 1.0, -1.0)
         scores = _scores(weights, self.features)
         known = 0  # rows inside the margin when the preconditioner was made
         for step_number in range(MAX_STEPS + 1):
             slack = (1 - signs * scores).clamp_(min=0)
-            objective = weights.square().sum().item() / 2 + c * slack.square().sum(dtype=torch.float64).item()
+            objective = (
+                weights.square().sum().item() / 2
+                + c * slack.square().sum(dtype=torch.float64).item()
+            )
             rows, inside = self._inside(slack, gathered)
             gradient = weights - 2 * c * _back((signs * slack)[inside], rows)
             bound = gradient.square().sum().item() / 2
@@ -111,13 +123,17 @@ class Problem:
         if self.features.shape[1] <= EXACT:
             return _inverse(2 * c, self.features[chosen])
         # Drawn, not every n-th: labels may come in turns.
-        drawn = torch.randperm(len(chosen), generator=torch.Generator().manual_seed(0))[:SAMPLED].to(chosen.device)
+        drawn = torch.randperm(len(chosen), generator=torch.Generator().manual_seed(0))[
+            :SAMPLED
+        ].to(chosen.device)
         some = self.features[chosen[drawn]]
         a = 2 * c * len(chosen) / max(len(some), 1)  # some stand for all
         gram = (some @ some.T + 1).double().mul_(a)  # 1 for the intercept
         if not gram.isfinite().all():
             raise DataError(TOO_LARGE)
-        matrix, level = _spikes(gram, a, self.features.shape[1] + 1, complete=len(some) == len(chosen))
+        matrix, level = _spikes(
+            gram, a, self.features.shape[1] + 1, complete=len(some) == len(chosen)
+        )
         return lambda vector: vector / level + _back(matrix @ _scores(vector, some), some)
 
 
@@ -125,8 +141,12 @@ def start(problem: Problem, c: float, num_classes: int) -> list[Tensor]:
     """Weights to start from: of a fit to an eighth of the rows, which started in the same way; 0 for few rows."""
     count, dims = problem.features.shape
     if count < SUBSET * FEWEST:
-        return [torch.zeros(dims + 1, dtype=torch.float64, device=problem.features.device)] * num_classes
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(0))[: count // SUBSET].to(problem.features.device)
+        return [
+            torch.zeros(dims + 1, dtype=torch.float64, device=problem.features.device)
+        ] * num_classes
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(0))[: count // SUBSET].to(
+        problem.features.device
+    )
     part = Problem.of(problem.features[order], problem.labels[order], problem.features.device)
     weights = start(part, SUBSET * c, num_classes)  # so that the data term weighs the same
     return [found for found, _, _ in part.solve_all(SUBSET * c, weights, START_GAP)]
@@ -138,7 +158,9 @@ def _hessian(c: float, rows: Tensor, slack: Tensor) -> Callable[[Tensor], Tensor
     return lambda vector: vector + 2 * c * _back(curved * _scores(vector, rows), rows)
 
 
-def _conjugate_gradients(multiply: Callable[[Tensor], Tensor], target: Tensor, precondition: Callable[[Tensor], Tensor]) -> Tensor:
+def _conjugate_gradients(
+    multiply: Callable[[Tensor], Tensor], target: Tensor, precondition: Callable[[Tensor], Tensor]
+) -> Tensor:
     """Solve A x = target to 0.3 of the target, in the preconditioner's norm (scipy's `cg` knows no GPU)."""
     solution, residual = torch.zeros_like(target), target
     move = steepest = precondition(residual)
@@ -155,7 +177,9 @@ def _conjugate_gradients(multiply: Callable[[Tensor], Tensor], target: Tensor, p
     return solution
 
 
-def _line_search(c: float, weights: Tensor, margin: Tensor, direction: Tensor, change: Tensor) -> float:
+def _line_search(
+    c: float, weights: Tensor, margin: Tensor, direction: Tensor, change: Tensor
+) -> float:
     """How far to go: along a line the objective is quadratic in pieces, so that Newton's method is there after a few steps."""
     square, slope = direction.dot(direction).item(), weights.dot(direction).item()
     step = 0.0
@@ -190,9 +214,10 @@ def _inverse(a: float, rows: Tensor) -> Callable[[Tensor], Tensor]:
 def _spikes(gram: Tensor, a: float, dims: int, *, complete: bool) -> tuple[Tensor, float]:
     """A matrix B and a level t such that 1 / t + A' B A is about the inverse of I + a A'A, where `gram` is a A A'.
 
-    Where the rows are `complete`, all that there are, it is that inverse. Few rows of many features show the large eigenvalues,
-    each of them too large by what noise adds, and none of the small ones. So those that stand out of the ones below them are kept,
-    less the noise; for all other directions there is one level, of the same trace. (With the plain inverse, directions that the
+    Where the rows are `complete`, all that there are, it is that inverse. Few rows of many features
+    show the large eigenvalues, each of them too large by what noise adds, and none of the small
+    ones. So those that stand out of the ones below them are kept, less the noise; for all other
+    directions there is one level, of the same trace. (With the plain inverse, directions that the
     rows do not show would count as flat, and a fit took ten times as long.)
     """
     values, vectors = torch.linalg.eigh(gram)
@@ -200,7 +225,9 @@ def _spikes(gram: Tensor, a: float, dims: int, *, complete: bool) -> tuple[Tenso
     below = values.flip(0).cumsum(0).flip(0)  # the sum from each on
     count = len(values)
     # One far below the 1 that is added to all changes nothing, and may be round-off.
-    stands_out = (complete | (values * torch.arange(count, 0, -1, device=values.device) > SPIKE * below)) & (values > 0.1)
+    stands_out = (
+        complete | (values * torch.arange(count, 0, -1, device=values.device) > SPIKE * below)
+    ) & (values > 0.1)
     kept = int(stands_out.nonzero().max()) + 1 if stands_out.any() else 0
     noise = below[kept].item() if kept < count and not complete else 0.0
     level = 1 + noise / max(dims - kept, 1)

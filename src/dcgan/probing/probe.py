@@ -2,7 +2,8 @@
 
 C is chosen on validation images; test images are looked at once, with the chosen C.
 
-Source: Radford et al., "Unsupervised Representation Learning with Deep Convolutional GANs", 2015, sections 5.1 and 5.2.
+Source: Radford et al., "Unsupervised Representation Learning with Deep Convolutional GANs", 2015,
+sections 5.1 and 5.2.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -65,7 +66,9 @@ def judge(
         precision: of the network's layers, float32 or bfloat16; the SVM always computes in float32.
     """
     count = params.num_train if params.protocol == "cifar10" else None
-    images = {name: split.images[: count if name == "train" else None] for name, split in splits.items()}
+    images = {
+        name: split.images[: count if name == "train" else None] for name, split in splits.items()
+    }
     labels = {name: split.labels[: len(images[name])] for name, split in splits.items()}
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
         if params.protocol == "svhn1000" and network is not None:
@@ -76,16 +79,27 @@ def judge(
     if params.protocol == "cifar10":
         return all_labels(features, labels, c_values, num_classes)
     return few_labels(
-        features, labels, c_values, num_classes, seed=seed, labels_per_class=params.labels_per_class, draws=params.num_draws
+        features,
+        labels,
+        c_values,
+        num_classes,
+        seed=seed,
+        labels_per_class=params.labels_per_class,
+        draws=params.num_draws,
     )
 
 
 def supervised(
-    splits: Mapping[str, Split], params: ProbeParams, num_classes: int, seed: int, reference: Mapping[str, Any]
+    splits: Mapping[str, Split],
+    params: ProbeParams,
+    num_classes: int,
+    seed: int,
+    reference: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What a network that learns from the same labels reaches on test: the reference stage's classifier.
 
-    With all labels its figure stands in `reference`, that stage's metrics; with few, it is trained on ten of the draws that report.
+    With all labels its figure stands in `reference`, that stage's metrics; with few, it is trained
+    on ten of the draws that report.
     """
     if params.protocol == "cifar10":
         return {"test_accuracy": reference["test_accuracy"]}
@@ -98,7 +112,10 @@ def supervised(
             batch_size=128,
         )  # fmt: skip
         errors.append(1 - classifier.accuracy(found, test.images, test.labels))
-    return {"test_error": float(np.mean(errors)), "test_error_1.96_sigma": float(1.96 * np.std(errors, ddof=1))}
+    return {
+        "test_error": float(np.mean(errors)),
+        "test_error_1.96_sigma": float(1.96 * np.std(errors, ddof=1)),
+    }
 
 
 def choose_precision(trained_in: str) -> str:
@@ -108,14 +125,20 @@ def choose_precision(trained_in: str) -> str:
 
 def protocol(params: ProbeParams, precision: str) -> dict[str, Any]:
     """What the figures mean, for metrics.json."""
-    few = {"labels_per_class": params.labels_per_class, "draws": params.num_draws, "draws_that_choose": CHOOSING_DRAWS}
+    few = {
+        "labels_per_class": params.labels_per_class,
+        "draws": params.num_draws,
+        "draws_that_choose": CHOOSING_DRAWS,
+    }
     learnt_from = {"num_train": params.num_train} if params.protocol == "cifar10" else few
     return {
         "name": params.protocol,
         "features": "every convolution of D after its activation, max-pooled to 4 x 4, concatenated",
         "precision": precision,
         "classifier": "L2-SVM, one against the rest",
-        "c_unit": "1" if params.c_unit == "one" else "1 / mean squared length of the train features",
+        "c_unit": "1"
+        if params.c_unit == "one"
+        else "1 / mean squared length of the train features",
         "chosen_on": "validation",
         "reported_on": "test",
         **learnt_from,
@@ -123,7 +146,10 @@ def protocol(params: ProbeParams, precision: str) -> dict[str, Any]:
 
 
 def all_labels(
-    features: Mapping[str, Features], labels: Mapping[str, Labels], c_values: Sequence[float], num_classes: int
+    features: Mapping[str, Features],
+    labels: Mapping[str, Labels],
+    c_values: Sequence[float],
+    num_classes: int,
 ) -> Report:
     """The protocol `cifar10`: fit on all of train, choose C by the accuracy on validation (of equals the smallest), report on test.
 
@@ -146,7 +172,10 @@ def all_labels(
         "test_accuracy": float(matrix.trace() / matrix.sum()),
         "validation_accuracy": validation[best],
         "num_features": features["train"].shape[1],
-        "tried": [{"c": fit.c, "validation_accuracy": found, "gap": fit.gap} for fit, found in zip(path, validation, strict=True)],
+        "tried": [
+            {"c": fit.c, "validation_accuracy": found, "gap": fit.gap}
+            for fit, found in zip(path, validation, strict=True)
+        ],
     }
     return Report(figures, matrix)
 
@@ -163,7 +192,8 @@ def few_labels(
 ) -> Report:
     """The protocol `svhn1000`: the SVM learns from few labels, drawn again and again.
 
-    C is chosen by the mean validation error of 10 draws; other draws then give the test error with that C, once each.
+    C is chosen by the mean validation error of 10 draws; other draws then give the test error with
+    that C, once each.
 
     Args:
         features: float32 N x D by split.
@@ -186,9 +216,15 @@ def few_labels(
     def errors(path: Iterable[Svm], split: str) -> list[float]:
         return [1 - svm.accuracy(fit, features[split], labels[split]) for fit in path]
 
-    validation = np.mean([errors(fits(CHOOSE, draw, c_values), "validation") for draw in range(CHOOSING_DRAWS)], axis=0)
+    validation = np.mean(
+        [errors(fits(CHOOSE, draw, c_values), "validation") for draw in range(CHOOSING_DRAWS)],
+        axis=0,
+    )
     c = sorted(c_values)[int(np.argmin(validation))]
-    matrices = [svm.confusion(fits(REPORT, draw, [c])[0], features["test"], labels["test"], num_classes) for draw in range(draws)]
+    matrices = [
+        svm.confusion(fits(REPORT, draw, [c])[0], features["test"], labels["test"], num_classes)
+        for draw in range(draws)
+    ]
     test = [1 - matrix.trace() / matrix.sum() for matrix in matrices]
     figures = {
         "c": c,
@@ -197,13 +233,16 @@ def few_labels(
         "validation_error": float(validation.min()),
         "num_features": features["train"].shape[1],
         "tried": [
-            {"c": value, "validation_error": float(found)} for value, found in zip(sorted(c_values), validation, strict=True)
+            {"c": value, "validation_error": float(found)}
+            for value, found in zip(sorted(c_values), validation, strict=True)
         ],
     }
     return Report(figures, np.sum(matrices, axis=0))
 
 
-def draw_rows(labels: Labels, num_classes: int, labels_per_class: int, seed: int, stream: str, draw: int) -> npt.NDArray[np.int64]:
+def draw_rows(
+    labels: Labels, num_classes: int, labels_per_class: int, seed: int, stream: str, draw: int
+) -> npt.NDArray[np.int64]:
     """Indices of `labels_per_class` images of each class, without replacement: int64, ascending.
 
     Raises:
@@ -217,13 +256,19 @@ def draw_rows(labels: Labels, num_classes: int, labels_per_class: int, seed: int
             raise DataError(
                 f"train: {len(found)} images of class {label}: must be {labels_per_class} or more; lower probe.labels_per_class"
             )
-        rows.append(found[torch.randperm(len(found), generator=generator)[:labels_per_class].numpy()])
+        rows.append(
+            found[torch.randperm(len(found), generator=generator)[:labels_per_class].numpy()]
+        )
     return np.sort(np.concatenate(rows))
 
 
-def _check(features: Mapping[str, Features], labels: Mapping[str, Labels], num_classes: int) -> None:
+def _check(
+    features: Mapping[str, Features], labels: Mapping[str, Labels], num_classes: int
+) -> None:
     for split in SPLITS:
         svm.check(split, features[split], labels[split], num_classes)
         found, expected = features[split].shape[1], features["train"].shape[1]
         if found != expected:
-            raise DataError(f"{split}: {found} features, train has {expected}: must be the same network's; run probe again")
+            raise DataError(
+                f"{split}: {found} features, train has {expected}: must be the same network's; run probe again"
+            )

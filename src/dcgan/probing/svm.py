@@ -1,7 +1,8 @@
 """Linear L2-SVMs, one class against the rest, for a whole path of C, on all cores or a GPU.
 
-sklearn's `LinearSVC` minimises the same objective on one core, from 16 bytes a value: minutes where this takes seconds, and
-50,000 x 28,672 features do not fit into 24 GB. It is the oracle of the tests and of bench/probe.py.
+sklearn's `LinearSVC` minimises the same objective on one core, from 16 bytes a value: minutes where
+this takes seconds, and 50,000 x 28,672 features do not fit into 24 GB. It is the oracle of the
+tests and of bench/probe.py.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,7 +31,8 @@ class Svm:
         intercept: float32 num_classes.
         c: strength of the data term.
         objective: what `fit_path` has minimised, summed over the classes.
-        gap: bound of (objective - smallest objective) / objective; at most the one asked for, unless the fit was stopped.
+        gap: bound of (objective - smallest objective) / objective; at most the one asked for,
+            unless the fit was stopped.
     """
 
     weights: npt.NDArray[np.float32]
@@ -52,11 +54,12 @@ def fit_path(
 ) -> list[Svm]:
     """Fit an L2-SVM for each C, weakest first, each started from the one before.
 
-    Minimises, for each class with y = 1 for its images and -1 for the rest, |w|^2 / 2 + b^2 / 2 + C sum max(0, 1 - y (w'x + b))^2:
-    the objective of sklearn's `LinearSVC(dual=False)`, which regularises the intercept like a weight.
+    Minimises, for each class with y = 1 for its images and -1 for the rest, |w|^2 / 2 + b^2 / 2 + C
+    sum max(0, 1 - y (w'x + b))^2: the objective of sklearn's `LinearSVC(dual=False)`, which
+    regularises the intercept like a weight.
 
-    See `newton` for how. Half the squared gradient is the duality gap (at the dual variables 2 C max(0, 1 - y (w'x + b))), so where
-    a fit ends is no guess.
+    See `newton` for how. Half the squared gradient is the duality gap (at the dual variables 2 C
+    max(0, 1 - y (w'x + b))), so where a fit ends is no guess.
 
     Args:
         features: float32 N x D, finite; kept once, and two thirds of it at most a second time.
@@ -71,8 +74,8 @@ def fit_path(
         One Svm for each C, in rising order.
 
     Raises:
-        DataError: shapes or labels that do not fit; one class only, fewer images than classes; features that are constant, not
-            finite or too large to square.
+        DataError: shapes or labels that do not fit; one class only, fewer images than classes;
+            features that are constant, not finite or too large to square.
     """
     check("train", features, labels, num_classes)
     _check_separable(features, labels, num_classes)
@@ -84,7 +87,15 @@ def fit_path(
         objective = sum(objective for _, objective, _ in found)
         rounded = torch.stack(weights).float().cpu().numpy()
         coefficients = np.ascontiguousarray(rounded[:, :-1])
-        path.append(Svm(coefficients, rounded[:, -1], c, objective, sum(bound for _, _, bound in found) / objective))
+        path.append(
+            Svm(
+                coefficients,
+                rounded[:, -1],
+                c,
+                objective,
+                sum(bound for _, _, bound in found) / objective,
+            )
+        )
         on_fit(path[-1])
     return path
 
@@ -99,7 +110,9 @@ def accuracy(svm: Svm, features: Features, labels: Labels) -> float:
     return float((predict(svm, features) == labels).mean())
 
 
-def confusion(svm: Svm, features: Features, labels: Labels, num_classes: int) -> npt.NDArray[np.int64]:
+def confusion(
+    svm: Svm, features: Features, labels: Labels, num_classes: int
+) -> npt.NDArray[np.int64]:
     """Counts num_classes x num_classes: row the true class, column the predicted one."""
     pairs = np.asarray(labels, np.int64) * num_classes + predict(svm, features)
     return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
@@ -112,9 +125,13 @@ def check(split: str, features: Features, labels: Labels, num_classes: int) -> N
         DataError: shapes, a label out of range, values that are not finite.
     """
     if features.ndim != 2 or len(features) == 0 or labels.shape != (len(features),):
-        raise DataError(f"{split}: features {features.shape}, labels {labels.shape}: must be N x D and N; run prepare, then train")
+        raise DataError(
+            f"{split}: features {features.shape}, labels {labels.shape}: must be N x D and N; run prepare, then train"
+        )
     if labels.min() < 0 or labels.max() >= num_classes:
-        raise DataError(f"{split}: labels {labels.min()} to {labels.max()}: must be 0 to {num_classes - 1}; run prepare")
+        raise DataError(
+            f"{split}: labels {labels.min()} to {labels.max()}: must be 0 to {num_classes - 1}; run prepare"
+        )
     # A sum is finite only if all its values are, and takes no array of their size.
     if not np.isfinite(features.sum(axis=0, dtype=np.float64)).all():
         raise DataError(f"{split}: features are not finite: must be; run train again")
@@ -123,8 +140,14 @@ def check(split: str, features: Features, labels: Labels, num_classes: int) -> N
 def _check_separable(features: Features, labels: Labels, num_classes: int) -> None:
     counts = np.bincount(labels, minlength=num_classes).tolist()
     if np.count_nonzero(counts) < 2:
-        raise DataError(f"train: one class only, images a class {counts}: must be two or more; raise probe.num_train")
+        raise DataError(
+            f"train: one class only, images a class {counts}: must be two or more; raise probe.num_train"
+        )
     if len(features) < num_classes:
-        raise DataError(f"train: {len(features)} images, by class {counts}: must be {num_classes} or more; raise probe.num_train")
+        raise DataError(
+            f"train: {len(features)} images, by class {counts}: must be {num_classes} or more; raise probe.num_train"
+        )
     if (features.min(axis=0) == features.max(axis=0)).all():
-        raise DataError(f"train: features are the same for all images, by class {counts}: must differ; run train again")
+        raise DataError(
+            f"train: features are the same for all images, by class {counts}: must differ; run train again"
+        )

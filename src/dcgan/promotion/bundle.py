@@ -1,6 +1,7 @@
 """A model folder on disk: what it may hold, and the list of sha256 that is checked before anything in it is used.
 
-Nothing in such a folder is a pickle, and no code of it is run here: `mlflow models serve` does that, in a process of its own.
+Nothing in such a folder is a pickle, and no code of it is run here: `mlflow models serve` does
+that, in a process of its own.
 """
 
 import contextlib
@@ -18,7 +19,8 @@ from dcgan.errors import ConfigError, DataError, EnvironmentProblem, NoCheckpoin
 MANIFEST = "sha256.json"  # of every other file, by its path in the folder
 GENERATOR, DISCRIMINATOR = "artifacts/generator.safetensors", "artifacts/discriminator.safetensors"
 CODE = "pyfunc.py"  # what MLflow runs to serve the model
-# What MLflow and Python put into a folder that they load a model from. It is in no list, and neither read nor copied.
+# What MLflow and Python put into a folder that they load a model from. It is in no list, and
+# neither read nor copied.
 ADDED = ("registered_model_meta", "__pycache__")
 SUFFIXES = (".safetensors", ".json", ".py", ".txt", ".yaml", ".md")
 MAX_FILES, MAX_DEPTH = 100, 4
@@ -33,18 +35,24 @@ def making(folder: Path) -> Iterator[Path]:
         EnvironmentProblem: it cannot be made.
     """
     if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
-        raise ConfigError(f"{folder}: is there already: give an empty folder, or one that is not there yet")
+        raise ConfigError(
+            f"{folder}: is there already: give an empty folder, or one that is not there yet"
+        )
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".part-"))
     except OSError as error:
-        raise EnvironmentProblem(f"{folder}: cannot be made ({error.strerror}): check the folder above and its rights") from error
+        raise EnvironmentProblem(
+            f"{folder}: cannot be made ({error.strerror}): check the folder above and its rights"
+        ) from error
     try:
         yield temporary
         temporary.chmod(0o755)
         os.replace(temporary, folder)
     except OSError as error:
-        raise EnvironmentProblem(f"{folder}: cannot be written ({error.strerror or error}): check the disk") from error
+        raise EnvironmentProblem(
+            f"{folder}: cannot be written ({error.strerror or error}): check the disk"
+        ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -75,19 +83,29 @@ def check(folder: Path, expected: str | None = None) -> str:
         DataError: anything in it is not as it should be.
     """
     if not (folder / MANIFEST).is_file():
-        raise NoCheckpoint(f"{folder}: is no model folder: it has no {MANIFEST}; give one that `register` or `evaluate` wrote")
+        raise NoCheckpoint(
+            f"{folder}: is no model folder: it has no {MANIFEST}; give one that `register` or `evaluate` wrote"
+        )
     found = files.sha256(folder / MANIFEST)
     if expected not in (None, found):
-        raise DataError(f"{folder / MANIFEST}: sha256 is {found[:16]}, expected {str(expected)[:16]}: somebody changed the model")
+        raise DataError(
+            f"{folder / MANIFEST}: sha256 is {found[:16]}, expected {str(expected)[:16]}: somebody changed the model"
+        )
     names, digests = listed(folder), manifest(folder)
     for name in names:
         if name not in (*digests, MANIFEST):
-            raise DataError(f"{folder}: {name!r} is not in its {MANIFEST}: somebody added it; do not use this model")
+            raise DataError(
+                f"{folder}: {name!r} is not in its {MANIFEST}: somebody added it; do not use this model"
+            )
     for name, digest in digests.items():
         if name not in names:
-            raise DataError(f"{folder}: {name!r} is in its {MANIFEST} and missing: fetch or export the model again")
+            raise DataError(
+                f"{folder}: {name!r} is in its {MANIFEST} and missing: fetch or export the model again"
+            )
         if (other := files.sha256(folder / name)) != digest:
-            raise DataError(f"{folder / name}: sha256 is {other[:16]}, expected {digest[:16]}: damaged; fetch or export it again")
+            raise DataError(
+                f"{folder / name}: sha256 is {other[:16]}, expected {digest[:16]}: damaged; fetch or export it again"
+            )
     _check_flavor(folder)
     check_networks(folder)
     return found
@@ -97,13 +115,17 @@ def check_networks(folder: Path) -> None:
     """Check the generator, and the discriminator if there is one, against their descriptions.
 
     Raises:
-        DataError: one is damaged, of the wrong kind, no safetensors file, or not what its description says.
+        DataError: one is damaged, of the wrong kind, no safetensors file, or not what its
+            description says.
     """
     import torch
 
-    from dcgan.training import checkpoint
+    from dcgan.networks import exports
 
-    for name, load in ((GENERATOR, checkpoint.load_generator), (DISCRIMINATOR, checkpoint.load_discriminator)):
+    for name, load in (
+        (GENERATOR, exports.load_generator),
+        (DISCRIMINATOR, exports.load_discriminator),
+    ):
         path = folder / name
         if name == DISCRIMINATOR and not path.exists():
             continue
@@ -126,7 +148,9 @@ def manifest(folder: Path) -> dict[str, str]:
     """
     path = folder / MANIFEST
     digests = files.read_json(path)
-    if not isinstance(digests, dict) or not all(re.fullmatch("[0-9a-f]{64}", str(digest)) for digest in digests.values()):
+    if not isinstance(digests, dict) or not all(
+        re.fullmatch("[0-9a-f]{64}", str(digest)) for digest in digests.values()
+    ):
         raise DataError(f"{path}: must hold one sha256 a file: fetch or export the model again")
     check_names(digests)
     return digests
@@ -140,14 +164,25 @@ def check_names(names: Iterable[str]) -> None:
     """
     names = list(names)
     if len(names) > MAX_FILES:
-        raise DataError(f"a model of {len(names)} files: must be at most {MAX_FILES}; is it the right folder?")
+        raise DataError(
+            f"a model of {len(names)} files: must be at most {MAX_FILES}; is it the right folder?"
+        )
     for name in names:
         path = PurePosixPath(name)
-        plain = str(path) == name and "\\" not in name and name.isprintable() and len(path.parts) <= MAX_DEPTH
+        plain = (
+            str(path) == name
+            and "\\" not in name
+            and name.isprintable()
+            and len(path.parts) <= MAX_DEPTH
+        )
         if not plain or path.is_absolute() or ".." in path.parts:
-            raise DataError(f"{name[:200]!r} in a model: leaves its folder, or is no plain name: do not use this model")
+            raise DataError(
+                f"{name[:200]!r} in a model: leaves its folder, or is no plain name: do not use this model"
+            )
         if path.suffix not in SUFFIXES and name != "MLmodel":
-            raise DataError(f"{name[:200]!r} in a model: must be MLmodel or end in {' '.join(SUFFIXES)}: do not use this model")
+            raise DataError(
+                f"{name[:200]!r} in a model: must be MLmodel or end in {' '.join(SUFFIXES)}: do not use this model"
+            )
 
 
 def listed(folder: Path) -> list[str]:
@@ -181,12 +216,18 @@ def copy(source: Path, folder: Path) -> None:
         pairs = [(source / name, folder / name) for name in (*manifest(source), MANIFEST)]
     else:
         if not source.is_file():
-            raise NoCheckpoint(f"{source}: there is no such file or folder: run evaluate, or give a model as models:/NAME@ALIAS")
+            raise NoCheckpoint(
+                f"{source}: there is no such file or folder: run evaluate, or give a model as models:/NAME@ALIAS"
+            )
         networks = [(source, folder / GENERATOR)]
         other = source.with_name("discriminator.safetensors")
         if other.is_file() and other != source:
             networks.append((other, folder / DISCRIMINATOR))
-        pairs = [(old.with_suffix(end), new.with_suffix(end)) for old, new in networks for end in (".safetensors", ".json")]
+        pairs = [
+            (old.with_suffix(end), new.with_suffix(end))
+            for old, new in networks
+            for end in (".safetensors", ".json")
+        ]
     for old, new in pairs:
         if not old.is_file():
             raise DataError(f"{old}: missing: run the stage that makes it")
@@ -195,18 +236,26 @@ def copy(source: Path, folder: Path) -> None:
 
 
 def _check_flavor(folder: Path) -> None:
-    from dcgan.config import sections as config
+    from dcgan.config import reading
 
     try:
-        about = config.read_yaml(folder / "MLmodel")
+        about = reading.read_yaml(folder / "MLmodel")
     except ConfigError as error:
-        raise DataError(f"{folder / 'MLmodel'}: cannot be read as YAML 1.2: fetch or export the model again") from error
+        raise DataError(
+            f"{folder / 'MLmodel'}: cannot be read as YAML 1.2: fetch or export the model again"
+        ) from error
     flavors = about.get("flavors") if isinstance(about, dict) else None
-    flavor = flavors.get("python_function") if isinstance(flavors, dict) and set(flavors) == {"python_function"} else None
+    flavor = (
+        flavors.get("python_function")
+        if isinstance(flavors, dict) and set(flavors) == {"python_function"}
+        else None
+    )
     if (
         not isinstance(flavor, dict)
         or flavor.get("loader_module") != "mlflow.pyfunc.loaders.code_model"
         or flavor.get("model_code_path") != CODE
         or "python_model" in flavor
     ):
-        raise DataError(f"{folder / 'MLmodel'}: must be a model from the code file {CODE} and nothing else: do not use this model")
+        raise DataError(
+            f"{folder / 'MLmodel'}: must be a model from the code file {CODE} and nothing else: do not use this model"
+        )

@@ -1,6 +1,7 @@
 """What MLflow runs to serve a generator: seeds and counts in, PNGs out.
 
-MLflow executes a copy of this file in the model's folder; importing it does nothing but name the model to MLflow.
+MLflow executes a copy of this file in the model's folder; importing it does nothing but name the
+model to MLflow.
 """
 
 import base64
@@ -20,23 +21,28 @@ class ImageModel(PythonModel):  # type: ignore[misc]  # mlflow is Any to mypy
 
     def load_context(self, context: Any) -> None:
         """Read the generator, its sha256 compared with the recorded one."""
-        from dcgan.training import checkpoint
+        from dcgan.networks import exports
 
-        self.generator, _ = checkpoint.load_generator(Path(context.artifacts["generator"]))
+        self.generator, _ = exports.load_generator(Path(context.artifacts["generator"]))
 
-    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+    def predict(
+        self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame:
         """The first `count` images of each `seed`.
 
         Args:
             context: not used; `load_context` had it.
-            model_input: columns `seed`, 0 to 4294967295, and `count`; a row a request, at most 1000 images in all.
+            model_input: columns `seed`, 0 to 4294967295, and `count`; a row a request, at most 1000
+                images in all.
             params: none.
 
         Returns:
-            Columns `seed`, `index` and `png`, base64; a row an image. Image `index` of a seed is the same whatever the count.
+            Columns `seed`, `index` and `png`, base64; a row an image. Image `index` of a seed is
+            the same whatever the count.
 
         Raises:
-            MlflowException: a seed or a count is out of range; the server answers 400 with the message.
+            MlflowException: a seed or a count is out of range; the server answers 400 with the
+                message.
         """
         from dcgan.networks import sampling
 
@@ -47,11 +53,16 @@ class ImageModel(PythonModel):  # type: ignore[misc]  # mlflow is Any to mypy
             if not 1 <= count <= MAX_COUNT:
                 raise refused(f"count = {count}: must be 1 to {MAX_COUNT}")
         if (total := sum(count for _, count in pairs)) > MAX_COUNT:
-            raise refused(f"{len(pairs)} rows ask for {total} images: must be at most {MAX_COUNT} a request")
+            raise refused(
+                f"{len(pairs)} rows ask for {total} images: must be at most {MAX_COUNT} a request"
+            )
         rows = []
         for seed, count in pairs:
             images = sampling.sample(self.generator, count, seed=seed)
-            rows += [{"seed": seed, "index": index, "png": png(image)} for index, image in enumerate(images)]
+            rows += [
+                {"seed": seed, "index": index, "png": png(image)}
+                for index, image in enumerate(images)
+            ]
         return pd.DataFrame(rows, columns=["seed", "index", "png"])
 
 

@@ -41,7 +41,8 @@ def model_name(dataset: str) -> str:
 def register(folder: Path, *, dataset: str, fingerprint: str, tags: Mapping[str, str]) -> Version:
     """Upload a model folder to the run of its training, make a version of it, and read that back.
 
-    The same generator of the same training is registered once: asked again, the version there is comes back, checked once more.
+    The same generator of the same training is registered once: asked again, the version there is
+    comes back, checked once more.
 
     Args:
         folder: from `serving.write_model`.
@@ -54,7 +55,11 @@ def register(folder: Path, *, dataset: str, fingerprint: str, tags: Mapping[str,
         EnvironmentProblem: the store fails, or what it gives back is not what was sent.
     """
     sha256 = bundle.check(folder)
-    own = {"fingerprint": fingerprint, "generator_sha256": bundle.manifest(folder)[bundle.GENERATOR], "manifest_sha256": sha256}
+    own = {
+        "fingerprint": fingerprint,
+        "generator_sha256": bundle.manifest(folder)[bundle.GENERATOR],
+        "manifest_sha256": sha256,
+    }
     name, place = model_name(dataset), f"models/{sha256[:16]}"
     with stored.opened(f"register {name}") as client:
         if found := _registered(client, name, own):
@@ -71,7 +76,9 @@ def register(folder: Path, *, dataset: str, fingerprint: str, tags: Mapping[str,
             if not client.search_registered_models(f"name = '{name}'"):
                 client.create_registered_model(name)
             source = f"{client.get_run(run_id).info.artifact_uri}/{place}"
-            made = stored.of(client.create_model_version(name, source, run_id, tags={**tags, **own}))
+            made = stored.of(
+                client.create_model_version(name, source, run_id, tags={**tags, **own})
+            )
         try:
             _read_back(client, made)
         except (UserError, OSError):
@@ -92,8 +99,9 @@ def alias(dataset: str, name: str) -> Version | None:
 def set_alias(dataset: str, name: str, version: int, reason: str, *, expected: int | None) -> None:
     """Point an alias at a version, if it still points where the caller saw it, and read it back.
 
-    The move is noted in a tag of the version first: a process killed in between leaves a note of a move that was not made, which
-    a reader of `history` can see; the other way round a note would be missing.
+    The move is noted in a tag of the version first: a process killed in between leaves a note of a
+    move that was not made, which a reader of `history` can see; the other way round a note would be
+    missing.
 
     Args:
         dataset: names the model.
@@ -104,16 +112,18 @@ def set_alias(dataset: str, name: str, version: int, reason: str, *, expected: i
 
     Raises:
         NoCheckpoint: there is no such version.
-        EnvironmentProblem: somebody else moved it in between, or the store fails. Processes of one machine wait for each other;
-            between machines nothing is locked: of two at the same instant the later stays, and the earlier may find that on
-            reading back.
+        EnvironmentProblem: somebody else moved it in between, or the store fails. Processes of one
+            machine wait for each other; between machines nothing is locked: of two at the same
+            instant the later stays, and the earlier may find that on reading back.
     """
     model = model_name(dataset)
     with stored.opened(f"set {model}@{name}") as client, store.lock():
         _expect(client, model, name, expected)
         at = datetime.now(UTC).isoformat(timespec="microseconds")
         key = re.sub(r"[^\d]", "", at.partition("+")[0])
-        note = json.dumps({"alias": name, "before": expected, "reason": reason, "at": at}, sort_keys=True)
+        note = json.dumps(
+            {"alias": name, "before": expected, "reason": reason, "at": at}, sort_keys=True
+        )
         stored.by_number(client, model, version)
         client.set_model_version_tag(model, str(version), f"moved.{key}", note)
         client.set_registered_model_alias(model, name, str(version))
@@ -129,7 +139,8 @@ def versions(dataset: str) -> list[Version]:
 def history(dataset: str, name: str = "champion") -> list[Move]:
     """Every move of an alias, newest first, as noted by `set_alias`; moves made by hand in MLflow are not noted.
 
-    The first of them says where the alias stood before, if its version is the one that the alias points at.
+    The first of them says where the alias stood before, if its version is the one that the alias
+    points at.
     """
     moves = []
     for version in versions(dataset):
@@ -137,7 +148,9 @@ def history(dataset: str, name: str = "champion") -> list[Move]:
             if key.startswith("moved."):
                 note = json.loads(text)
                 if note["alias"] == name:
-                    moves.append(Move(name, version.number, note["before"], note["reason"], note["at"]))
+                    moves.append(
+                        Move(name, version.number, note["before"], note["reason"], note["at"])
+                    )
     return sorted(moves, key=lambda move: move.at, reverse=True)
 
 
@@ -145,9 +158,10 @@ def fetch(uri: str, folder: Path) -> Path:
     """Bring a model to a folder of its own, every sha256 checked.
 
     Args:
-        uri: `models:/NAME@ALIAS`, `models:/NAME/3`, `runs:/ID/path`, a model folder, or an exported generator
-            (`models/generator.safetensors`; a discriminator beside it comes along).
-        folder: where; empty, or not there yet. The networks are at `bundle.GENERATOR` and `bundle.DISCRIMINATOR` in it.
+        uri: `models:/NAME@ALIAS`, `models:/NAME/3`, `runs:/ID/path`, a model folder, or an exported
+            generator (`models/generator.safetensors`; a discriminator beside it comes along).
+        folder: where; empty, or not there yet. The networks are at `bundle.GENERATOR` and
+            `bundle.DISCRIMINATOR` in it.
 
     Returns:
         `folder`.
@@ -182,12 +196,18 @@ def _run(client: "MlflowClient", experiment: str, fingerprint: str) -> str:
         number = found.experiment_id
     else:
         place = store.artifacts(store.location())
-        number = client.create_experiment(experiment, artifact_location=(place / experiment).as_uri() if place else None)
+        number = client.create_experiment(
+            experiment, artifact_location=(place / experiment).as_uri() if place else None
+        )
     same = f"tags.fingerprint = '{fingerprint}'"
-    runs = client.search_runs([number], same, max_results=1, order_by=["attributes.start_time DESC"])
+    runs = client.search_runs(
+        [number], same, max_results=1, order_by=["attributes.start_time DESC"]
+    )
     if runs:
         return str(runs[0].info.run_id)
-    run_id = client.create_run(number, run_name=f"registered-{fingerprint[:8]}", tags={"fingerprint": fingerprint}).info.run_id
+    run_id = client.create_run(
+        number, run_name=f"registered-{fingerprint[:8]}", tags={"fingerprint": fingerprint}
+    ).info.run_id
     client.set_terminated(run_id)
     return str(run_id)
 
@@ -195,7 +215,9 @@ def _run(client: "MlflowClient", experiment: str, fingerprint: str) -> str:
 def _registered(client: "MlflowClient", name: str, own: Mapping[str, str]) -> Version | None:
     keys = ("fingerprint", "generator_sha256")
     every = stored.every(client, name)
-    return next((found for found in every if all(found.tags.get(key) == own[key] for key in keys)), None)
+    return next(
+        (found for found in every if all(found.tags.get(key) == own[key] for key in keys)), None
+    )
 
 
 def _read_back(client: "MlflowClient", version: Version) -> None:

@@ -8,16 +8,20 @@ import tempfile
 import warnings
 from pathlib import Path
 
-from dcgan.config import sections as config
+from dcgan.config import reading
 from dcgan.errors import DataError
 from dcgan.promotion import bundle
 from dcgan.tracking import store
 
-HERE = Path(__file__).resolve().parent
-# What a served model imports: the project's modules (a test follows the imports), and the packages with the versions of the lock.
-MODULES = ("__init__", "checkpoint", "config", "data", "errors", "explain", "files", "models", "rng", "sampling")
-PACKAGES = ("mlflow", "torch", "torchvision", "numpy", "pandas", "pillow", "safetensors", "pydantic", "ruamel-yaml", "filelock")
-LOCK = HERE.parents[1] / "requirements.lock"
+LIBRARY = Path(__file__).resolve().parents[1]
+# What a served model imports: the project's modules (a test follows the imports), and the packages
+# with the versions of the lock.
+MODULES = (
+    "__init__.py", "config/__init__.py", "config/sections.py", "data.py", "errors.py", "files.py",
+    "networks/__init__.py", "networks/exports.py", "networks/models.py", "networks/sampling.py", "rng.py",
+)  # fmt: skip
+PACKAGES = ("mlflow", "torch", "numpy", "pandas", "pillow", "safetensors", "pydantic")
+LOCK = LIBRARY.parents[1] / "requirements.lock"
 
 
 def write_model(folder: Path, models: Path, card: str) -> Path:
@@ -46,8 +50,14 @@ def write_model(folder: Path, models: Path, card: str) -> Path:
 
 def tags(folder: Path, path: str) -> dict[str, str]:
     """The tags of a run by which MLflow's pages know that the artifacts under `path` are a model."""
-    about = config.read_yaml(folder / "MLmodel")
-    entry = {"artifact_path": path, **{key: about[key] for key in ("flavors", "utc_time_created", "model_uuid", "mlflow_version")}}
+    about = reading.read_yaml(folder / "MLmodel")
+    entry = {
+        "artifact_path": path,
+        **{
+            key: about[key]
+            for key in ("flavors", "utc_time_created", "model_uuid", "mlflow_version")
+        },
+    }
     return {"mlflow.log-model.history": json.dumps([entry])}
 
 
@@ -57,14 +67,21 @@ def requirements(lock: Path = LOCK) -> list[str]:
     Raises:
         DataError: one of them is not there.
     """
-    pins = dict(re.findall(r"^([a-z0-9-]+)==([^\s;\\]+)", lock.read_text(), re.M)) if lock.is_file() else {}
+    pins = (
+        dict(re.findall(r"^([a-z0-9-]+)==([^\s;\\]+)", lock.read_text(), re.M))
+        if lock.is_file()
+        else {}
+    )
     if missing := [name for name in PACKAGES if name not in pins]:
         raise DataError(f"{lock}: has no {', '.join(missing)}: run `make lock`")
     return [f"{name}=={pins[name]}" for name in PACKAGES]
 
 
 def _save(folder: Path, models: Path) -> None:
-    for key, value in {**store.ENVIRONMENT, "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}.items():
+    for key, value in {
+        **store.ENVIRONMENT,
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    }.items():
         os.environ.setdefault(key, value)
     import pandas as pd
     from mlflow import pyfunc
@@ -73,18 +90,26 @@ def _save(folder: Path, models: Path) -> None:
 
     signature = ModelSignature(
         inputs=Schema([ColSpec(DataType.long, "seed"), ColSpec(DataType.long, "count")]),
-        outputs=Schema([ColSpec(DataType.long, "seed"), ColSpec(DataType.long, "index"), ColSpec(DataType.string, "png")]),
+        outputs=Schema(
+            [
+                ColSpec(DataType.long, "seed"),
+                ColSpec(DataType.long, "index"),
+                ColSpec(DataType.string, "png"),
+            ]
+        ),
     )
     model = Model(signature=signature)
     with tempfile.TemporaryDirectory() as code, warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # hints about missing values, of which there are none
+        warnings.simplefilter(
+            "ignore", UserWarning
+        )  # hints about missing values, of which there are none
         package = Path(code, "dcgan")
-        package.mkdir()
         for name in MODULES:
-            shutil.copyfile(HERE / f"{name}.py", package / f"{name}.py")
+            (package / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(LIBRARY / name, package / name)
         pyfunc.save_model(
             folder,
-            python_model=HERE / bundle.CODE,
+            python_model=LIBRARY / "promotion" / bundle.CODE,
             artifacts={name: str(path) for name, path in _networks(models).items()},
             code_paths=[str(package)],
             mlflow_model=model,

@@ -1,7 +1,8 @@
 """Champion and challenger measured together, for the gate, and what is told of it.
 
-Figures of two days are never compared: the data, the extractor or the seed may have changed between them. Both generators are
-measured anew against the same real images, by the same extractor, on the same latent vectors.
+Figures of two days are never compared: the data, the extractor or the seed may have changed between
+them. Both generators are measured anew against the same real images, by the same extractor, on the
+same latent vectors.
 """
 
 import math
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dcgan import data, files
+from dcgan import files
 from dcgan.config.sections import Gate
 from dcgan.errors import DataError
 from dcgan.judging import evaluation, manifold
@@ -21,11 +22,12 @@ from dcgan.judging.comparison import Real
 from dcgan.judging.evaluation import Judge
 from dcgan.judging.extractor import Extractor
 from dcgan.judging.fidelity import Features
+from dcgan.networks import exports
 from dcgan.pictures import gif as render
+from dcgan.pictures import grids
 from dcgan.pictures.gif import Picture
 from dcgan.promotion import gate
 from dcgan.promotion.gate import Decision, Figures
-from dcgan.training import checkpoint
 
 SHOWN = 64  # images in the picture
 NO_LABELS = "the data set has no labels"
@@ -54,7 +56,8 @@ class Trial:
     ) -> tuple[Decision, dict[str, Images]]:
         """Measure both exports, and let the gate decide.
 
-        A challenger that cannot be measured is refused. Against a champion that cannot be measured one cannot tell.
+        A challenger that cannot be measured is refused. Against a champion that cannot be measured
+        one cannot tell.
 
         Args:
             champion: its generator's file; None: there is none to compare with.
@@ -76,24 +79,35 @@ class Trial:
             except DataError as error:
                 figures[role] = Figures({})
                 notes.append(f"The {role} cannot be measured: {error}.")
-        decision = gate.decide(figures.get("champion"), with_probe(figures["challenger"], probe), limits)
+        decision = gate.decide(
+            figures.get("champion"), with_probe(figures["challenger"], probe), limits
+        )
         return Decision(decision.outcome, [*notes, *decision.reasons], decision.numbers), images
 
     def _measure(self, path: Path, shape: tuple[int, int]) -> tuple[Figures, Images]:
         """An export's figures, one value a draw, and its first 64 images.
 
-        The latent vectors have streams of their own: the challenger was chosen among its epochs on others.
+        The latent vectors have streams of their own: the challenger was chosen among its epochs on
+        others.
         """
         if self._shape(path) != shape:
-            found, expected = (f"{size} x {size} x {channels}" for size, channels in (self._shape(path), shape))
+            found, expected = (
+                f"{size} x {size} x {channels}" for size, channels in (self._shape(path), shape)
+            )
             raise DataError(f"its images are {found}, the challenger's {expected}")
-        generator, _ = checkpoint.load_generator(path)
+        generator, _ = exports.load_generator(path)
         judge, draws = Judge(self.extractor, self.num_samples, self.real.seed), []
-        for index in reversed(range(evaluation.DRAWS)):  # so that the first draw's images and features are at hand at the end
+        for index in reversed(
+            range(evaluation.DRAWS)
+        ):  # so that the first draw's images and features are at hand at the end
             images, features, verdicts = judge.draw(generator, f"gate {index}")
             draws.append(self.real.all(features, verdicts))
         ratio, _ = manifold.memorisation(features, self.train, self.real.features)
-        values = {name: [draw[name] for draw in draws] for name, value in draws[0].items() if isinstance(value, float)}
+        values = {
+            name: [draw[name] for draw in draws]
+            for name, value in draws[0].items()
+            if isinstance(value, float)
+        }
         absent = {} if "smallest_class_share" in values else {"smallest_class_share": NO_LABELS}
         if "ratio" in ratio:
             values["memorisation"] = [ratio["ratio"]]
@@ -112,20 +126,30 @@ def with_probe(figures: Figures, metrics: Mapping[str, Any]) -> Figures:
     if "skipped" in metrics:
         return Figures(figures.values, {**figures.absent, "probe": NO_LABELS})
     found = metrics.get("discriminator", {})
-    # Of all labels an accuracy, of few the mean error of the draws; with neither the figure is missing.
+    # Of all labels an accuracy, of few the mean error of the draws; with neither the figure is
+    # missing.
     accuracies = (
-        [found["test_accuracy"]] if "test_accuracy" in found else [1 - found["test_error"]] if "test_error" in found else []
+        [found["test_accuracy"]]
+        if "test_accuracy" in found
+        else [1 - found["test_error"]]
+        if "test_error" in found
+        else []
     )
-    return Figures({**figures.values, **({"probe": accuracies} if accuracies else {})}, figures.absent)
+    return Figures(
+        {**figures.values, **({"probe": accuracies} if accuracies else {})}, figures.absent
+    )
 
 
 def picture(images: Mapping[str, Images]) -> Picture | None:
     """The images of both side by side under their roles, or of the one there is; None where there is none."""
-    grids = {role: np.asarray(render.enlarged(data.tile(some, columns=8), 2)) for role, some in images.items()}
-    if len(grids) == 2:
-        (left, right) = grids.items()
+    tiled = {
+        role: np.asarray(render.enlarged(grids.tile(some, columns=8), 2))
+        for role, some in images.items()
+    }
+    if len(tiled) == 2:
+        (left, right) = tiled.items()
         return render.beside(left[1], left[0], right[1], right[0])
-    return next((np.asarray(render.labelled(grid, role)) for role, grid in grids.items()), None)
+    return next((np.asarray(render.labelled(grid, role)) for role, grid in tiled.items()), None)
 
 
 def markdown(record: Mapping[str, Any], picture: str | None) -> str:
@@ -146,16 +170,28 @@ def markdown(record: Mapping[str, Any], picture: str | None) -> str:
         return "\n".join([*lines, ""])
     floors = {floor["figure"]: floor for floor in numbers["floors"]}
     lines += ["", f"| | {old} | challenger | floor | |", "|---|---|---|---|---|"]
-    for name in sorted({*numbers["challenger"], *(numbers["champion"] or {}), *floors}, key=lambda name: (name != "fid", name)):
+    for name in sorted(
+        {*numbers["challenger"], *(numbers["champion"] or {}), *floors},
+        key=lambda name: (name != "fid", name),
+    ):
         shown = [_value((numbers[which] or {}).get(name)) for which in ("champion", "challenger")]
         floor = floors.get(name)
         limit = ""
         if floor and floor["limit"] is not None:
-            limit = f"{'at most' if floor['key'].startswith('max') else 'at least'} {floor['limit']}"
-        lines.append(f"| {name} | {shown[0]} | {shown[1]} | {limit} | {floor['verdict'] if floor else ''} |")
+            limit = (
+                f"{'at most' if floor['key'].startswith('max') else 'at least'} {floor['limit']}"
+            )
+        lines.append(
+            f"| {name} | {shown[0]} | {shown[1]} | {limit} | {floor['verdict'] if floor else ''} |"
+        )
     if "margins" in numbers:
-        margins = ", ".join(f"{name} {_number(value)}" for name, value in numbers["margins"].items())
-        lines += ["", f"Gain in FID {_number(numbers['gain'])}; margin {_number(numbers['margin'])}, the largest of {margins}."]
+        margins = ", ".join(
+            f"{name} {_number(value)}" for name, value in numbers["margins"].items()
+        )
+        lines += [
+            "",
+            f"Gain in FID {_number(numbers['gain'])}; margin {_number(numbers['margin'])}, the largest of {margins}.",
+        ]
     p = record["protocol"]
     lines += [
         "",
@@ -171,7 +207,9 @@ def markdown(record: Mapping[str, Any], picture: str | None) -> str:
 def _value(found: Mapping[str, float | None] | None) -> str:
     if found is None:
         return ""
-    return _number(found["mean"]) + (f" ± {found['deviation']:.2g}" if found["deviation"] is not None else "")
+    return _number(found["mean"]) + (
+        f" ± {found['deviation']:.2g}" if found["deviation"] is not None else ""
+    )
 
 
 def _number(value: float | None) -> str:

@@ -19,7 +19,8 @@ from dcgan.tracking.provenance import redact
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-# The store's own two seconds are for a training that must not wait; somebody who asks for a model will.
+# The store's own two seconds are for a training that must not wait; somebody who asks for a model
+# will.
 PATIENCE = "30"
 
 
@@ -49,7 +50,9 @@ def opened(what: str) -> "Iterator[MlflowClient]":
     except UserError:
         raise
     except Exception as error:  # whatever MLflow, SQLAlchemy or requests raise
-        raise EnvironmentProblem(f"MLflow: cannot {what} ({store.one_line(error)}): look at the store, then run again") from error
+        raise EnvironmentProblem(
+            f"MLflow: cannot {what} ({store.one_line(error)}): look at the store, then run again"
+        ) from error
     finally:
         if before is None:
             os.environ.pop("MLFLOW_HTTP_REQUEST_TIMEOUT", None)
@@ -105,7 +108,9 @@ def source(client: "MlflowClient", uri: str) -> tuple[str, str | None]:
     elif re.fullmatch(r"runs:/\w+/[^\s?#]+", uri):
         return uri, None
     else:
-        raise ConfigError(f"{uri}: must be models:/NAME@ALIAS, models:/NAME/NUMBER, runs:/ID/PATH, a file or a folder")
+        raise ConfigError(
+            f"{uri}: must be models:/NAME@ALIAS, models:/NAME/NUMBER, runs:/ID/PATH, a file or a folder"
+        )
     return files_of(client, found), found.tags.get("manifest_sha256")
 
 
@@ -127,7 +132,9 @@ def download(source: str, folder: Path) -> None:
     try:
         repository = get_artifact_repository(source, tracking_uri=store.location())
     except MlflowException as error:
-        raise NoCheckpoint(f"{redact(source)}: cannot be found ({store.one_line(error)})") from error
+        raise NoCheckpoint(
+            f"{redact(source)}: cannot be found ({store.one_line(error)})"
+        ) from error
     names: list[str] = []
     folders: list[str | None] = [None]
     for folder_name in folders:  # which grows meanwhile
@@ -149,5 +156,7 @@ def _found(ask: Callable[[], Any], what: str) -> Version:
     except MlflowException as error:
         # An alias that does not exist is an invalid parameter to MLflow.
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            raise NoCheckpoint(f"{what}: {store.one_line(error)}: `python -m pipeline ui` shows what there is") from error
+            raise NoCheckpoint(
+                f"{what}: {store.one_line(error)}: `python -m pipeline ui` shows what there is"
+            ) from error
         raise

@@ -26,7 +26,14 @@ MAX_TAR_HEADER = 1 << 16  # bytes of an extended header
 TAR_ROOM = 16 << 20  # bytes for headers and for members that nobody asked for
 TAR_TYPES = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE, tarfile.XHDTYPE, tarfile.XGLTYPE)
 # What zipfile and its inflater raise at damaged, encrypted and unknown data.
-ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
+ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+)
 
 
 def check_digest(path: Path, digest: str) -> None:
@@ -55,13 +62,16 @@ def unpack_tar(path: Path, targets: Mapping[str, Path], limit: int) -> None:
     """Write the members of a gzipped tar that `targets` names, at most `limit` bytes of each; the others are passed over.
 
     Raises:
-        DataError: a member is missing, comes twice or is too long; anything in the archive is a link, a device or sparse, or has a
-            name that leads elsewhere; the archive is damaged, holds far more than was asked for, or has too many members.
+        DataError: a member is missing, comes twice or is too long; anything in the archive is a
+            link, a device or sparse, or has a name that leads elsewhere; the archive is damaged,
+            holds far more than was asked for, or has too many members.
     """
     missing = set(targets)
     content = _Limited(_gunzip(path), len(targets) * limit + TAR_ROOM, path.name)
     try:
-        with tarfile.open(fileobj=content, mode="r|", tarinfo=_PlainMember, bufsize=CHUNK) as archive:
+        with tarfile.open(
+            fileobj=content, mode="r|", tarinfo=_PlainMember, bufsize=CHUNK
+        ) as archive:
             for number, member in enumerate(archive):
                 if number >= MAX_MEMBERS:
                     raise DataError(f"{path.name}: has more than {MAX_MEMBERS} members: refused")
@@ -70,7 +80,9 @@ def unpack_tar(path: Path, targets: Mapping[str, Path], limit: int) -> None:
                     raise DataError(f"{path.name}: {member.name!r} is sparse: refused")
                 if member.name in targets:
                     if member.name not in missing or not member.isreg():
-                        raise DataError(f"{path.name}: {member.name!r} comes twice or is no regular file: refused")
+                        raise DataError(
+                            f"{path.name}: {member.name!r} comes twice or is no regular file: refused"
+                        )
                     missing.remove(member.name)
                     inside = archive.extractfile(member)
                     assert inside is not None  # of a regular file it never is
@@ -89,8 +101,8 @@ def open_zip(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.Zi
     """A zip and its regular files by name, after its whole directory is checked.
 
     Raises:
-        DataError: the file is no zip; a name comes twice or leads elsewhere; an entry is a link, encrypted, packed in an unusual
-            way, or lies over another.
+        DataError: the file is no zip; a name comes twice or leads elsewhere; an entry is a link,
+            encrypted, packed in an unusual way, or lies over another.
     """
     try:
         archive = zipfile.ZipFile(path)
@@ -117,7 +129,9 @@ def unpack_zip(path: Path, name: str, target: Path, limit: int) -> None:
         if name not in entries:
             raise DataError(f"{path.name}: has no {name}: is it the right file?")
         if entries[name].file_size > limit:
-            raise DataError(f"{path.name}: {name} has {entries[name].file_size} bytes, more than the allowed {limit}: refused")
+            raise DataError(
+                f"{path.name}: {name} has {entries[name].file_size} bytes, more than the allowed {limit}: refused"
+            )
         try:
             with archive.open(name) as inside:
                 _write(_chunks(inside), target, limit, name)
@@ -132,8 +146,14 @@ class _PlainMember(tarfile.TarInfo):
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_PlainMember":
         member = super().frombuf(buf, encoding, errors)
         extended = member.type in (tarfile.XHDTYPE, tarfile.XGLTYPE)
-        if member.type not in TAR_TYPES or (extended and member.size > MAX_TAR_HEADER) or member.size < 0:
-            raise DataError(f"tar: {member.name!r} is of type {member.type!r}, expected regular files: refused")
+        if (
+            member.type not in TAR_TYPES
+            or (extended and member.size > MAX_TAR_HEADER)
+            or member.size < 0
+        ):
+            raise DataError(
+                f"tar: {member.name!r} is of type {member.type!r}, expected regular files: refused"
+            )
         return member
 
 
@@ -150,7 +170,9 @@ class _Limited(io.RawIOBase):
         chunk, self.left = chunk[:size], chunk[size:]
         self.given += len(chunk)
         if self.given > self.limit:
-            raise DataError(f"{self.name}: holds more than the expected {self.limit} bytes: refused")
+            raise DataError(
+                f"{self.name}: holds more than the expected {self.limit} bytes: refused"
+            )
         return chunk
 
 
@@ -158,9 +180,13 @@ def _check_entry(entry: zipfile.ZipInfo, path: Path) -> None:
     kind = stat.S_IFMT(entry.external_attr >> 16)
     _check_name(entry.filename, path)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR) or entry.flag_bits & 0x1:
-        raise DataError(f"{path.name}: {entry.filename!r} is {'encrypted' if entry.flag_bits & 0x1 else 'a link'}: refused")
+        raise DataError(
+            f"{path.name}: {entry.filename!r} is {'encrypted' if entry.flag_bits & 0x1 else 'a link'}: refused"
+        )
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise DataError(f"{path.name}: {entry.filename!r} is packed by method {entry.compress_type}, expected 0 or 8: refused")
+        raise DataError(
+            f"{path.name}: {entry.filename!r} is packed by method {entry.compress_type}, expected 0 or 8: refused"
+        )
 
 
 def _check_name(name: str, path: Path) -> None:
@@ -203,7 +229,9 @@ def _gunzip(path: Path) -> Iterator[bytes]:
             try:
                 chunk = inflater.decompress(packed, CHUNK)
             except zlib.error as error:
-                raise DataError(f"{path.name}: is damaged or no gzip file ({error}): refused") from error
+                raise DataError(
+                    f"{path.name}: is damaged or no gzip file ({error}): refused"
+                ) from error
             if chunk:
                 yield chunk
             elif not packed and not inflater.eof:

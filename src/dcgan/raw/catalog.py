@@ -32,13 +32,20 @@ class Known:
     raw: tuple[str, ...]  # what `downloads.fetch` leaves, beside the manifest
     files: tuple[File, ...] = ()
     mirrors: tuple[str, ...] = ()  # the publisher's own
-    digests: Mapping[str, str] = field(default_factory=dict)  # "algorithm:hex" by name, as the publisher serves the files
+    digests: Mapping[str, str] = field(
+        default_factory=dict
+    )  # "algorithm:hex" by name, as the publisher serves the files
     pins: Mapping[str, Pin] = field(default_factory=dict)  # by raw name, of the publisher's files
     classes: tuple[str, ...] = ()
     by_hand: str = ""  # what to do where no source of its own can be asked
 
 
-IDX_NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+IDX_NAMES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
 IDX_FILES = tuple(File((f"{name}.gz", name), seconds=5 * MINUTE) for name in IDX_NAMES)
 CIFAR_TRAIN = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
 CIFAR_TEST = "test_batch.bin"
@@ -47,7 +54,11 @@ CIFAR_FOLDER = "cifar-10-batches-bin"
 SVHN_TRAIN, SVHN_TEST = "train_32x32.mat", "test_32x32.mat"
 CELEBA_ZIP, CELEBA_PARTITION = "img_align_celeba.zip", "list_eval_partition.txt"
 CELEBA_ATTRIBUTES = "list_attr_celeba.txt"
-LSUN_ZIP, LSUN_MEMBER, LSUN_RAW = "bedroom_train_lmdb.zip", "bedroom_train_lmdb/data.mdb", "train.mdb"
+LSUN_ZIP, LSUN_MEMBER, LSUN_RAW = (
+    "bedroom_train_lmdb.zip",
+    "bedroom_train_lmdb/data.mdb",
+    "train.mdb",
+)
 FOLDER_ZIP, FOLDER_LIST = "images.zip", "images.json"
 
 # Debian compresses Fashion-MNIST anew.
@@ -63,7 +74,10 @@ DEBIAN_DIGESTS = {
 MNIST = Known(
     raw=IDX_NAMES,
     files=IDX_FILES,
-    mirrors=("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
+    mirrors=(
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    ),
     digests={
         "train-images-idx3-ubyte.gz": "md5:f68b3c2dcbeaaa9fbdd348bbdeb94873",
         "train-labels-idx1-ubyte.gz": "md5:d53e105ee54ea40749a09fcbcd1e9432",
@@ -77,7 +91,8 @@ MNIST = Known(
 FASHION_MNIST = Known(
     raw=IDX_NAMES,
     files=IDX_FILES,
-    # The publisher's repository and bucket; the bucket's website, which torchvision uses, speaks http only.
+    # The publisher's repository and bucket; the bucket's website, which torchvision uses, speaks
+    # http only.
     mirrors=(
         "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
         "https://fashion-mnist.s3.eu-central-1.amazonaws.com/",
@@ -89,10 +104,18 @@ FASHION_MNIST = Known(
         "t10k-labels-idx1-ubyte.gz": "md5:bb300cfdad3c16e7a12a480ee83cd310",
     },
     pins={
-        "train-images-idx3-ubyte": Pin(47040016, "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"),
-        "train-labels-idx1-ubyte": Pin(60008, "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9"),
-        "t10k-images-idx3-ubyte": Pin(7840016, "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b"),
-        "t10k-labels-idx1-ubyte": Pin(10008, "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"),
+        "train-images-idx3-ubyte": Pin(
+            47040016, "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"
+        ),
+        "train-labels-idx1-ubyte": Pin(
+            60008, "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9"
+        ),
+        "t10k-images-idx3-ubyte": Pin(
+            7840016, "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b"
+        ),
+        "t10k-labels-idx1-ubyte": Pin(
+            10008, "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"
+        ),
     },
     classes=(
         "T-shirt/top",
@@ -114,14 +137,28 @@ CIFAR10 = Known(
     mirrors=("https://www.cs.toronto.edu/~kriz/",),
     digests={CIFAR_TAR: "md5:c32a1d4ab5d03f1284b67883e8d87530"},
     pins={name: Pin(30_730_000) for name in (*CIFAR_TRAIN, CIFAR_TEST)},
-    classes=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+    classes=(
+        "airplane",
+        "automobile",
+        "bird",
+        "cat",
+        "deer",
+        "dog",
+        "frog",
+        "horse",
+        "ship",
+        "truck",
+    ),
 )
 
 SVHN = Known(
     raw=(SVHN_TRAIN, SVHN_TEST),
     files=(File((SVHN_TRAIN,)), File((SVHN_TEST,))),
     mirrors=("https://ufldl.stanford.edu/housenumbers/",),
-    digests={SVHN_TRAIN: "md5:e26dedcc434d2e4c54c9b2d4a06d8373", SVHN_TEST: "md5:eb5a983be6a315427106f1b164d9cef3"},
+    digests={
+        SVHN_TRAIN: "md5:e26dedcc434d2e4c54c9b2d4a06d8373",
+        SVHN_TEST: "md5:eb5a983be6a315427106f1b164d9cef3",
+    },
     classes=tuple("0123456789"),
 )
 
@@ -159,7 +196,21 @@ KNOWN = {
     "celeba": CELEBA,
     "lsun": LSUN,
     "folder": Known(raw=(FOLDER_ZIP, FOLDER_LIST)),
-    "fake": Known(raw=(), classes=("disc", "square", "bar", "column", "plus", "cross", "triangle", "ring", "frame", "chessboard")),
+    "fake": Known(
+        raw=(),
+        classes=(
+            "disc",
+            "square",
+            "bar",
+            "column",
+            "plus",
+            "cross",
+            "triangle",
+            "ring",
+            "frame",
+            "chessboard",
+        ),
+    ),
 }
 CLASSES = {name: known.classes for name, known in KNOWN.items() if known.classes}
 

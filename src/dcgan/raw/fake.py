@@ -8,7 +8,9 @@ from dcgan import rng
 NUM_CLASSES = 10  # their names: catalog.CLASSES["fake"]
 
 
-def draw(count: int, size: int, channels: int, seed: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+def draw(
+    count: int, size: int, channels: int, seed: int
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     """Draw the first `count` images; image i depends on (seed, i) and the two sizes alone.
 
     Args:

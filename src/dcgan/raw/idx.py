@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from dcgan.errors import DataError
 
-# Magic number (two zeros, 08 for unsigned bytes, the number of dimensions) to the size of the header in bytes.
+# Magic number (two zeros, 08 for unsigned bytes, the number of dimensions) to the size of the
+# header in bytes.
 MAGIC = {b"\x00\x00\x08\x01": 8, b"\x00\x00\x08\x03": 16}
 
 
@@ -21,14 +22,17 @@ def parse(header: bytes, name: str) -> tuple[int, tuple[int, ...]]:
         name: what to call the file in an error.
 
     Returns:
-        The size the whole file must have, bytes, and the shape: (N,) for labels, (N, H, W) for images.
+        The size the whole file must have, bytes, and the shape: (N,) for labels, (N, H, W) for
+        images.
 
     Raises:
         DataError: these bytes begin no IDX file of labels or images.
     """
     length = MAGIC.get(header[:4])
     if length is None or len(header) < length:
-        raise DataError(f"{name}: begins with {header[:4].hex() or 'nothing'}, expected an IDX header (00000801 or 00000803)")
+        raise DataError(
+            f"{name}: begins with {header[:4].hex() or 'nothing'}, expected an IDX header (00000801 or 00000803)"
+        )
     shape = struct.unpack(f">{length // 4 - 1}I", header[4:length])
     if 0 in shape:
         raise DataError(f"{name}: its header says {_text(shape)} values: is empty")
@@ -40,15 +44,20 @@ def shape(path: Path) -> tuple[int, ...]:
     """The shape of an IDX file, after its header is compared with its length.
 
     Raises:
-        DataError: the file is missing, is no IDX file, or is shorter or longer than its header says.
+        DataError: the file is missing, is no IDX file, or is shorter or longer than its header
+            says.
     """
     try:
         with open(path, "rb") as file:
             size, found = parse(file.read(16), str(path))
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}): run the stage that makes it") from error
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror}): run the stage that makes it"
+        ) from error
     if path.stat().st_size != size:
-        raise DataError(f"{path}: has {path.stat().st_size} bytes, its header ({_text(found)}) says {size}: get it again")
+        raise DataError(
+            f"{path}: has {path.stat().st_size} bytes, its header ({_text(found)}) says {size}: get it again"
+        )
     return found
 
 
@@ -80,9 +89,13 @@ def check_pair(images: Path, labels: Path) -> None:
     """
     for path, dimensions in ((images, 3), (labels, 1)):
         if len(shape(path)) != dimensions:
-            raise DataError(f"{path}: has {len(shape(path))} dimensions, expected {dimensions}: are images and labels swapped?")
+            raise DataError(
+                f"{path}: has {len(shape(path))} dimensions, expected {dimensions}: are images and labels swapped?"
+            )
     if shape(images)[0] != shape(labels)[0]:
-        raise DataError(f"{labels}: has {shape(labels)[0]} labels, {images.name} has {shape(images)[0]} images: get both again")
+        raise DataError(
+            f"{labels}: has {shape(labels)[0]} labels, {images.name} has {shape(images)[0]} images: get both again"
+        )
 
 
 def _text(dimensions: tuple[int, ...]) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dcgan import files
-from dcgan.config import sections as config
+from dcgan.config import sections
 from dcgan.errors import DataError
 from dcgan.raw import archives, catalog, formats
 from dcgan.raw.catalog import (
@@ -28,7 +28,9 @@ from dcgan.raw.catalog import (
     SVHN_TRAIN,
 )
 
-FAKE_IMAGES = 2000  # that can be drawn for train and validation where dataset.max_images says nothing
+FAKE_IMAGES = (
+    2000  # that can be drawn for train and validation where dataset.max_images says nothing
+)
 
 Labels = npt.NDArray[np.int64]
 Array = npt.NDArray[np.uint8]
@@ -65,7 +67,7 @@ class Raw:
     ignored: int  # files of a folder that are no images
 
 
-def open_raw(folder: Path, dataset: config.Dataset, seed: int) -> Raw:
+def open_raw(folder: Path, dataset: sections.Dataset, seed: int) -> Raw:
     """Open what `downloads.fetch` left in `folder`; that of LSUN only once at a time in a process.
 
     Args:
@@ -74,35 +76,48 @@ def open_raw(folder: Path, dataset: config.Dataset, seed: int) -> Raw:
         seed: of the images of fake.
 
     Raises:
-        DataError: a file is missing, has other bytes than were downloaded, or is not what it claims to be.
+        DataError: a file is missing, has other bytes than were downloaded, or is not what it claims
+            to be.
         ConfigError: an attribute that celeba does not have.
     """
     known = catalog.known_of(dataset.name, dataset.attributes)
     digests = files.read_json(folder / "manifest.json")
     for name in known.raw:
-        files.verify(folder / name, digests.get(name, "none") if isinstance(digests, dict) else "none")
+        files.verify(
+            folder / name, digests.get(name, "none") if isinstance(digests, dict) else "none"
+        )
     if dataset.name == "folder":
         return _open_folder(folder)
     if dataset.name == "lsun":
         return Raw(_Database(*formats.lsun(folder / LSUN_RAW)), None, (), 0)
     if dataset.name == "fake":
         count = (dataset.max_images or FAKE_IMAGES) + dataset.test_size
-        return Raw(_Shapes(count, dataset.image_size, dataset.channels, seed), None, known.classes, 0)
+        return Raw(
+            _Shapes(count, dataset.image_size, dataset.channels, seed), None, known.classes, 0
+        )
     if dataset.name == "celeba":
         return _open_celeba(folder, dataset.attributes)
     if dataset.name == "cifar10":
         pool_files = [(name, *formats.cifar(folder / name)) for name in CIFAR_TRAIN]
         test_files = [(CIFAR_TEST, *formats.cifar(folder / CIFAR_TEST))]
     elif dataset.name == "svhn":
-        pool_files, test_files = ([(name, *formats.svhn(folder / name))] for name in (SVHN_TRAIN, SVHN_TEST))
+        pool_files, test_files = (
+            [(name, *formats.svhn(folder / name))] for name in (SVHN_TRAIN, SVHN_TEST)
+        )
     else:
-        pool_files, test_files = ([(f"{part}-images-idx3-ubyte", *formats.idx_pair(folder, part))] for part in ("train", "t10k"))
+        pool_files, test_files = (
+            [(f"{part}-images-idx3-ubyte", *formats.idx_pair(folder, part))]
+            for part in ("train", "t10k")
+        )
     return Raw(_Pixels(pool_files), _Pixels(test_files), known.classes, 0)
 
 
 def combinations(attributes: Sequence[str]) -> tuple[str, ...]:
     """Names for all 2^n combinations of n attributes, in the order of their bits: none, A, B, A+B for [A, B]."""
-    sets = ([name for bit, name in enumerate(attributes) if label >> bit & 1] for label in range(1 << len(attributes)))
+    sets = (
+        [name for bit, name in enumerate(attributes) if label >> bit & 1]
+        for label in range(1 << len(attributes))
+    )
     return tuple("+".join(names) or "none" for names in sets)
 
 
@@ -140,7 +155,9 @@ class _Archive:
         try:
             self.zip = zipfile.ZipFile(path)
         except archives.ZIP_ERRORS as error:
-            raise DataError(f"{path}: is no zip file ({error}): run the stage that makes it") from error
+            raise DataError(
+                f"{path}: is no zip file ({error}): run the stage that makes it"
+            ) from error
         self.lock = threading.Lock()
 
     def read(self, name: str) -> bytes:
@@ -164,7 +181,12 @@ class _Entries:
         labels: Labels | None = None,
         problems: dict[int, str] | None = None,
     ) -> None:
-        self.archive, self.entries, self.labels, self.problems = archive, entries, labels, problems or {}
+        self.archive, self.entries, self.labels, self.problems = (
+            archive,
+            entries,
+            labels,
+            problems or {},
+        )
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -224,21 +246,43 @@ class _Shapes:
 def _open_celeba(folder: Path, attributes: Sequence[str]) -> Raw:
     archive = _Archive(folder / CELEBA_ZIP)
     parts = formats.celeba(folder / CELEBA_ZIP, folder / CELEBA_PARTITION)
-    labels = formats.celeba_labels(folder / CELEBA_ATTRIBUTES, parts, attributes) if attributes else None
+    labels = (
+        formats.celeba_labels(folder / CELEBA_ATTRIBUTES, parts, attributes) if attributes else None
+    )
 
     def entries(wanted: Sequence[int]) -> _Entries:
         names = [name for name, part in parts.items() if part in wanted]
         of_names = np.array([labels[name] for name in names], dtype=np.int64) if labels else None
         return _Entries(archive, [(name, name) for name in names], of_names)
 
-    return Raw(entries(formats.POOL), entries(formats.TEST), combinations(attributes) if attributes else (), 0)
+    return Raw(
+        entries(formats.POOL),
+        entries(formats.TEST),
+        combinations(attributes) if attributes else (),
+        0,
+    )
 
 
 def _open_folder(folder: Path) -> Raw:
     listed = files.read_json(folder / FOLDER_LIST)
     archive = _Archive(folder / FOLDER_ZIP)
     # The zip has them in the order of the list.
-    entries = list(zip([image["name"] for image in listed["images"]], archive.zip.namelist(), strict=True))
-    problems = {number: image["problem"] for number, image in enumerate(listed["images"]) if "problem" in image}
-    labels = np.array([image["class"] for image in listed["images"]], dtype=np.int64) if listed["classes"] else None
-    return Raw(_Entries(archive, entries, labels, problems), None, tuple(listed["classes"]), listed["ignored"])
+    entries = list(
+        zip([image["name"] for image in listed["images"]], archive.zip.namelist(), strict=True)
+    )
+    problems = {
+        number: image["problem"]
+        for number, image in enumerate(listed["images"])
+        if "problem" in image
+    }
+    labels = (
+        np.array([image["class"] for image in listed["images"]], dtype=np.int64)
+        if listed["classes"]
+        else None
+    )
+    return Raw(
+        _Entries(archive, entries, labels, problems),
+        None,
+        tuple(listed["classes"]),
+        listed["ignored"],
+    )

@@ -26,7 +26,9 @@ from dcgan.raw.catalog import DEBIAN_DIGESTS, DEBIAN_PACKAGE, IDX_NAMES, File, K
 
 CHUNK = 1 << 16
 CONNECT_SECONDS, READ_SECONDS = 3, 8
-ANSWER_SECONDS = 8  # until a server has said what it will send, look-up of its name and tries included
+ANSWER_SECONDS = (
+    8  # until a server has said what it will send, look-up of its name and tries included
+)
 PACKAGE_SECONDS = 300  # for Debian's package
 
 
@@ -35,8 +37,12 @@ class Source:
     """A place that has the files of a data set, under one of their names each."""
 
     name: str
-    get: Callable[[Path], Path]  # given an empty folder, returns the folder that now holds the files
-    digests: Mapping[str, str]  # of each file as served, "algorithm:hex" by its name there; empty where nobody published any
+    get: Callable[
+        [Path], Path
+    ]  # given an empty folder, returns the folder that now holds the files
+    digests: Mapping[
+        str, str
+    ]  # of each file as served, "algorithm:hex" by its name there; empty where nobody published any
 
 
 def publisher_sources(name: str, known: Known) -> list[Source]:
@@ -46,11 +52,20 @@ def publisher_sources(name: str, known: Known) -> list[Source]:
         ConfigError: nowhere without a person's help; the message says what to do.
     """
     if known.by_hand:
-        raise ConfigError(f"params.yaml: dataset.source = null: {name} cannot be fetched without you: {known.by_hand}")
-    found = [Source(base, functools.partial(_mirror, base, known.files), known.digests) for base in known.mirrors]
+        raise ConfigError(
+            f"params.yaml: dataset.source = null: {name} cannot be fetched without you: {known.by_hand}"
+        )
+    found = [
+        Source(base, functools.partial(_mirror, base, known.files), known.digests)
+        for base in known.mirrors
+    ]
     if name == "fashion_mnist":
-        found.insert(0, Source(f"the installed Debian package {DEBIAN_PACKAGE}", _installed, DEBIAN_DIGESTS))
-        found.append(Source(f"Debian's package {DEBIAN_PACKAGE}, by apt-get download", _apt, DEBIAN_DIGESTS))
+        found.insert(
+            0, Source(f"the installed Debian package {DEBIAN_PACKAGE}", _installed, DEBIAN_DIGESTS)
+        )
+        found.append(
+            Source(f"Debian's package {DEBIAN_PACKAGE}, by apt-get download", _apt, DEBIAN_DIGESTS)
+        )
     return found
 
 
@@ -65,13 +80,17 @@ def own_source(source: str, wanted: Sequence[File]) -> Source:
     try:
         may_ask = _may_ask(source)
     except ValueError as error:
-        raise ConfigError(f"params.yaml: dataset.source: is no URL ({error}): must be an https URL or a folder") from error
+        raise ConfigError(
+            f"params.yaml: dataset.source: is no URL ({error}): must be an https URL or a folder"
+        ) from error
     if not wanted:
         raise ConfigError(
             f"params.yaml: dataset.source = {shown(source)}: must be a folder of this machine, with dataset.name: folder"
         )
     if not may_ask:
-        raise ConfigError(f"params.yaml: dataset.source = {shown(source)}: must be an https URL or a folder")
+        raise ConfigError(
+            f"params.yaml: dataset.source = {shown(source)}: must be an https URL or a folder"
+        )
     return Source(shown(source), functools.partial(_mirror, source, wanted), {})
 
 
@@ -82,7 +101,8 @@ def download(url: str, limits: File, path: Path, redirects: Collection[str] = ()
         url: https, or http on this machine.
         limits: bytes and seconds it may take; its names mean nothing here.
         path: where it goes.
-        redirects: hosts, with the port where it is not the usual one, to which the server may send us on, once.
+        redirects: hosts, with the port where it is not the usual one, to which the server may send
+            us on, once.
 
     Raises:
         ConfigError: another kind of URL.
@@ -132,7 +152,9 @@ def _apt(served: Path) -> Path:
         # One repository of several that does not answer is no reason to give up.
         if not any((served / "lists").glob("*_Packages*")):
             raise
-    _run(["apt-get", "-q", *options, "download", DEBIAN_PACKAGE], seconds=PACKAGE_SECONDS, cwd=served)
+    _run(
+        ["apt-get", "-q", *options, "download", DEBIAN_PACKAGE], seconds=PACKAGE_SECONDS, cwd=served
+    )
     packages = list(served.glob("*.deb"))
     if len(packages) != 1:
         raise EnvironmentProblem(f"apt-get download left {len(packages)} packages, expected 1")
@@ -145,7 +167,14 @@ def _run(command: list[str], *, seconds: float, cwd: Path | None = None) -> str:
     environment = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
     try:
         done = subprocess.run(
-            command, cwd=cwd, env=environment, timeout=seconds, capture_output=True, check=True, text=True, errors="replace"
+            command,
+            cwd=cwd,
+            env=environment,
+            timeout=seconds,
+            capture_output=True,
+            check=True,
+            text=True,
+            errors="replace",
         )
     except FileNotFoundError as error:
         raise EnvironmentProblem(f"{command[0]} is not on this machine") from error
@@ -162,7 +191,9 @@ def _mirror(base: str, wanted: Sequence[File], served: Path) -> Path:
     with _session(base) as session:
         for file in wanted:
             if not any(_download(session, base, name, file, served) for name in file.names):
-                raise EnvironmentProblem(f"has {'neither' if file.names[1:] else 'no'} {' nor '.join(file.names)} (404)")
+                raise EnvironmentProblem(
+                    f"has {'neither' if file.names[1:] else 'no'} {' nor '.join(file.names)} (404)"
+                )
     return served
 
 
@@ -189,10 +220,14 @@ def _session(base: str) -> requests.Session:
 
 def _download(session: requests.Session, base: str, name: str, limits: File, served: Path) -> bool:
     """Stream one file, within its limits, into the folder `served`; False where the server has none."""
-    return _stream(session, urljoin(base if base.endswith("/") else f"{base}/", name), served / name, limits)
+    return _stream(
+        session, urljoin(base if base.endswith("/") else f"{base}/", name), served / name, limits
+    )
 
 
-def _stream(session: requests.Session, url: str, path: Path, limits: File, redirects: Collection[str] = ()) -> bool:
+def _stream(
+    session: requests.Session, url: str, path: Path, limits: File, redirects: Collection[str] = ()
+) -> bool:
     """Stream a URL, within its limits, to `path`; False where the server has none."""
     name = path.name
     deadline = time.monotonic() + limits.seconds
@@ -201,23 +236,33 @@ def _stream(session: requests.Session, url: str, path: Path, limits: File, redir
             return False
         if response.is_redirect and _may_follow(response.headers["Location"], redirects):
             target = response.headers["Location"]
-            # A session of its own: it takes no password along, and speaks to the new host only as to any other.
+            # A session of its own: it takes no password along, and speaks to the new host only as
+            # to any other.
             with _session(target) as following:
                 return _stream(following, target, path, limits)
         if response.is_redirect:
-            raise EnvironmentProblem(f"{name}: redirects to {shown(response.headers['Location'])}: refused; use that URL")
+            raise EnvironmentProblem(
+                f"{name}: redirects to {shown(response.headers['Location'])}: refused; use that URL"
+            )
         if response.status_code != 200:
-            raise EnvironmentProblem(f"{name}: answers {response.status_code}, expected 200: try again later")
+            raise EnvironmentProblem(
+                f"{name}: answers {response.status_code}, expected 200: try again later"
+            )
         file = stack.enter_context(open(stack.enter_context(files.replacing(path)), "wb"))
         size = 0
         try:
-            # read1 gives what has come, so that a server which drips cannot hold us beyond the deadline.
+            # read1 gives what has come, so that a server which drips cannot hold us beyond the
+            # deadline.
             while chunk := response.raw.read1(CHUNK, decode_content=False):
                 size += len(chunk)
                 if size > limits.max_bytes:
-                    raise DataError(f"{name}: is longer than {limits.max_bytes} bytes: is it the right file?")
+                    raise DataError(
+                        f"{name}: is longer than {limits.max_bytes} bytes: is it the right file?"
+                    )
                 if time.monotonic() > deadline:
-                    raise EnvironmentProblem(f"{name}: took more than {limits.seconds:g} s: try again later")
+                    raise EnvironmentProblem(
+                        f"{name}: took more than {limits.seconds:g} s: try again later"
+                    )
                 file.write(chunk)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise EnvironmentProblem(f"{name}: broke off after {size} bytes: run again") from error
@@ -227,13 +272,18 @@ def _stream(session: requests.Session, url: str, path: Path, limits: File, redir
 def _answer(session: requests.Session, url: str) -> requests.Response:
     """The response's headers, within ANSWER_SECONDS.
 
-    In a thread, because looking up a name without a network can block for longer than any timeout that requests knows.
+    In a thread, because looking up a name without a network can block for longer than any timeout
+    that requests knows.
     """
     answers: queue.SimpleQueue[requests.Response | Exception] = queue.SimpleQueue()
 
     def ask() -> None:
         try:
-            answers.put(session.get(url, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS), allow_redirects=False))
+            answers.put(
+                session.get(
+                    url, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS), allow_redirects=False
+                )
+            )
         except Exception as error:
             answers.put(error)
 
@@ -241,9 +291,13 @@ def _answer(session: requests.Session, url: str) -> requests.Response:
     try:
         answer = answers.get(timeout=ANSWER_SECONDS)
     except queue.Empty:
-        raise EnvironmentProblem(f"no answer within {ANSWER_SECONDS} s: check the network") from None
+        raise EnvironmentProblem(
+            f"no answer within {ANSWER_SECONDS} s: check the network"
+        ) from None
     if isinstance(answer, requests.RequestException):
-        raise EnvironmentProblem(f"no answer ({type(answer).__name__}): check the network") from answer
+        raise EnvironmentProblem(
+            f"no answer ({type(answer).__name__}): check the network"
+        ) from answer
     if isinstance(answer, Exception):
         raise answer
     return answer
@@ -252,7 +306,9 @@ def _answer(session: requests.Session, url: str) -> requests.Response:
 def _may_ask(url: str) -> bool:
     """Whether it is an https URL, or an http one on this machine; ValueError where it is none at all."""
     parts = urlsplit(url)
-    return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname)))
+    return bool(parts.hostname) and (
+        parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname))
+    )
 
 
 def _may_follow(location: str, redirects: Collection[str]) -> bool:

@@ -17,22 +17,24 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 def pack(source: Path, folder: Path, *, class_folders: bool, at_least: int) -> None:
     """Put every image below `source` into `folder`: `images.zip`, and `images.json` that says what each is.
 
-    Files whose names end in .png .jpg .jpeg .webp .bmp .gif .tif or .tiff, in capitals or not, are images; other files are counted.
-    Files and folders whose names begin with a dot, and Thumbs.db, are passed over in silence. Linked files are read, linked folders
-    not followed. A broken link, a file that cannot be read or is no regular one, and one over 64 MiB are listed with a `problem`
+    Files whose names end in .png .jpg .jpeg .webp .bmp .gif .tif or .tiff, in capitals or not, are
+    images; other files are counted. Files and folders whose names begin with a dot, and Thumbs.db,
+    are passed over in silence. Linked files are read, linked folders not followed. A broken link, a
+    file that cannot be read or is no regular one, and one over 64 MiB are listed with a `problem`
     and no bytes, so that the next stage can name them.
 
-    The folders directly below `source` are classes if at least two of them hold images, no image lies beside them and
-    `class_folders` is true; otherwise no image has a class.
+    The folders directly below `source` are classes if at least two of them hold images, no image
+    lies beside them and `class_folders` is true; otherwise no image has a class.
 
-    Order is by the bytes of the paths, and equal files give an equal zip: it has no times and no compression. Memory is that of one
-    image and the list of names.
+    Order is by the bytes of the paths, and equal files give an equal zip: it has no times and no
+    compression. Memory is that of one image and the list of names.
 
     Args:
         source: the folder, only read.
-        folder: where both files go. `images.zip` has `0000000.png` and so on, the suffix as in the name, in small letters;
-            `images.json` the keys `classes`, names; `images`, a list with `name` (the path below `source`, what cannot be printed
-            escaped), `class` (a position in `classes`, or null) and perhaps `problem`; `ignored`, the number of other files.
+        folder: where both files go. `images.zip` has `0000000.png` and so on, the suffix as in the
+            name, in small letters; `images.json` the keys `classes`, names; `images`, a list with
+            `name` (the path below `source`, what cannot be printed escaped), `class` (a position in
+            `classes`, or null) and perhaps `problem`; `ignored`, the number of other files.
         class_folders: whether folders may be classes.
         at_least: images that the error for an empty folder asks for.
 
@@ -41,26 +43,40 @@ def pack(source: Path, folder: Path, *, class_folders: bool, at_least: int) -> N
     """
     paths, ignored = _walk(source)
     if not paths:
-        raise DataError(f"0 images found in {source} ({ignored} other files): need at least {at_least}; check dataset.source")
+        raise DataError(
+            f"0 images found in {source} ({ignored} other files): need at least {at_least}; check dataset.source"
+        )
     classes = _classes(paths) if class_folders else []
     positions = {name: position for position, name in enumerate(classes)}
     entries: list[dict[str, Any]] = []
-    with files.replacing(folder / FOLDER_ZIP) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+    with (
+        files.replacing(folder / FOLDER_ZIP) as temporary,
+        zipfile.ZipFile(temporary, "w") as archive,
+    ):
         for number, path in enumerate(paths):
             content, problem = _content(source / path)
             entry = zipfile.ZipInfo(f"{number:07d}{_suffix(path)}", date_time=(1980, 1, 1, 0, 0, 0))
             entry.external_attr = (stat.S_IFREG | 0o644) << 16
             archive.writestr(entry, content)
             label = positions[path.split("/")[0]] if classes else None
-            entries.append({"name": printable(path), "class": label, **({"problem": problem} if problem else {})})
+            entries.append(
+                {
+                    "name": printable(path),
+                    "class": label,
+                    **({"problem": problem} if problem else {}),
+                }
+            )
     names = [printable(name) for name in classes]
-    files.write_json(folder / FOLDER_LIST, {"classes": names, "images": entries, "ignored": ignored})
+    files.write_json(
+        folder / FOLDER_LIST, {"classes": names, "images": entries, "ignored": ignored}
+    )
 
 
 def printable(name: str) -> str:
     r"""A file's name as one line of text, equal for no two.
 
-    Bytes that are no UTF-8 become \x.., characters that cannot be printed \n, \u.... and the like, and a backslash two.
+    Bytes that are no UTF-8 become \x.., characters that cannot be printed \n, \u.... and the like,
+    and a backslash two.
     """
     text = os.fsencode(name).replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
     return "".join(letter if letter.isprintable() else _escape(letter) for letter in text)
@@ -76,7 +92,9 @@ def _walk(source: Path) -> tuple[list[str], int]:
 
     def refuse(error: OSError) -> None:
         folder = printable(os.fspath(error.filename))
-        raise DataError(f"{folder}: the folder cannot be read ({error.strerror}): check dataset.source and the rights") from error
+        raise DataError(
+            f"{folder}: the folder cannot be read ({error.strerror}): check dataset.source and the rights"
+        ) from error
 
     images, ignored = [], 0
     for parent, folders, names in os.walk(source, onerror=refuse):

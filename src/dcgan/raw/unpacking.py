@@ -1,7 +1,8 @@
 """From the files of a source to the raw files of each data set, checked: what `dcgan.downloads` does between the two.
 
-Each function takes the folder with what a source has, the folder for the raw files, and pins by raw name (none for data of one's
-own). It raises DataError for anything that is missing, damaged or not what it claims to be.
+Each function takes the folder with what a source has, the folder for the raw files, and pins by raw
+name (none for data of one's own). It raises DataError for anything that is missing, damaged or not
+what it claims to be.
 """
 
 import os
@@ -48,7 +49,9 @@ def check_served(served: Path, known: Known, digests: Mapping[str, str]) -> None
 def idx(served: Path, target: Path, pins: Pins) -> None:
     """MNIST and its relatives: each file gzipped or not."""
     for name in IDX_NAMES:
-        archives.unpack_idx(find(served, f"{name}.gz", name), target / name, pins[name].size if pins else MAX_BYTES)
+        archives.unpack_idx(
+            find(served, f"{name}.gz", name), target / name, pins[name].size if pins else MAX_BYTES
+        )
         _check_pin(target / name, pins)
     for part in ("train", "t10k"):
         formats.idx_pair(target, part)
@@ -102,14 +105,18 @@ def find(served: Path, *names: str) -> Path:
         try:
             there = path.is_file()
         except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error.strerror}): check its rights") from error
+            raise DataError(
+                f"{path}: cannot be read ({error.strerror}): check its rights"
+            ) from error
         if there and not os.access(path, os.R_OK):
             raise DataError(f"{path}: cannot be read: check its rights")
         if there:
             return path
     if len(names) == 1:
         raise DataError(f"{names[0]} is missing")
-    raise DataError(f"{' and '.join(names)} are {'both' if len(names) == 2 else 'all'} missing, expected one of them")
+    raise DataError(
+        f"{' and '.join(names)} are {'both' if len(names) == 2 else 'all'} missing, expected one of them"
+    )
 
 
 def _check_pin(path: Path, pins: Pins) -> None:
@@ -117,4 +124,6 @@ def _check_pin(path: Path, pins: Pins) -> None:
     if pin and pin.sha256:
         archives.check_digest(path, f"sha256:{pin.sha256}")
     if pin and path.stat().st_size != pin.size:
-        raise DataError(f"{path.name}: has {path.stat().st_size} bytes, expected {pin.size}: refused")
+        raise DataError(
+            f"{path.name}: has {path.stat().st_size} bytes, expected {pin.size}: refused"
+        )

@@ -6,8 +6,8 @@ from dcgan.errors import ConfigError, DataError, EnvironmentProblem
 from dcgan.raw import downloads
 from dcgan.raw.catalog import GIB, HOUR, File
 
-# The weights of Inception of 2015-12-05, which FID has been computed with since it was proposed, as torch-fidelity converted them
-# from TensorFlow.
+# The weights of Inception of 2015-12-05, which FID has been computed with since it was proposed, as
+# torch-fidelity converted them from TensorFlow.
 INCEPTION_URL = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
 INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 INCEPTION_BYTES = 95_628_359
@@ -26,17 +26,28 @@ def fetch_inception(weights: str | None, sha256: str | None, folder: Path) -> tu
     Raises:
         ConfigError: `weights` is another kind of URL.
         DataError: what a URL serves has another sha256.
-        EnvironmentProblem: the server does not answer, the disk is full, or another process downloads for too long.
+        EnvironmentProblem: the server does not answer, the disk is full, or another process
+            downloads for too long.
     """
     expected = sha256 or INCEPTION_SHA256
     if weights is not None and "://" not in weights:
         return Path(weights).expanduser(), expected
     # Named after its content, so that files of several origins lie beside one another.
     path = folder / f"inception-{expected[:16]}.pth"
-    limits = File((path.name,), max_bytes=INCEPTION_BYTES if expected == INCEPTION_SHA256 else GIB, seconds=HOUR)
+    limits = File(
+        (path.name,),
+        max_bytes=INCEPTION_BYTES if expected == INCEPTION_SHA256 else GIB,
+        seconds=HOUR,
+    )
     try:
-        downloads.fetch_file(weights or INCEPTION_URL, path, expected, limits, REDIRECTS if weights is None else ())
+        downloads.fetch_file(
+            weights or INCEPTION_URL, path, expected, limits, REDIRECTS if weights is None else ()
+        )
     except (ConfigError, DataError, EnvironmentProblem) as error:
-        advice = "; or set it to a file that you have" if isinstance(error, EnvironmentProblem) else ""
-        raise type(error)(f"params.yaml: reference.weights = {'null' if weights is None else 'a URL'}: {error}{advice}") from error
+        advice = (
+            "; or set it to a file that you have" if isinstance(error, EnvironmentProblem) else ""
+        )
+        raise type(error)(
+            f"params.yaml: reference.weights = {'null' if weights is None else 'a URL'}: {error}{advice}"
+        ) from error
     return path, expected

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dcgan.config import sections as config
+from dcgan.config import reading
 from dcgan.tracking import provenance
 
 # The sections of params.yaml that a card shows: what the networks are and how they were trained.
@@ -40,7 +40,12 @@ MEANING = {
 }
 
 
-def write(about: Mapping[str, Any], settings: Mapping[str, Any], manifest: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+def write(
+    about: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    manifest: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+) -> str:
     """The card as Markdown.
 
     Args:
@@ -110,10 +115,19 @@ def recipe(settings: Mapping[str, Any]) -> str:
     found = provenance.flatten(settings)
     differences = {}
     for path in sorted(RECIPES.glob("*.yaml")):
-        # Not laid over params.yaml: a card must not fail because somebody's own settings do not go together with some recipe.
-        overlay = config.read_yaml(path)
-        known = provenance.flatten({section: overlay[section] for section in SETTINGS if section in overlay and section != "seed"})
-        differences[path.stem] = [f"{key} = {found.get(key)}" for key, value in known.items() if found.get(key) != value]
+        # Not laid over params.yaml: a card must not fail because somebody's own settings do not go
+        # together with some recipe.
+        overlay = reading.read_yaml(path)
+        known = provenance.flatten(
+            {
+                section: overlay[section]
+                for section in SETTINGS
+                if section in overlay and section != "seed"
+            }
+        )
+        differences[path.stem] = [
+            f"{key} = {found.get(key)}" for key, value in known.items() if found.get(key) != value
+        ]
     name = min(differences, key=lambda name: len(differences[name]), default="")
     if not name or len(differences[name]) > FEW:
         return "none of the project's; the settings are"
@@ -138,7 +152,9 @@ def _figure(value: float | None) -> str:
 def _limits(metrics: Mapping[str, Any]) -> str:
     memorisation = metrics["memorisation"]
     ratio = (
-        f"; their median distance to train is {memorisation['ratio']:.3g} of that of test images" if "ratio" in memorisation else ""
+        f"; their median distance to train is {memorisation['ratio']:.3g} of that of test images"
+        if "ratio" in memorisation
+        else ""
     )
     lines = [
         "It draws from what it saw: nothing outside the data, no class on request, and the data's gaps and biases with it.",
@@ -150,7 +166,10 @@ def _limits(metrics: Mapping[str, Any]) -> str:
     if metrics["collapsed"]:
         lines.insert(0, "**Collapsed:** its images vary far less than real ones.")
     if metrics.get("dropped_classes"):
-        lines.insert(0, f"Classes that it hardly ever draws (by number): {', '.join(map(str, metrics['dropped_classes']))}.")
+        lines.insert(
+            0,
+            f"Classes that it hardly ever draws (by number): {', '.join(map(str, metrics['dropped_classes']))}.",
+        )
     return "\n".join(f"* {line}" for line in [*lines, *metrics.get("notes", ())])
 
 

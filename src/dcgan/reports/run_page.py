@@ -17,7 +17,11 @@ def describe(about: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     """
     protocol = metrics["protocol"]
     table = "\n".join(f"| {' | '.join(row)} |" for *row, _ in model_card.figures(metrics))
-    warning = "\n\n**Collapsed:** its images vary far less than real ones." if metrics["collapsed"] else ""
+    warning = (
+        "\n\n**Collapsed:** its images vary far less than real ones."
+        if metrics["collapsed"]
+        else ""
+    )
     return f"""A DCGAN on **{about["dataset"]}**, {about["epochs"]} epochs, seed {about["seed"]}; epoch {metrics["epoch"]}, \
 {metrics["weights"]} weights, was chosen by the lowest FID on validation images and measured once on test images.{warning}
 

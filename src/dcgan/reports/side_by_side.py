@@ -17,7 +17,14 @@ FIGURES = {
     "js_divergence": False, "smallest_class_share": True,
 }  # fmt: skip
 # What must be the same for two figures to be compared.
-PROTOCOL = ("extractor", "extractor_sha256", "resize", "generated_images", "real_images", "reported_on")
+PROTOCOL = (
+    "extractor",
+    "extractor_sha256",
+    "resize",
+    "generated_images",
+    "real_images",
+    "reported_on",
+)
 COLUMNS = 8
 
 
@@ -54,7 +61,10 @@ def differences(candidates: Sequence[Candidate]) -> list[list[str]]:
 def obstacle(first: Candidate, second: Candidate) -> str | None:
     """Why the figures of two models must not be compared; None where they may be."""
     pairs = {"data": (first.data_sha256, second.data_sha256)}
-    pairs |= {key: (first.metrics["protocol"].get(key), second.metrics["protocol"].get(key)) for key in PROTOCOL}
+    pairs |= {
+        key: (first.metrics["protocol"].get(key), second.metrics["protocol"].get(key))
+        for key in PROTOCOL
+    }
     for key, (one, other) in pairs.items():
         if one != other:
             name = key.removesuffix("_sha256").replace("_", " ")
@@ -65,11 +75,14 @@ def obstacle(first: Candidate, second: Candidate) -> str | None:
 def verdict(first: Candidate, second: Candidate, key: str, z: float) -> str:
     """How the second model's figure stands to the first's: better, worse, or cannot tell.
 
-    A difference counts when it exceeds `z` standard errors, those of the means over the draws of latent vectors. NaN, or a missing
-    figure or noise, is "cannot tell".
+    A difference counts when it exceeds `z` standard errors, those of the means over the draws of
+    latent vectors. NaN, or a missing figure or noise, is "cannot tell".
     """
     gap = _number(second.metrics, key) - _number(first.metrics, key)
-    squares = [_number(one.metrics["noise"], key) ** 2 / one.metrics["protocol"]["draws"] for one in (first, second)]
+    squares = [
+        _number(one.metrics["noise"], key) ** 2 / one.metrics["protocol"]["draws"]
+        for one in (first, second)
+    ]
     if not abs(gap) > z * math.sqrt(sum(squares)):
         return "cannot tell"
     return "better" if (gap > 0) == FIGURES[_plain(key)] else "worse"
@@ -103,9 +116,18 @@ def markdown(candidates: Sequence[Candidate], z: float, picture: str) -> str:
     """The comparison as a document that shows the file `picture` of the same folder."""
     first, names = candidates[0], [candidate.name for candidate in candidates]
     draws = first.metrics["protocol"]["draws"]
-    about = [[key, *(str(one.metrics.get(key)) for one in candidates)] for key in ("epoch", "weights", "collapsed", "mlflow_run")]
-    apart = [f"Not comparable: {one.name}, because of {why}.\n\n" for one in candidates if (why := obstacle(first, one))]
-    figures = [[key, *(judged(first, one, key, z) for one in candidates)] for key in keys(candidates)]
+    about = [
+        [key, *(str(one.metrics.get(key)) for one in candidates)]
+        for key in ("epoch", "weights", "collapsed", "mlflow_run")
+    ]
+    apart = [
+        f"Not comparable: {one.name}, because of {why}.\n\n"
+        for one in candidates
+        if (why := obstacle(first, one))
+    ]
+    figures = [
+        [key, *(judged(first, one, key, z) for one in candidates)] for key in keys(candidates)
+    ]
     return f"""# {" and ".join(names)}
 
 A verdict compares with {first.name}: better or worse where the difference exceeds {z:g} standard errors. The noise is that
@@ -128,7 +150,11 @@ def picture(candidates: Sequence[Candidate], z: float) -> Picture:
         cells = [panels.cell(image) for image in candidate.images]
         rows = [cells[start : start + COLUMNS] for start in range(0, len(cells), COLUMNS)]
         fid = next((key for key in keys([candidate]) if _plain(key) == "fid"), "fid")
-        tables.append(panels.table(rows, title=f"{candidate.name}: {fid} {judged(candidates[0], candidate, fid, z)}"))
+        tables.append(
+            panels.table(
+                rows, title=f"{candidate.name}: {fid} {judged(candidates[0], candidate, fid, z)}"
+            )
+        )
     return panels.stack(tables, across=True)
 
 
@@ -139,13 +165,21 @@ def check(candidate: Candidate) -> None:
         DataError: a part is missing.
     """
     protocol, noise = candidate.metrics.get("protocol"), candidate.metrics.get("noise")
-    if not isinstance(protocol, Mapping) or not isinstance(noise, Mapping) or not protocol.get("draws"):
-        raise DataError(f"{candidate.name}: its metrics name no protocol, draws and noise: evaluate it again with dvc repro")
+    if (
+        not isinstance(protocol, Mapping)
+        or not isinstance(noise, Mapping)
+        or not protocol.get("draws")
+    ):
+        raise DataError(
+            f"{candidate.name}: its metrics name no protocol, draws and noise: evaluate it again with dvc repro"
+        )
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *(rows or [["none", *[""] * (len(head) - 1)]])]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
+    )
 
 
 def _plain(key: str) -> str:
@@ -157,7 +191,9 @@ def _plain(key: str) -> str:
 def _number(figures: Mapping[str, Any], key: str) -> float:
     """A figure; NaN, which passes no comparison, where there is none."""
     value = figures.get(key)
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    return (
+        float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    )
 
 
 def _value(text: str) -> Any:

@@ -3,9 +3,11 @@
     <root>/<run>/lock                          held by whoever sends this run
     <root>/<run>/<session>/entries.jsonl       locked by its writer for as long as that lives
     <root>/<run>/<session>/sent                how many of its bytes are sent
-    <root>/<run>/<session>/files/<n>/<name>    copies, because a source may be overwritten or deleted before it is sent
+    <root>/<run>/<session>/files/<n>/<name>    copies, because a source may be overwritten or
+    deleted before it is sent
 
-Every lock is one of the kernel's on an open file: a process that is killed lets go of it. Nothing here knows MLflow.
+Every lock is one of the kernel's on an open file: a process that is killed lets go of it. Nothing
+here knows MLflow.
 """
 
 import contextlib
@@ -176,7 +178,9 @@ def sessions(run: Path) -> list[Session]:
 def tidy(run: Path) -> None:
     """Delete a run's folder, which the caller has locked, if no session is left; with what a killed `Session.delete` has left."""
     for folder in run.iterdir():
-        if folder.is_dir() and not any((folder / name).exists() for name in ("entries.jsonl", ".entries.jsonl")):
+        if folder.is_dir() and not any(
+            (folder / name).exists() for name in ("entries.jsonl", ".entries.jsonl")
+        ):
             shutil.rmtree(folder, ignore_errors=True)
     if [path.name for path in run.iterdir()] == ["lock"]:
         (run / "lock").unlink()

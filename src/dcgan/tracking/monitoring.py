@@ -1,6 +1,7 @@
 """Processor, memory, disk, network and GPU while a stage runs, under the names that MLflow's page of system metrics looks for.
 
-MLflow's own monitor needs a run in the store and ends for good at the first failure; here the figures go to the journal.
+MLflow's own monitor needs a run in the store and ends for good at the first failure; here the
+figures go to the journal.
 """
 
 import contextlib

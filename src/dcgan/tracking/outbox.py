@@ -81,7 +81,9 @@ class Outbox:
     def _work(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(self._has_work, timeout=RETRY_SECONDS if self.failing else None)
+                self._changed.wait_for(
+                    self._has_work, timeout=RETRY_SECONDS if self.failing else None
+                )
                 last, told = self._closing, self._told
             good = self._try(told)
             with self._changed:
@@ -100,7 +102,9 @@ class Outbox:
                 self._sender.progress += 1
             if not self._sender.send(self._client, stop=lambda: self._left):
                 return False
-        except Exception as error:  # whatever MLflow, SQLAlchemy or requests raise must not end a training
+        except (
+            Exception
+        ) as error:  # whatever MLflow, SQLAlchemy or requests raise must not end a training
             self._client = None
             self._fail(store.one_line(error))
             return False
@@ -116,7 +120,9 @@ class Outbox:
         self._others = []
         for run in journal.runs(self._run.parent):
             try:
-                if run != self._run and not any(session.alive() for session in journal.sessions(run)):
+                if run != self._run and not any(
+                    session.alive() for session in journal.sessions(run)
+                ):
                     self._others.append(Sender(run, self._uri))
                     self._others[-1].send(self._client, wait=False, stop=lambda: self._left)
             except Exception as error:  # as above; this run's own next try tells

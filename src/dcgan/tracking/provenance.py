@@ -17,10 +17,13 @@ Value = str | int | float | bool
 HIDDEN = "***"
 KEY, FILE = r"\w .:-", r"\w .@,()~+=-"  # what MLflow allows in a name between slashes
 SECRET_LENGTH = 6  # shorter ones would be found in every second word
-SECRET_NAME = re.compile(r"secret|token|passw|credential|api_?key|access_?key|private_?key", re.IGNORECASE)
+SECRET_NAME = re.compile(
+    r"secret|token|passw|credential|api_?key|access_?key|private_?key", re.IGNORECASE
+)
 # name=value in an address or in an error's text.
 SECRET_VALUE = re.compile(
-    r"([\w-]*(?:secret|token|passw|credential|api_?key|access_?key|signature|\bsig)[\w-]*)=[^&\s'\"]+", re.IGNORECASE
+    r"([\w-]*(?:secret|token|passw|credential|api_?key|access_?key|signature|\bsig)[\w-]*)=[^&\s'\"]+",
+    re.IGNORECASE,
 )
 # Keys of AWS, GitHub, GitLab, Hugging Face, Slack and OpenAI.
 SECRET_SHAPE = re.compile(
@@ -36,7 +39,9 @@ def flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, Value]:
         if isinstance(value, Mapping):
             flat |= flatten(value, f"{prefix}{key}.")
         else:
-            flat[prefix + key] = value if isinstance(value, str | int | float) else json.dumps(value)
+            flat[prefix + key] = (
+                value if isinstance(value, str | int | float) else json.dumps(value)
+            )
     return flat
 
 
@@ -48,7 +53,9 @@ def params_hash(params: Mapping[str, Any]) -> str:
 def git_state() -> tuple[str | None, bool]:
     """Commit of the working folder and whether tracked sources or params differ from it; (None, False) without git."""
     # What the pipeline itself rewrites says nothing about the code.
-    changes = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!dvc.lock", ":!results")
+    changes = _git(
+        "status", "--porcelain", "--untracked-files=no", "--", ".", ":!dvc.lock", ":!results"
+    )
     return _git("rev-parse", "--verify", "--quiet", "HEAD") or None, bool(changes)
 
 
@@ -76,11 +83,20 @@ def clean(value: Any) -> Any:
 
     def walk(part: Any) -> Any:
         if isinstance(part, str):
-            return "".join(char if char.isprintable() or char in "\n\t" else repr(char)[1:-1] for char in _redact(part, secrets))
+            return "".join(
+                char if char.isprintable() or char in "\n\t" else repr(char)[1:-1]
+                for char in _redact(part, secrets)
+            )
         if isinstance(part, Mapping):
             # A value is a secret, too, if its name says so.
-            hidden = {key for key, item in part.items() if isinstance(item, str) and SECRET_NAME.search(key)}
-            return {walk(key): HIDDEN if key in hidden else walk(item) for key, item in part.items()}
+            hidden = {
+                key
+                for key, item in part.items()
+                if isinstance(item, str) and SECRET_NAME.search(key)
+            }
+            return {
+                walk(key): HIDDEN if key in hidden else walk(item) for key, item in part.items()
+            }
         return [walk(item) for item in part] if isinstance(part, list | tuple) else part
 
     return walk(value)
@@ -114,13 +130,19 @@ def _redact(text: str, secrets: list[str]) -> str:
 def _secrets() -> list[str]:
     """What the environment holds of them, longest first."""
     found = {value for name, value in os.environ.items() if SECRET_NAME.search(name)}
-    found |= {password for value in os.environ.values() for password in re.findall(r"//[^/\s:]*:([^/\s]+)@", value)}
+    found |= {
+        password
+        for value in os.environ.values()
+        for password in re.findall(r"//[^/\s:]*:([^/\s]+)@", value)
+    }
     return sorted((value for value in found if len(value) >= SECRET_LENGTH), key=len, reverse=True)
 
 
 def _git(*args: str) -> str:
     try:
-        return subprocess.run(["git", *args], capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+        return subprocess.run(
+            ["git", *args], capture_output=True, text=True, timeout=10, check=True
+        ).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return ""
 

@@ -1,7 +1,8 @@
 """One MLflow run per training, found again by its fingerprint; a store that fails costs seconds, never the training.
 
-Whatever a stage logs goes to the journal first; a thread sends it in the background. What the store does not take in time waits in
-the journal for the run's next stage or for `python -m pipeline sync`.
+Whatever a stage logs goes to the journal first; a thread sends it in the background. What the store
+does not take in time waits in the journal for the run's next stage or for `python -m pipeline
+sync`.
 """
 
 import contextlib
@@ -44,13 +45,15 @@ def run(
     Args:
         fingerprint: names the training; from results/train/run.json in the stages after train.
         dataset: names the experiment that the run belongs to.
-        name: shown in MLflow for a new run; None: dataset and fingerprint, as the column `mlflow_run` of `dvc exp show`.
+        name: shown in MLflow for a new run; None: dataset and fingerprint, as the column
+            `mlflow_run` of `dvc exp show`.
         tags: more tags, None values left out.
         required: the store has to answer, or else the body does not begin.
         system_metrics: watch processor, memory, disk, network and GPU during the body.
 
     Raises:
-        EnvironmentProblem: the store is required and does not open; or the disk under the journal is full.
+        EnvironmentProblem: the store is required and does not open; or the disk under the journal
+            is full.
         Stopped: SIGTERM came, and the program has no other answer to it.
     """
     if required:
@@ -75,13 +78,16 @@ def run(
 class Run:
     """One run, for a stage to write to. None of its methods waits for the store but `id` and `close`.
 
-    None raises either, with one exception: those that log raise EnvironmentProblem where the disk under the journal is full. Mostly
-    the checkpoints lie there, too; better to stop now, and to go on from the last one when there is room, than to lose figures.
+    None raises either, with one exception: those that log raise EnvironmentProblem where the disk
+    under the journal is full. Mostly the checkpoints lie there, too; better to stop now, and to go
+    on from the last one when there is room, than to lose figures.
     """
 
     def __init__(self, fingerprint: str, dataset: str, name: str | None = None) -> None:
         fingerprint, dataset = safe(fingerprint), safe(dataset).replace("/", "_")
-        name = (name or f"{dataset}-{fingerprint[:8]}{fingerprint[16:]}")[:200]  # the end is the number of epochs
+        name = (name or f"{dataset}-{fingerprint[:8]}{fingerprint[16:]}")[
+            :200
+        ]  # the end is the number of epochs
         self._broken = self._closing = False
         self._outbox: Outbox | None = None
         self._journal: journal.Writer | None = None
@@ -90,7 +96,8 @@ class Run:
         except OSError as error:
             self._failed(error)
             return
-        # A store of our own is made here, in the open; the thread never makes one, so that one that somebody deletes stays away.
+        # A store of our own is made here, in the open; the thread never makes one, so that one that
+        # somebody deletes stays away.
         if store.is_new():
             with contextlib.suppress(Exception):  # the thread meets the same trouble, and tells
                 store.connect()
@@ -158,7 +165,9 @@ class Run:
     def log_dataset(self, name: str, sha256: str, source: Path, context: str) -> None:
         """Say what the run is made from; `context` is what it is used for, as training."""
         # MLflow takes 36 characters of a digest.
-        self._note("dataset", name=safe(name), digest=sha256[:36], source=str(source), context=context)
+        self._note(
+            "dataset", name=safe(name), digest=sha256[:36], source=str(source), context=context
+        )
 
     def set_tags(self, tags: Mapping[str, Value | None]) -> None:
         """Set tags; None values are left out."""
@@ -182,7 +191,9 @@ class Run:
 
     def close(self, status: str) -> None:
         """End the run as FINISHED, FAILED or KILLED, and wait for the store for as long as it makes progress."""
-        self._closing = True  # the end of a stage that is done, or has failed for a reason of its own
+        self._closing = (
+            True  # the end of a stage that is done, or has failed for a reason of its own
+        )
         self._note("close", status=status)
         if self._outbox:
             self._outbox.close(quick=status == "KILLED")
@@ -239,7 +250,9 @@ class Run:
 
     def _failed(self, error: OSError) -> None:
         if error.errno in (errno.ENOSPC, errno.EDQUOT) and not self._closing:
-            raise EnvironmentProblem(f"{store.journals()}: no space left on the disk: make room, then run again") from error
+            raise EnvironmentProblem(
+                f"{store.journals()}: no space left on the disk: make room, then run again"
+            ) from error
         if not self._broken:
             text = "MLflow journal %s failed (%s): the work goes on, not all of it is logged"
             log.warning(text, store.journals(), store.one_line(error))
@@ -257,7 +270,10 @@ def _sigterm_raises() -> Iterator[None]:
     def stop(number: int, _frame: object) -> None:
         raise Stopped("stopped by SIGTERM; run the same command again to go on", number)
 
-    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    ours = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    )
     if ours:
         signal.signal(signal.SIGTERM, stop)
     try:

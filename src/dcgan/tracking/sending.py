@@ -1,8 +1,9 @@
 """From the journal to the store: every operation may be repeated without a second effect, so what was sent twice is there once.
 
-A point's time is fixed when it is noted; key, time, step and value together are a point's identity in MLflow's database. So what a
-killed sender had sent but not marked is sent again and changes nothing. A step that a resumed training logs anew has another time:
-it is compared with what the store has. One process at a time sends a run.
+A point's time is fixed when it is noted; key, time, step and value together are a point's identity
+in MLflow's database. So what a killed sender had sent but not marked is sent again and changes
+nothing. A step that a resumed training logs anew has another time: it is compared with what the
+store has. One process at a time sends a run.
 """
 
 import contextlib
@@ -28,10 +29,14 @@ NOTE = "mlflow.note.content"  # the tag that MLflow shows as a run's description
 RUN_ID = "{run_id}"  # in a description: the run's own id, which the journal does not know
 POINTS, TEXTS = 1000, 100  # metrics, and parameters or tags, that one call takes
 THUMBNAIL = 256  # pixels, the longer side of what MLflow's image slider shows first
-# Somebody has deleted the run, put another store in its place, or made the experiment a moment before us: look again.
+# Somebody has deleted the run, put another store in its place, or made the experiment a moment
+# before us: look again.
 MOVED = {"RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"}
 # What the store will never take, however often it is asked.
-REFUSALS, HTTP_REFUSALS = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "INVALID_STATE"}, {400, 413, 415, 422}
+REFUSALS, HTTP_REFUSALS = (
+    {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "INVALID_STATE"},
+    {400, 413, 415, 422},
+)
 
 
 class Sender:
@@ -53,7 +58,9 @@ class Sender:
         """The run's id, once it is found or made."""
         return self._id or None
 
-    def send(self, client: "MlflowClient", *, wait: bool = True, stop: Callable[[], bool] = lambda: False) -> bool:
+    def send(
+        self, client: "MlflowClient", *, wait: bool = True, stop: Callable[[], bool] = lambda: False
+    ) -> bool:
         """Send what waits, session after session, and delete the sessions that have ended.
 
         Args:
@@ -65,7 +72,8 @@ class Sender:
             Whether everything is sent.
 
         Raises:
-            Exception: whatever MLflow, SQLAlchemy or requests raise when the store fails; what is sent is marked.
+            Exception: whatever MLflow, SQLAlchemy or requests raise when the store fails; what is
+                sent is marked.
         """
         self._client = client
         try:
@@ -76,7 +84,9 @@ class Sender:
                     self._forget()  # somebody else has sent since
                     with contextlib.suppress(OSError):  # a full disk: we forget again the next time
                         os.pwrite(handle, self._token, 0)
-                done = all([self._send_session(session, stop) for session in journal.sessions(self.run)])
+                done = all(
+                    [self._send_session(session, stop) for session in journal.sessions(self.run)]
+                )
                 journal.tidy(self.run)
                 return done
         except FileNotFoundError:
@@ -123,7 +133,12 @@ class Sender:
                     raise
                 if entry["op"] not in self._refused:
                     self._refused.add(entry["op"])
-                    log.warning("MLflow run %s does not take %s (%s)", self._id, entry["op"], store.one_line(error))
+                    log.warning(
+                        "MLflow run %s does not take %s (%s)",
+                        self._id,
+                        entry["op"],
+                        store.one_line(error),
+                    )
                 return
 
     def _open(self, entry: Entry) -> None:
@@ -132,13 +147,17 @@ class Sender:
             experiment = self._experiment(f"dcgan-{entry['dataset']}")
             self.progress += 1
             same = f"tags.fingerprint = '{entry['fingerprint']}'"
-            found = self._client.search_runs([experiment], same, max_results=1, order_by=["attributes.start_time DESC"])
+            found = self._client.search_runs(
+                [experiment], same, max_results=1, order_by=["attributes.start_time DESC"]
+            )
             if found:
                 run_id = found[0].info.run_id
                 self._client.update_run(run_id, status="RUNNING")
                 self._add_experiment(found[0], entry["tags"].get("dvc_experiment"))
             else:
-                created = self._client.create_run(experiment, entry["at"], {**entry["tags"]}, run_name=entry["name"])
+                created = self._client.create_run(
+                    experiment, entry["at"], {**entry["tags"]}, run_name=entry["name"]
+                )
                 run_id = created.info.run_id
         if run_id != self._id:
             self._forget()
@@ -155,7 +174,9 @@ class Sender:
         if found:
             return str(found.experiment_id)
         folder = store.artifacts(self.uri)
-        return self._client.create_experiment(name, artifact_location=(folder / name).as_uri() if folder else None)
+        return self._client.create_experiment(
+            name, artifact_location=(folder / name).as_uri() if folder else None
+        )
 
     def _send_params(self, entry: Entry, _: Session) -> None:
         from mlflow.entities import Param
@@ -163,7 +184,13 @@ class Sender:
         logged = self._client.get_run(self._id).data.params
         for key, text in entry["params"].items():
             if logged.get(key, text) != text:
-                log.warning("MLflow run %s keeps %s = %s, although it is %s now", self._id, key, logged[key], text)
+                log.warning(
+                    "MLflow run %s keeps %s = %s, although it is %s now",
+                    self._id,
+                    key,
+                    logged[key],
+                    text,
+                )
         new = [Param(key, text) for key, text in entry["params"].items() if key not in logged]
         for part in _parts(new, TEXTS):
             self._client.log_batch(self._id, params=part)
@@ -171,7 +198,10 @@ class Sender:
     def _send_tags(self, entry: Entry, _: Session) -> None:
         from mlflow.entities import RunTag
 
-        tags = {key: text.replace(RUN_ID, self._id) if key == NOTE else text for key, text in entry["tags"].items()}
+        tags = {
+            key: text.replace(RUN_ID, self._id) if key == NOTE else text
+            for key, text in entry["tags"].items()
+        }
         for part in _parts([RunTag(key, text) for key, text in tags.items()], TEXTS):
             self._client.log_batch(self._id, tags=part)
 
@@ -201,14 +231,19 @@ class Sender:
 
         if self._images is None:
             listed = self._client.list_artifacts(self._id, "images")
-            self._images = {(Path(file.path).name.partition("+timestamp")[0], Path(file.path).suffix) for file in listed}
+            self._images = {
+                (Path(file.path).name.partition("+timestamp")[0], Path(file.path).suffix)
+                for file in listed
+            }
         name = f"{entry['key'].replace('/', '~')}+step+{entry['step']}"
         both = {(name, ".png"), (name, ".webp")}
         path = session.folder / entry["file"]
         if both <= self._images or not _exists(path):
             return
         self._client.set_tag(self._id, "mlflow.loggedImages", True)
-        stem = f"{name}+timestamp+{entry['at']}+{uuid.uuid5(uuid.NAMESPACE_OID, f'{self._id} {name}')}"
+        stem = (
+            f"{name}+timestamp+{entry['at']}+{uuid.uuid5(uuid.NAMESPACE_OID, f'{self._id} {name}')}"
+        )
         with tempfile.TemporaryDirectory() as folder, Image.open(path) as picture:
             picture.save(Path(folder) / f"{stem}.png")
             small = picture if picture.mode in ("RGB", "RGBA") else picture.convert("RGB")
@@ -230,7 +265,10 @@ class Sender:
 
         source = json.dumps({"uri": entry["source"]})
         data = Dataset(entry["name"], entry["digest"], source_type="local", source=source)
-        self._client.log_inputs(self._id, datasets=[DatasetInput(data, [InputTag("mlflow.data.context", entry["context"])])])
+        self._client.log_inputs(
+            self._id,
+            datasets=[DatasetInput(data, [InputTag("mlflow.data.context", entry["context"])])],
+        )
 
     def _send_close(self, entry: Entry, _: Session) -> None:
         self._client.set_terminated(self._id, entry["status"], entry["at"])
@@ -264,7 +302,11 @@ def _place(
         replace: whether another value supersedes the one that this step has.
     """
     if step is None:
-        return None if any(at in times for times in known.values()) else (max(known, default=-1) + 1, at)
+        return (
+            None
+            if any(at in times for times in known.values())
+            else (max(known, default=-1) + 1, at)
+        )
     times = known.get(step)
     if not times:
         return step, at

@@ -1,6 +1,7 @@
 """Where the runs and models are kept: the MLflow store's address, its creation under a lock, and quick failure instead of slow.
 
-Together with `sending`, `monitoring` and `registry` the only home of mlflow, which is imported only when a store is opened.
+Together with `sending`, `monitoring` and `registry` the only home of mlflow, which is imported only
+when a store is opened.
 """
 
 import contextlib
@@ -22,7 +23,8 @@ ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-    # MLflow's own values make four minutes a call of it; a large file may take this long, and nobody waits for it.
+    # MLflow's own values make four minutes a call of it; a large file may take this long, and
+    # nobody waits for it.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
@@ -69,7 +71,9 @@ def connect() -> "MlflowClient":
     except Exception as error:  # whatever MLflow, SQLAlchemy or requests raise
         where = redact(location())
         # Not even --debug may show MLflow's own error: it names the whole address.
-        raise EnvironmentProblem(f"MLflow store {where}: cannot be opened ({one_line(error)}): check MLFLOW_TRACKING_URI") from None
+        raise EnvironmentProblem(
+            f"MLflow store {where}: cannot be opened ({one_line(error)}): check MLFLOW_TRACKING_URI"
+        ) from None
 
 
 def folder() -> Path:
@@ -123,7 +127,14 @@ def open_client(uri: str, *, create: bool = False) -> "MlflowClient":
         from mlflow.utils.rest_utils import http_request
 
         # Whatever it answers, it lives; MLflow's own calls wait much longer.
-        http_request(get_default_host_creds(uri), "/health", "GET", timeout=ANSWER_TIMEOUT, max_retries=0, raise_on_status=False)
+        http_request(
+            get_default_host_creds(uri),
+            "/health",
+            "GET",
+            timeout=ANSWER_TIMEOUT,
+            max_retries=0,
+            raise_on_status=False,
+        )
     return MlflowClient(tracking_uri=uri)
 
 
@@ -132,7 +143,9 @@ def check(uri: str) -> None:
     path = sqlite_path(uri)
     if path:
         # mode=rw, because a store that somebody deleted must not come back empty.
-        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=SQLITE_TIMEOUT)) as database:
+        with contextlib.closing(
+            sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=SQLITE_TIMEOUT)
+        ) as database:
             database.execute("BEGIN IMMEDIATE")
             database.rollback()
 

@@ -2,8 +2,8 @@
 
 Source: Zhao et al., "Differentiable Augmentation for Data-Efficient GAN Training", 2020, section 3.
 
-Written here, and not taken from kornia, because its draws come from torch's global generator: a run that is killed could not go on
-to the same bits.
+Written here, and not taken from kornia, because its draws come from torch's global generator: a run
+that is killed could not go on to the same bits.
 """
 
 from collections.abc import Sequence
@@ -42,13 +42,18 @@ def color(images: Tensor, rng: torch.Generator) -> Tensor:
 def translation(images: Tensor, rng: torch.Generator) -> Tensor:
     """A shift by up to an eighth of the side each way; what comes in is 0."""
     count, _, height, width = images.shape
-    rows, columns = (torch.arange(size) + _integers(count, round(size * SHIFT), rng).to(torch.int64) for size in (height, width))
+    rows, columns = (
+        torch.arange(size) + _integers(count, round(size * SHIFT), rng).to(torch.int64)
+        for size in (height, width)
+    )
     # A frame of zeros, from which everything outside is taken.
     framed = F.pad(images, (1, 1, 1, 1))
     rows = (rows + 1).clamp(0, height + 1).to(images.device)
     columns = (columns + 1).clamp(0, width + 1).to(images.device)
     which = torch.arange(count, device=images.device)
-    return framed.permute(0, 2, 3, 1)[which[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    return framed.permute(0, 2, 3, 1)[
+        which[:, None, None], rows[:, :, None], columns[:, None, :]
+    ].permute(0, 3, 1, 2)
 
 
 def cutout(images: Tensor, rng: torch.Generator) -> Tensor:

@@ -1,14 +1,15 @@
 """Resumable checkpoints in a scratch folder, and exports for use.
 
-A checkpoint `state-<step>.safetensors` + `.json` is everything a training needs to go on. An export is one network's plain weights
-and a JSON file that says how to build it. Neither is ever pickled; both are read only after their sha256 is checked.
+A checkpoint `state-<step>.safetensors` + `.json` is everything a training needs to go on. An export
+is one network's plain weights and a JSON file that says how to build it. Neither is ever pickled;
+both are read only after their sha256 is checked.
 """
 
 import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,10 +17,8 @@ import filelock
 import torch
 from torch import Tensor, nn
 
-from dcgan import files, rng
-from dcgan.config.sections import DiscriminatorParams, GeneratorParams
+from dcgan import files
 from dcgan.errors import DataError, EnvironmentProblem, NoCheckpoint
-from dcgan.networks.models import Discriminator, Generator, plain_weights
 
 Network = TypeVar("Network", bound=nn.Module)
 log = logging.getLogger(__name__)
@@ -27,18 +26,19 @@ log = logging.getLogger(__name__)
 KEPT_STATES = 2
 
 
-def fingerprint(values: dict[str, Any], code: Iterable[Path]) -> str:
+def fingerprint(values: dict[str, Any], code: Mapping[str, Path]) -> str:
     """Hex name, 16 digits, of one trajectory: whatever changes it is in `values` or in the bytes of `code`."""
     digest = hashlib.sha256(json.dumps(values, sort_keys=True, allow_nan=False).encode())
-    for path in sorted(code, key=lambda path: path.name):
-        digest.update(f"{path.name} {files.sha256(path)}".encode())
+    for name, path in sorted(code.items()):
+        digest.update(f"{name} {files.sha256(path)}".encode())
     return digest.hexdigest()[:16]
 
 
 class Scratch:
     """The folder of one trajectory: its last two states and every export and picture made so far.
 
-    It is no output of DVC, which deletes outputs before a stage runs; that is why a killed training can go on.
+    It is no output of DVC, which deletes outputs before a stage runs; that is why a killed training
+    can go on.
     """
 
     def __init__(self, root: Path, name: str) -> None:
@@ -57,14 +57,21 @@ class Scratch:
         except filelock.Timeout:
             holder = self.folder / "holder"
             who = holder.read_text() if holder.is_file() else "another process"
-            raise EnvironmentProblem(f"{self.folder}: in use by {who}: wait for it or stop it, then run again") from None
+            raise EnvironmentProblem(
+                f"{self.folder}: in use by {who}: wait for it or stop it, then run again"
+            ) from None
         except OSError as error:
             raise EnvironmentProblem(
                 f"{self.folder}: cannot be used ({error.strerror}): check the folder and its rights"
             ) from error
         files.write_text(self.folder / "holder", f"process {os.getpid()} on {os.uname().nodename}")
-        # A process that was killed may have left a half-written file, or a state whose JSON was not yet written or already deleted.
-        states = [path for path in self.folder.glob("state-*.safetensors") if not path.with_suffix(".json").exists()]
+        # A process that was killed may have left a half-written file, or a state whose JSON was not
+        # yet written or already deleted.
+        states = [
+            path
+            for path in self.folder.glob("state-*.safetensors")
+            if not path.with_suffix(".json").exists()
+        ]
         for left_over in [*self.folder.rglob(".part-*"), *states]:
             left_over.unlink()
         os.utime(self.folder)  # `prune` goes by the time of last use
@@ -75,7 +82,9 @@ class Scratch:
 
     def save(self, step: int, tensors: dict[str, Tensor], description: dict[str, Any]) -> None:
         """Write the state after `step` steps, then drop all but the two newest."""
-        files.write_tensors(self.folder / f"state-{step:09d}.safetensors", tensors, {**description, "step": step})
+        files.write_tensors(
+            self.folder / f"state-{step:09d}.safetensors", tensors, {**description, "step": step}
+        )
         for old in self._states()[:-KEPT_STATES]:
             # The JSON goes first: a state without it does not count.
             old.with_suffix(".json").unlink(missing_ok=True)
@@ -94,7 +103,9 @@ class Scratch:
             except DataError as error:
                 log.warning("%s; trying the checkpoint before it", error)
         if states:
-            raise NoCheckpoint(f"{self.folder}: none of its {len(states)} checkpoints is intact: delete the folder to start anew")
+            raise NoCheckpoint(
+                f"{self.folder}: none of its {len(states)} checkpoints is intact: delete the folder to start anew"
+            )
         return None
 
     def last_step(self) -> int:
@@ -107,8 +118,12 @@ class Scratch:
 
     def prune(self, keep: int = 3) -> None:
         """Delete the folders beside this one that were not used lately; `keep` stay, this one among them."""
-        others = [path for path in self.folder.parent.iterdir() if path.is_dir() and path != self.folder]
-        for path in sorted(others, key=lambda path: path.stat().st_mtime)[: max(len(others) - keep + 1, 0)]:
+        others = [
+            path for path in self.folder.parent.iterdir() if path.is_dir() and path != self.folder
+        ]
+        for path in sorted(others, key=lambda path: path.stat().st_mtime)[
+            : max(len(others) - keep + 1, 0)
+        ]:
             lock = filelock.FileLock(path.with_name(f"{path.name}.lock"), timeout=0)
             try:
                 with lock:
@@ -123,11 +138,15 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, prefix: str) -> dict[str
     """The optimizer's moments and step counts, named `prefix.<index of the parameter>.<name>`."""
     tensors: dict[str, Tensor] = {}
     for i, parameter in enumerate(_parameters(optimizer)):
-        tensors |= {f"{prefix}.{i}.{name}": value for name, value in optimizer.state[parameter].items()}
+        tensors |= {
+            f"{prefix}.{i}.{name}": value for name, value in optimizer.state[parameter].items()
+        }
     return tensors
 
 
-def load_optimizer(optimizer: torch.optim.Optimizer, prefix: str, tensors: dict[str, Tensor]) -> None:
+def load_optimizer(
+    optimizer: torch.optim.Optimizer, prefix: str, tensors: dict[str, Tensor]
+) -> None:
     """Put saved moments back under their parameters; the learning rate and the like stay as params.yaml says.
 
     `Optimizer.load_state_dict` is not used: it accepts wrong parameter ids in silence.
@@ -137,74 +156,17 @@ def load_optimizer(optimizer: torch.optim.Optimizer, prefix: str, tensors: dict[
         if name.startswith(f"{prefix}."):
             _, index, field = name.split(".")
             parameter = parameters[int(index)]
-            if value.dim() == 0:  # the step count, which only the fused optimizers keep beside the weights
-                optimizer.state[parameter][field] = value.to(parameter.device if optimizer.defaults.get("fused") else "cpu")
+            if (
+                value.dim() == 0
+            ):  # the step count, which only the fused optimizers keep beside the weights
+                optimizer.state[parameter][field] = value.to(
+                    parameter.device if optimizer.defaults.get("fused") else "cpu"
+                )
             else:
-                # Like the parameter in memory layout, so that the next step is the same to the last bit.
+                # Like the parameter in memory layout, so that the next step is the same to the last
+                # bit.
                 optimizer.state[parameter][field] = torch.empty_like(parameter).copy_(value)
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
-
-
-def export(path: Path, network: Generator | Discriminator, description: dict[str, Any]) -> str:
-    """Write one network's plain weights and how to build it.
-
-    Returns:
-        The sha256 of the safetensors file.
-    """
-    architecture = network.params.model_dump()
-    if "spectral_norm" in architecture:
-        architecture["spectral_norm"] = False  # it is in the weights now
-    about = {
-        "network": type(network).__name__.lower(),
-        "architecture": architecture,
-        "image_channels": network.image_channels,
-        "image_size": network.image_size,
-    }
-    return files.write_tensors(path, plain_weights(network), {**about, **description})
-
-
-def load_generator(path: Path) -> tuple[Generator, dict[str, Any]]:
-    """An exported generator in evaluation mode, and its description.
-
-    Raises:
-        DataError: missing, damaged, or no generator.
-    """
-    tensors, about = _read(path, "generator")
-    network = Generator(GeneratorParams.model_validate(about["architecture"]), about["image_channels"])
-    return _load(network, tensors, path), about
-
-
-def load_discriminator(path: Path) -> tuple[Discriminator, dict[str, Any]]:
-    """An exported discriminator in evaluation mode, and its description.
-
-    Raises:
-        DataError: missing, damaged, or no discriminator.
-    """
-    tensors, about = _read(path, "discriminator")
-    params = DiscriminatorParams.model_validate(about["architecture"])
-    return _load(Discriminator(params, about["image_channels"], about["image_size"]), tensors, path), about
-
-
-def untrained(discriminator: Discriminator, seed: int) -> Discriminator:
-    """A discriminator of the same architecture with fresh weights, in evaluation mode: what training is compared with."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(rng.derive(seed, "untrained"))
-        return Discriminator(discriminator.params, discriminator.image_channels, discriminator.image_size).eval()
-
-
-def _read(path: Path, network: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    tensors, about = files.read_tensors(path)
-    if about.get("network") != network:
-        raise DataError(f"{path}: holds a {about.get('network')}, expected a {network}: give the right file")
-    return tensors, about
-
-
-def _load(network: Network, tensors: dict[str, Tensor], path: Path) -> Network:
-    try:
-        network.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise DataError(f"{path}: does not fit its own description ({' '.join(str(error).split())}): export it again") from error
-    return network.to(memory_format=torch.channels_last).eval()

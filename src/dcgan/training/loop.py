@@ -12,17 +12,18 @@ import numpy as np
 import torch
 
 from dcgan import data, rng
-from dcgan.config.sections import Params
+from dcgan.config.sections import AllParams
 from dcgan.errors import DataError, Stopped
-from dcgan.networks import models, sampling
+from dcgan.networks import exports, models, sampling
 from dcgan.networks.models import Discriminator, Generator
+from dcgan.pictures import grids
 from dcgan.training import optimizers
-from dcgan.training.checkpoint import Scratch, export, load_optimizer, optimizer_tensors
+from dcgan.training.checkpoint import Scratch, load_optimizer, optimizer_tensors
 from dcgan.training.step import Row, State
 from dcgan.training.updates import COLUMNS, train_step
 
 
-def build(params: Params, image_channels: int, device: torch.device) -> State:
+def build(params: AllParams, image_channels: int, device: torch.device) -> State:
     """Both networks with their first weights, and their optimizers."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(rng.derive(params.seed, "init"))
@@ -36,7 +37,7 @@ def build(params: Params, image_channels: int, device: torch.device) -> State:
     return State(generator, discriminator, ema, opt_g, opt_d)
 
 
-def set_learning_rates(state: State, params: Params, total: int) -> None:
+def set_learning_rates(state: State, params: AllParams, total: int) -> None:
     """Constant, and from `training.linear_decay_from` of all `total` steps on falling in a line, to 0 after the last."""
     start = params.training.linear_decay_from
     scale = 1.0 if start == 1 else min(1.0, (1 - state.step / total) / (1 - start))
@@ -45,7 +46,7 @@ def set_learning_rates(state: State, params: Params, total: int) -> None:
 
 
 def train(
-    params: Params,
+    params: AllParams,
     images: np.ndarray,  # uint8 N x C x H x W, memory-mapped
     scratch: Scratch,
     *,
@@ -53,12 +54,15 @@ def train(
     precision: str,  # float32 or bfloat16
     on_row: Callable[[Row], None] = lambda row: None,
     on_step: Callable[[int, int], None] = lambda step, total: None,
-    on_epoch: Callable[[int, State], None] = lambda epoch, state: None,  # epoch 0 is the untrained state
+    on_epoch: Callable[[int, State], None] = lambda epoch, state: (
+        None
+    ),  # epoch 0 is the untrained state
     stop_signal: Callable[[], int] = lambda: 0,  # the number of a signal that asks for the end
 ) -> State:
     """Train for `params.epochs`, or go on from the newest checkpoint in `scratch`.
 
-    `on_epoch` comes before that epoch's checkpoint is written, so whatever it makes exists when training goes on from there.
+    `on_epoch` comes before that epoch's checkpoint is written, so whatever it makes exists when
+    training goes on from there.
 
     Raises:
         Diverged: a loss, gradient or buffer is not finite; the last checkpoint is from before.
@@ -67,9 +71,15 @@ def train(
         NoCheckpoint: there are checkpoints and none is intact.
     """
     batch_size = params.batch_size
-    steps_per_epoch = len(images) // batch_size if params.training.drop_last else math.ceil(len(images) / batch_size)
+    steps_per_epoch = (
+        len(images) // batch_size
+        if params.training.drop_last
+        else math.ceil(len(images) / batch_size)
+    )
     if steps_per_epoch == 0:
-        raise DataError(f"train split: {len(images)} images, batch_size = {batch_size}: lower batch_size or add images")
+        raise DataError(
+            f"train split: {len(images)} images, batch_size = {batch_size}: lower batch_size or add images"
+        )
     total = params.epochs * steps_per_epoch
     state = build(params, images.shape[1], device)
     if not restore(state, scratch):
@@ -87,7 +97,13 @@ def train(
         # Update both networks.
         last_of_epoch = index + 1 == steps_per_epoch
         set_learning_rates(state, params, total)
-        row = train_step(state, params, real, precision, measure=last_of_epoch or (state.step + 1) % params.training.log_every == 0)
+        row = train_step(
+            state,
+            params,
+            real,
+            precision,
+            measure=last_of_epoch or (state.step + 1) % params.training.log_every == 0,
+        )
         if row:
             row = {"epoch": epoch + 1, "step": state.step, **row}
             state.history.append(row)
@@ -100,23 +116,39 @@ def train(
             save(state, scratch)
         on_step(state.step, total)
         if signal_number and state.step < total:
-            raise Stopped(f"stopped after step {state.step} of {total}; run the same command again to go on", signal_number)
+            raise Stopped(
+                f"stopped after step {state.step} of {total}; run the same command again to go on",
+                signal_number,
+            )
     return state
 
 
-def write_epoch(epoch: int, state: State, params: Params, folder: Path) -> None:
+def write_epoch(epoch: int, state: State, params: AllParams, folder: Path) -> None:
     """Write an epoch's grid, from the same latent vectors each time, and exports of the networks; no exports for epoch 0."""
     z = params.generator
     latents = sampling.latents(
-        range(params.training.num_samples), seed=params.seed, z_dim=z.z_dim, distribution=z.z_distribution, stream="grid"
+        range(params.training.num_samples),
+        seed=params.seed,
+        z_dim=z.z_dim,
+        distribution=z.z_distribution,
+        stream="grid",
     )
-    grid = data.tile(sampling.generate(state.ema, latents), columns=math.ceil(math.sqrt(len(latents))))
-    data.save_png(folder / "samples" / f"epoch-{epoch:04d}.png", grid)
+    grid = grids.tile(
+        sampling.generate(state.ema, latents), columns=math.ceil(math.sqrt(len(latents)))
+    )
+    grids.save_png(folder / "samples" / f"epoch-{epoch:04d}.png", grid)
     if epoch:
-        exports, when = folder / "exports" / f"epoch-{epoch:04d}", {"epoch": epoch, "step": state.step}
-        export(exports / "generator.safetensors", state.generator, {**when, "weights": "raw"})
-        export(exports / "generator_ema.safetensors", state.ema, {**when, "weights": "ema"})
-        export(exports / "discriminator.safetensors", state.discriminator, when)
+        epoch_folder, when = (
+            folder / "exports" / f"epoch-{epoch:04d}",
+            {"epoch": epoch, "step": state.step},
+        )
+        exports.export(
+            epoch_folder / "generator.safetensors", state.generator, {**when, "weights": "raw"}
+        )
+        exports.export(
+            epoch_folder / "generator_ema.safetensors", state.ema, {**when, "weights": "ema"}
+        )
+        exports.export(epoch_folder / "discriminator.safetensors", state.discriminator, when)
 
 
 def describe(state: State) -> str:
@@ -125,14 +157,25 @@ def describe(state: State) -> str:
     for name, network in (("generator", state.generator), ("discriminator", state.discriminator)):
         trainable, running = models.count_parameters(network)
         lines.append(f"{name}: {trainable:,} trainable parameters, {running:,} running statistics")
-        lines += [f"  {kind:<16} {shape:>16} {count:>12,}" for kind, shape, count in models.summary(network)]
+        lines += [
+            f"  {kind:<16} {shape:>16} {count:>12,}"
+            for kind, shape, count in models.summary(network)
+        ]
     return "\n".join(lines) + "\n"
 
 
 def save(state: State, scratch: Scratch) -> None:
     """Write a checkpoint of this step."""
-    networks = {"generator": state.generator, "discriminator": state.discriminator, "ema": state.ema}
-    tensors = {f"{name}.{key}": value for name, network in networks.items() for key, value in network.state_dict().items()}
+    networks = {
+        "generator": state.generator,
+        "discriminator": state.discriminator,
+        "ema": state.ema,
+    }
+    tensors = {
+        f"{name}.{key}": value
+        for name, network in networks.items()
+        for key, value in network.state_dict().items()
+    }
     tensors |= optimizer_tensors(state.opt_g, "opt_g") | optimizer_tensors(state.opt_d, "opt_d")
     scratch.save(state.step, tensors, {"history": state.history})
 
@@ -143,9 +186,19 @@ def restore(state: State, scratch: Scratch) -> bool:
     if found is None:
         return False
     tensors, about = found
-    for name, network in {"generator": state.generator, "discriminator": state.discriminator, "ema": state.ema}.items():
+    for name, network in {
+        "generator": state.generator,
+        "discriminator": state.discriminator,
+        "ema": state.ema,
+    }.items():
         prefix = f"{name}."
-        network.load_state_dict({key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)})
+        network.load_state_dict(
+            {
+                key.removeprefix(prefix): value
+                for key, value in tensors.items()
+                if key.startswith(prefix)
+            }
+        )
     load_optimizer(state.opt_g, "opt_g", tensors)
     load_optimizer(state.opt_d, "opt_d", tensors)
     state.step = about["step"]

@@ -1,6 +1,7 @@
 """GAN losses on logits. D wants real logits high and fake logits low; G wants fake logits high.
 
-D's side takes `smoothing`, one-sided (Salimans et al. 2016, section 3.4): real labels are 1 - smoothing instead of 1.
+D's side takes `smoothing`, one-sided (Salimans et al. 2016, section 3.4): real labels are 1 -
+smoothing instead of 1.
 """
 
 from collections.abc import Callable

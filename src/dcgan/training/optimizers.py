@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from dcgan.config.sections import Params
+from dcgan.config.sections import AllParams
 
 
-def build(network: nn.Module, params: Params, lr: float) -> torch.optim.Optimizer:
+def build(network: nn.Module, params: AllParams, lr: float) -> torch.optim.Optimizer:
     """The optimizer that `training.optimizer` names."""
     t = params.training
     if t.optimizer == "rmsprop_keras":
@@ -22,8 +22,8 @@ def build(network: nn.Module, params: Params, lr: float) -> torch.optim.Optimize
 class KerasAdam(torch.optim.Adam):
     """Adam with eps added to the root of the second moment before its bias is corrected.
 
-    The second form of Kingma and Ba 2015, end of section 2. torch adds eps after the correction: at the first step, with beta2
-    .999, its 1e-7 is Keras's 3e-9.
+    The second form of Kingma and Ba 2015, end of section 2. torch adds eps after the correction: at
+    the first step, with beta2 .999, its 1e-7 is Keras's 3e-9.
     """
 
     def __init__(self, parameters: Any, *, eps: float, **options: Any) -> None:
@@ -59,7 +59,10 @@ class KerasRMSprop(torch.optim.Optimizer):
         for group in self.param_groups:
             weights = [weight for weight in group["params"] if weight.grad is not None]
             gradients = [weight.grad for weight in weights]
-            squares = [self.state[weight].setdefault("square", torch.zeros_like(weight)) for weight in weights]
+            squares = [
+                self.state[weight].setdefault("square", torch.zeros_like(weight))
+                for weight in weights
+            ]
             torch._foreach_mul_(squares, group["rho"])
             torch._foreach_addcmul_(squares, gradients, gradients, 1 - group["rho"])
             roots = torch._foreach_add(squares, group["eps"])

@@ -1,6 +1,7 @@
 """One step: the ways to update the discriminator and the generator.
 
-The order of the two updates, and which fakes each of them sees, is what sets the reference systems apart.
+The order of the two updates, and which fakes each of them sees, is what sets the reference systems
+apart.
 """
 
 import math
@@ -8,27 +9,46 @@ import math
 import torch
 from torch import Tensor
 
-from dcgan.config.sections import Params
+from dcgan.config.sections import AllParams
 from dcgan.errors import Diverged
 from dcgan.training.step import Row, State, Step, update_ema
 
 Figures = dict[str, Tensor]
-COLUMNS = ("epoch", "step", "loss_d", "loss_g", "d_real", "d_fake_before", "d_fake_after", "grad_norm_d", "grad_norm_g")
+COLUMNS = (
+    "epoch",
+    "step",
+    "loss_d",
+    "loss_g",
+    "d_real",
+    "d_fake_before",
+    "d_fake_after",
+    "grad_norm_d",
+    "grad_norm_g",
+)
 
 
-def train_step(state: State, params: Params, real: Tensor, precision: str, *, measure: bool) -> Row | None:
+def train_step(
+    state: State, params: AllParams, real: Tensor, precision: str, *, measure: bool
+) -> Row | None:
     """One batch: an update of D, one of G, or both. Returns losses, probabilities and gradient norms when `measure` is set."""
     step = Step(state, params, real, precision, measure)
     row = UPDATES[params.training.update](step)
     if step.turn_g:
-        update_ema(state.ema, state.generator, params.training.ema_half_life / (step.batches * len(real)), state.step)
+        update_ema(
+            state.ema,
+            state.generator,
+            params.training.ema_half_life / (step.batches * len(real)),
+            state.step,
+        )
     state.step += 1
     if not measure:
         return None  # note: every float() below waits for the GPU
     figures = {name: float(value.detach()) for name, value in row.items()}
     for name, value in figures.items():
         if not math.isfinite(value):
-            raise Diverged(f"step {state.step}: {name} is not finite ({value}): lower lr, or use precision: float32")
+            raise Diverged(
+                f"step {state.step}: {name} is not finite ({value}): lower lr, or use precision: float32"
+            )
     return figures
 
 
@@ -113,11 +133,22 @@ def one_network(step: Step) -> Figures:
     return report(loss_d, loss_g, real_logits, fake_logits, after, norm_d, norm_g)
 
 
-UPDATES = {"simultaneous": simultaneous, "alternating": alternating, "concatenated": concatenated, "one_network": one_network}
+UPDATES = {
+    "simultaneous": simultaneous,
+    "alternating": alternating,
+    "concatenated": concatenated,
+    "one_network": one_network,
+}
 
 
 def report(
-    loss_d: Tensor, loss_g: Tensor, real: Tensor, fake: Tensor, fake_after: Tensor, norm_d: Tensor, norm_g: Tensor
+    loss_d: Tensor,
+    loss_g: Tensor,
+    real: Tensor,
+    fake: Tensor,
+    fake_after: Tensor,
+    norm_d: Tensor,
+    norm_g: Tensor,
 ) -> Figures:
     """A step's figures: losses, D(x) and D(G(z)) as mean probabilities before and after D's update, gradient norms."""
     return {

@@ -8,9 +8,9 @@ import torch
 
 from dcgan import files
 from dcgan.config.sections import DiscriminatorParams, GeneratorParams
+from dcgan.networks import exports
 from dcgan.networks.models import Discriminator, Generator
 from dcgan.promotion import bundle
-from dcgan.training import checkpoint
 
 GENERATOR = GeneratorParams(
     z_dim=6, z_distribution="normal", start="projection", start_size=4, start_norm="none", start_activation=True,
@@ -26,9 +26,12 @@ DISCRIMINATOR = DiscriminatorParams(
 def write(folder: Path, seed: int = 0, channels: int = 1) -> Path:
     """Generator and discriminator of 8 x 8 images, of random weights, in `folder`."""
     torch.manual_seed(seed)
-    networks = {"generator": Generator(GENERATOR, channels), "discriminator": Discriminator(DISCRIMINATOR, channels, 8)}
+    networks = {
+        "generator": Generator(GENERATOR, channels),
+        "discriminator": Discriminator(DISCRIMINATOR, channels, 8),
+    }
     for name, network in networks.items():
-        checkpoint.export(folder / f"{name}.safetensors", network, {"epoch": 1, "weights": "ema"})
+        exports.export(folder / f"{name}.safetensors", network, {"epoch": 1, "weights": "ema"})
     return folder
 
 
@@ -40,7 +43,10 @@ def rewrite(folder: Path, name: str, content: bytes) -> None:
         about = files.read_json(path.with_suffix(".json"))
         files.write_json(path.with_suffix(".json"), {**about, "sha256": files.sha256(path)})
     paths = [path for path in folder.rglob("*") if path.is_file() and path.name != bundle.MANIFEST]
-    files.write_json(folder / bundle.MANIFEST, {path.relative_to(folder).as_posix(): files.sha256(path) for path in paths})
+    files.write_json(
+        folder / bundle.MANIFEST,
+        {path.relative_to(folder).as_posix(): files.sha256(path) for path in paths},
+    )
 
 
 class Payload:
