@@ -11,7 +11,7 @@ import pytest
 
 from dcgan import data, validation
 from dcgan.errors import DataError
-from dcgan.raw import fake as shapes
+from dcgan.raw import fake
 
 Splits = dict[str, tuple[np.ndarray, np.ndarray]]
 CLASSES = tuple("abcdefghij")
@@ -22,7 +22,7 @@ KINDS = ("drawings", "photographs")
 
 def drawings(size: int = 28, channels: int = 1) -> Splits:
     """Shapes: 150 images to train, 50 for validation, 100 for the test."""
-    images, labels = shapes.draw(300, size, channels, seed=0)
+    images, labels = fake.draw(300, size, channels, seed=0)
     edges = {"train": slice(0, 150), "validation": slice(150, 200), "test": slice(200, 300)}
     return {split: (images[part], labels[part]) for split, part in edges.items()}
 
@@ -48,8 +48,9 @@ def made(kind: str) -> Splits:
 def write(
     folder: Path, splits: Splits, kind: str = "drawings", classes: Sequence[str] = CLASSES
 ) -> dict[str, Any]:
-    name = "fashion_mnist" if kind == "drawings" else "folder"
-    return data.write_prepared(folder, splits, name=name, classes=classes, image_size=28)
+    return data.write_prepared(
+        folder, splits, name="things", classes=classes, image_size=28, drawings=kind == "drawings"
+    )
 
 
 def judge(
@@ -247,7 +248,12 @@ def test_a_few_failures_are_no_fault_of_a_collection_of_photographs(tmp_path, ch
 @pytest.mark.parametrize("channels", [1, 3])
 def test_generated_shapes_meet_the_expectations_of_drawings(tmp_path, size, channels):
     manifest = data.write_prepared(
-        tmp_path, drawings(size, channels), name="fake", classes=CLASSES, image_size=size
+        tmp_path,
+        drawings(size, channels),
+        name="fake",
+        classes=CLASSES,
+        image_size=size,
+        drawings=True,
     )
     assert failures(judge(tmp_path, manifest)) == []
 

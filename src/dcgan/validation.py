@@ -19,11 +19,6 @@ from dcgan import data
 from dcgan.errors import DataError
 
 gxe: Any = gx.expectations  # a strict checker finds neither its names nor row_condition's type
-DRAWINGS = (
-    "mnist",
-    "fashion_mnist",
-    "fake",
-)  # bright things on black; other data sets are taken for photographs
 MOST = 0.99  # of photographs must meet an expectation
 NUM_NAMED = 10  # images that a failed expectation names
 
@@ -85,7 +80,7 @@ def expectations(manifest: dict[str, Any]) -> list[Any]:
         gxe.ExpectColumnValuesToNotBeNull(
             column="mean", notes="one NaN pixel makes batch norm's running mean NaN"
         ),
-        *(_of_drawings() if manifest["dataset"] in DRAWINGS else _of_photographs()),
+        *(_of_drawings() if manifest["drawings"] else _of_photographs()),
         gxe.ExpectColumnMaxToBeBetween(
             column="max",
             min_value=224,

@@ -12,8 +12,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from dcgan.config import sections
-from dcgan.raw import fake as shapes
-from dcgan.raw.catalog import CIFAR_TEST, CIFAR_TRAIN
+from dcgan.raw import cifar10, fake
 
 # The names of the forty, in the publisher's order.
 ATTRIBUTES = (
@@ -46,7 +45,7 @@ def section(name: str, source: object, **changes: object) -> sections.Dataset:
 
 def pictures(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """N x 32 x 32 x 3 and labels."""
-    images, labels = shapes.draw(count, 32, 3, seed)
+    images, labels = fake.draw(count, 32, 3, seed)
     return images.transpose(0, 2, 3, 1), labels
 
 
@@ -54,8 +53,8 @@ def write_cifar(folder: Path, each: int = 4) -> dict[str, bytes]:
     """The publisher's tar with `each` images a file; returns the files that are in it."""
     folder.mkdir(parents=True, exist_ok=True)
     contents = {}
-    for number, name in enumerate((*CIFAR_TRAIN, CIFAR_TEST)):
-        images, labels = shapes.draw(each, 32, 3, seed=number)
+    for number, name in enumerate(cifar10.NAMES):
+        images, labels = fake.draw(each, 32, 3, seed=number)
         contents[name] = b"".join(
             bytes([label]) + image.tobytes() for image, label in zip(images, labels, strict=True)
         )

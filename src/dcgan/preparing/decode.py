@@ -1,4 +1,4 @@
-"""From one raw image, an encoded file or pixels, to the square uint8 array that the pipeline prepares.
+"""From one raw image, an encoded file or pixels, to the square uint8 array that is prepared.
 
 Files come from anywhere, so each is taken for hostile: its format, its size and its frames are
 looked at before any pixel is decoded, and whatever Pillow raises becomes the reason why the image
@@ -8,24 +8,12 @@ is bad. No state is shared: threads may decode at once.
 import io
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-MAX_BYTES = 64 * 2**20  # of a file
-MAX_PIXELS = 64_000_000  # of an image
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
-SUFFIXES = {
-    ".png": "PNG",
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".webp": "WEBP",
-    ".bmp": "BMP",
-    ".gif": "GIF",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-}
+from dcgan.raw.dataset import MAX_IMAGE_BYTES, SUFFIXES, Pixels
 
-Pixels = npt.NDArray[np.uint8]
+MAX_PIXELS = 64_000_000  # of an image
+FORMATS = tuple(dict.fromkeys(SUFFIXES.values()))  # each once, in their order
 
 
 class BadImage(Exception):
@@ -48,7 +36,7 @@ def decode(
     | any other content                              | bad                                                                   |
     | content that is not what the suffix says       | bad; a suffix that is not in SUFFIXES says nothing                    |
     | no bytes, truncated, damaged                   | bad; a damaged JPEG is noticed only where its decoder stumbles        |
-    | over MAX_BYTES, or over MAX_PIXELS by header   | bad, before a pixel is decoded                                        |
+    | over MAX_IMAGE_BYTES, or over MAX_PIXELS by header   | bad, before a pixel is decoded                                        |
     | more than one frame or page                    | bad                                                                   |
     | a JPEG with further pictures behind it (MPO)   | its first picture                                                     |
     | EXIF orientation                               | applied                                                               |
@@ -104,8 +92,8 @@ def _open(content: bytes, suffix: str | None) -> Image.Image:
     """Check what can be checked without decoding, then decode and turn."""
     if not content:
         raise BadImage("no bytes")
-    if len(content) > MAX_BYTES:
-        raise BadImage(f"{len(content)} bytes, more than {MAX_BYTES}")
+    if len(content) > MAX_IMAGE_BYTES:
+        raise BadImage(f"{len(content)} bytes, more than {MAX_IMAGE_BYTES}")
     try:
         image: Image.Image = Image.open(io.BytesIO(content), formats=FORMATS)
     except UnidentifiedImageError:

@@ -1,10 +1,10 @@
-"""Published weights of networks that are not trained here: downloaded once, or a file of one's own."""
+"""Published weights of networks that are not trained here: downloaded once, or a file of the user's own."""
 
 from pathlib import Path
 
 from dcgan.errors import ConfigError, DataError, EnvironmentProblem
 from dcgan.raw import downloads
-from dcgan.raw.catalog import GIB, HOUR, File
+from dcgan.raw.dataset import GIB, HOUR, File
 
 # The weights of Inception of 2015-12-05, which FID has been computed with since it was proposed, as
 # torch-fidelity converted them from TensorFlow.

@@ -1,17 +1,22 @@
-"""A folder of images, however it grew, as one zip with plain names and a list of what is in it."""
+"""A folder of the user's own images, whatever its structure: one zip with plain names, and a list of its content."""
 
 import errno
 import os
 import stat
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dcgan import files
-from dcgan.errors import DataError
-from dcgan.raw.catalog import FOLDER_LIST, FOLDER_ZIP, MAX_IMAGE_BYTES, MIB
+import numpy as np
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+from dcgan import files
+from dcgan.config import sections
+from dcgan.errors import DataError
+from dcgan.raw import readers
+from dcgan.raw.dataset import MAX_IMAGE_BYTES, MIB, SUFFIXES, DataSet, Pin, Raw
+
+ZIP, LIST = "images.zip", "images.json"
 
 
 def pack(source: Path, folder: Path, *, class_folders: bool, at_least: int) -> None:
@@ -50,7 +55,7 @@ def pack(source: Path, folder: Path, *, class_folders: bool, at_least: int) -> N
     positions = {name: position for position, name in enumerate(classes)}
     entries: list[dict[str, Any]] = []
     with (
-        files.replacing(folder / FOLDER_ZIP) as temporary,
+        files.replacing(folder / ZIP) as temporary,
         zipfile.ZipFile(temporary, "w") as archive,
     ):
         for number, path in enumerate(paths):
@@ -67,9 +72,7 @@ def pack(source: Path, folder: Path, *, class_folders: bool, at_least: int) -> N
                 }
             )
     names = [printable(name) for name in classes]
-    files.write_json(
-        folder / FOLDER_LIST, {"classes": names, "images": entries, "ignored": ignored}
-    )
+    files.write_json(folder / LIST, {"classes": names, "images": entries, "ignored": ignored})
 
 
 def printable(name: str) -> str:
@@ -132,3 +135,37 @@ def _content(path: Path) -> tuple[bytes, str]:
     except OSError as error:
         broken = error.errno == errno.ENOENT and path.is_symlink()
         return b"", "is a broken link" if broken else f"cannot be read ({error.strerror})"
+
+
+def _unpack(served: Path, target: Path, pins: Mapping[str, Pin], dataset: sections.Dataset) -> None:
+    at_least = dataset.validation_size + dataset.test_size + 1
+    pack(served, target, class_folders=dataset.class_folders, at_least=at_least)
+
+
+def _open(folder: Path, dataset: sections.Dataset, seed: int) -> Raw:
+    listed = files.read_json(folder / LIST)
+    images = listed["images"]
+    archive = readers.OpenZip(folder / ZIP)
+    # The zip has them in the order of the list.
+    entries = [
+        (image["name"], member)
+        for image, member in zip(images, archive.zip.namelist(), strict=True)
+    ]
+    problems = {
+        number: image["problem"] for number, image in enumerate(images) if "problem" in image
+    }
+    labels = None
+    if listed["classes"]:
+        labels = np.array([image["class"] for image in images], dtype=np.int64)
+    pool = readers.ZipRecords(archive, entries, labels, problems)
+    return Raw(pool, None, tuple(listed["classes"]), listed["ignored"])
+
+
+FOLDER = DataSet(
+    raw=(ZIP, LIST),
+    unpack=_unpack,
+    open=_open,
+    licence="unknown: images of your own; their licence is for you to know",
+    drawings=False,
+    test_split=False,
+)
