@@ -283,8 +283,8 @@ def test_at_most_max_images_are_used_in_their_order_and_the_choice_depends_on_th
     assert chosen[0] != list(range(80))
     train = data.open_split(tmp_path / "a/prepared", "train").images
     positions = {image.tobytes(): position for position, image in enumerate(given().pool.items)}
-    found = [positions[image.tobytes()] for image in train]
-    assert found == sorted(found)
+    in_train = [positions[image.tobytes()] for image in train]
+    assert in_train == sorted(in_train)
 
 
 def test_max_images_does_not_count_the_test_images_that_are_held_out(tmp_path):
@@ -342,8 +342,8 @@ def test_a_combination_that_no_image_has_is_refused_by_name_in_one_line(
     with pytest.raises(DataError) as caught:
         run(raw, tmp_path, **CELEBA)
     assert str(caught.value) == (
-        f"params.yaml: dataset.attributes: no image {place} has the combination {names}: each split needs some of each;"
-        " choose other attributes, or use more images"
+        f"params.yaml: dataset.attributes: no image {place} has the combination {names}:"
+        " each split needs some of each; choose other attributes, or use more images"
     )
     assert bool(raw.pool.reads) == (
         place == "in validation"
@@ -396,7 +396,8 @@ def test_bad_images_are_refused_by_name_and_reason_in_one_line(tmp_path):
     with pytest.raises(DataError) as caught:
         run(with_bad(), tmp_path, test_size=10, validation_size=10)
     assert str(caught.value) == (
-        f"4 of 100 images are unreadable: {', '.join(REASONS)}; repair or remove them, or set dataset.on_bad_image to skip"
+        f"4 of 100 images are unreadable: {', '.join(REASONS)};"
+        " repair or remove them, or set dataset.on_bad_image to skip"
     )
     assert not (tmp_path / "prepared").exists()
 
@@ -431,14 +432,14 @@ def test_labels_stay_with_their_images_where_some_are_bad(tmp_path):
     raw = with_bad()
     raw.pool.labels, raw.classes = classes(100), tuple("abcdefghij")
     run(raw, tmp_path, test_size=10, validation_size=10, on_bad_image="skip")
-    wanted = {
+    label_of = {
         item.tobytes(): position % 10
         for position, item in enumerate(raw.pool.items)
         if position not in BAD
     }
     for split in data.SPLITS:
         part = data.open_split(tmp_path / "prepared", split)
-        assert [wanted[image.tobytes()] for image in part.images] == part.labels.tolist()
+        assert [label_of[image.tobytes()] for image in part.images] == part.labels.tolist()
 
 
 def test_bad_images_of_the_test_split_count_too(tmp_path):

@@ -37,7 +37,10 @@ IMAGES, LABELS = NAMES[0], NAMES[3]
 
 
 class Server:
-    """A web server on this machine: serves `files` by name, or does what `behave` says; counts what it was asked for."""
+    """A web server on this machine that notes what it is asked for.
+
+    It serves `files` by name, or does what `behave` says.
+    """
 
     def __init__(self, files: dict[str, bytes]) -> None:
         self.files = files

@@ -177,7 +177,7 @@ ROW = "expected a name and 40 values of 1 or -1"
     [
         (
             line(1, "6", "7"),
-            r"line 1 says 7 images, 6 follow, list_eval_partition\.txt has 6: must be the same number",
+            r"line 1 says 7 images, 6 follow, list_eval_partition\.txt has 6: must be the same",
         ),
         (line(1, "6", "six"), "line 1: 'six': expected the number of images"),
         (lambda lines: [""], "line 1: '': expected the number of images"),
@@ -224,7 +224,8 @@ def test_an_attribute_file_that_is_too_large_is_not_read(tmp_path, monkeypatch):
         ("eyeglasses", "did you mean Eyeglasses?"),
         (
             "xyz",
-            "it has 5_o_Clock_Shadow, Arched_Eyebrows, Attractive, Bags_Under_Eyes, Bald and 35 more",
+            "it has 5_o_Clock_Shadow, Arched_Eyebrows, Attractive, Bags_Under_Eyes, Bald"
+            " and 35 more",
         ),
     ],
 )
@@ -244,17 +245,17 @@ def test_celebas_attributes_arrive_with_the_rest_where_they_are_asked_for_and_go
 ):
     source, raw = tmp_path / "source", tmp_path / "raw"
     write_celeba(source, attributes=SMILES)
-    wanted = {*celeba.CELEBA.raw, "manifest.json"}
+    expected = {*celeba.CELEBA.raw, "manifest.json"}
     server = serve(source)
     for place in (source, server.url):
         downloads.fetch(raw, section("celeba", place, attributes=["Smiling"]))
-        assert set(tree(raw)) == {*wanted, "list_attr_celeba.txt"}
+        assert set(tree(raw)) == {*expected, "list_attr_celeba.txt"}
         assert set(json.loads((raw / "manifest.json").read_text())) == set(celeba.LABELLED.raw)
         assert (raw / "list_attr_celeba.txt").read_bytes() == (
             source / "list_attr_celeba.txt"
         ).read_bytes()
         downloads.fetch(raw, section("celeba", place))
-        assert set(tree(raw)) == wanted
+        assert set(tree(raw)) == expected
     server.close()
 
 

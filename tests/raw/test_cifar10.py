@@ -20,8 +20,8 @@ def test_cifar_images_come_in_the_order_of_their_files_with_their_colours(tmp_pa
     write_cifar(tmp_path / "source", each=4)
     raw = raw_of(tmp_path, "cifar10", tmp_path / "source")
     assert (len(raw.pool), len(raw.test)) == (20, 4)
-    wanted = np.concatenate([pictures(4, seed)[0] for seed in range(5)])
-    assert (np.stack(read_all(raw.pool)) == wanted).all()
+    expected = np.concatenate([pictures(4, seed)[0] for seed in range(5)])
+    assert (np.stack(read_all(raw.pool)) == expected).all()
     assert (np.stack(read_all(raw.test)) == pictures(4, 5)[0]).all()
     assert raw.pool.labels.tolist() == [0, 1, 2, 3] * 5
     assert raw.pool.name(7) == "data_batch_2.bin[3]"

@@ -139,14 +139,14 @@ def test_any_single_flipped_bit_is_refused_and_what_was_there_stays(tmp_path, se
 def test_a_body_that_is_not_the_file_is_refused_and_what_was_there_stays(
     tmp_path, server, pins, answer, error
 ):
-    for source, known in ((mirror(server), pins), (sources.own_source(server.url, IDX_FILES), {})):
+    for source, pinned in ((mirror(server), pins), (sources.own_source(server.url, IDX_FILES), {})):
         server.behave = server.good
-        fetch_from([source], tmp_path / "raw", known)
+        fetch_from([source], tmp_path / "raw", pinned)
         (tmp_path / "raw" / IMAGES).write_bytes(b"another version")
         before = tree(tmp_path)
         server.behave = answer
         with pytest.raises(error):
-            fetch_from([source], tmp_path / "raw", known)
+            fetch_from([source], tmp_path / "raw", pinned)
         assert tree(tmp_path) == before
 
 
@@ -168,7 +168,7 @@ def test_of_two_at_once_one_downloads_and_the_other_waits(tmp_path, server, pins
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]
 
 
-def test_a_lock_that_somebody_keeps_is_reported(tmp_path, idx_source, monkeypatch):
+def test_a_lock_that_another_process_keeps_is_reported(tmp_path, idx_source, monkeypatch):
     monkeypatch.setattr(downloads, "LOCK_SECONDS", 0.2)
     with (
         downloads._locked(tmp_path / "raw"),
@@ -191,7 +191,10 @@ def test_a_download_that_was_killed_is_done_by_the_next(tmp_path, server, kill_a
 
     server.behave = hang
     values = fashion(server.url).model_dump()
-    code = f"import pathlib; from dcgan.config import sections; from dcgan.raw import downloads as d; d.fetch(pathlib.Path('raw'), sections.Dataset(**{values!r}))"
+    code = (
+        "import pathlib; from dcgan.config import sections; from dcgan.raw import downloads;"
+        f"downloads.fetch(pathlib.Path('raw'), sections.Dataset(**{values!r}))"
+    )
     process = subprocess.Popen(
         [sys.executable, "-c", code],
         cwd=tmp_path,
@@ -243,17 +246,17 @@ def test_what_an_archive_holds_is_taken_from_a_folder_too(tmp_path, name, archiv
 def test_any_flipped_byte_of_a_publishers_file_is_refused(tmp_path, monkeypatch, name):
     WRITE[name](tmp_path / "source")
     server = serve(tmp_path / "source")
-    wanted = [file.names[0] for file in catalog.DATA_SETS[name].files]
-    digests = {file: f"md5:{hashlib.md5(server.files[file]).hexdigest()}" for file in wanted}
-    known = replace(
+    served = [file.names[0] for file in catalog.DATA_SETS[name].files]
+    digests = {file: f"md5:{hashlib.md5(server.files[file]).hexdigest()}" for file in served}
+    data_set = replace(
         catalog.DATA_SETS[name], mirrors=(server.url,), digests=digests, pins={}, by_hand=""
     )
-    monkeypatch.setitem(catalog.DATA_SETS, name, known)
+    monkeypatch.setitem(catalog.DATA_SETS, name, data_set)
     assert downloads.fetch(tmp_path / "raw", section(name, None)) == server.url
     before, good = tree(tmp_path / "raw"), dict(server.files)
     draw = random.Random(0)
     for _ in range(20):
-        file = draw.choice(wanted)
+        file = draw.choice(served)
         content = bytearray(good[file])
         content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
         server.files = {**good, file: bytes(content)}
@@ -298,8 +301,8 @@ def test_files_whose_sha256_nobody_pinned_are_fetched_again(tmp_path, server, mo
         name: f"md5:{hashlib.md5(content).hexdigest()}" for name, content in server.files.items()
     }
     sizes = {name: Pin(pin.size) for name, pin in pins.items()}
-    known = replace(MNIST, mirrors=(server.url,), digests=digests, pins=sizes)
-    monkeypatch.setitem(catalog.DATA_SETS, "mnist", known)
+    data_set = replace(MNIST, mirrors=(server.url,), digests=digests, pins=sizes)
+    monkeypatch.setitem(catalog.DATA_SETS, "mnist", data_set)
     downloads.fetch(tmp_path / "raw", section("mnist", None))
     before = tree(tmp_path)
     assert downloads.fetch(tmp_path / "raw", section("mnist", None)) == server.url
@@ -308,7 +311,7 @@ def test_files_whose_sha256_nobody_pinned_are_fetched_again(tmp_path, server, mo
     monkeypatch.setitem(
         catalog.DATA_SETS,
         "mnist",
-        replace(known, pins={name: Pin(pin.size + 1) for name, pin in pins.items()}),
+        replace(data_set, pins={name: Pin(pin.size + 1) for name, pin in pins.items()}),
     )
     with pytest.raises(DataError, match=f"{IMAGES}: has .* bytes, expected"):
         downloads.fetch(tmp_path / "raw", section("mnist", None))

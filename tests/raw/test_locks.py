@@ -35,14 +35,15 @@ def holder(tmp_path: Path):
 
 
 def test_the_message_names_the_process_that_holds_the_lock(tmp_path, holder):
-    for _ in range(2):  # whoever asks in vain leaves the name where it is
+    for _ in range(2):  # a process that asks in vain leaves the number where it is
         with (
             pytest.raises(EnvironmentProblem) as caught,
             locks.held(tmp_path / "lock", 0, "reads the news"),
         ):
             pass
         assert str(caught.value) == (
-            f"{tmp_path}/lock: another process ({holder.pid}) reads the news: wait for it, or end it"
+            f"{tmp_path}/lock: another process ({holder.pid}) reads the news:"
+            " wait for it, or end it"
         )
 
 

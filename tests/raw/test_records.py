@@ -34,11 +34,11 @@ def test_eight_threads_read_what_one_reads(tmp_path, name):
             name
         ](source)
     pool = raw_of(tmp_path, name, source).pool
-    wanted = [np.asarray(pool.read(index)).tobytes() for index in range(len(pool))]
+    alone = [np.asarray(pool.read(index)).tobytes() for index in range(len(pool))]
     order = list(range(len(pool))) * 50
     with ThreadPoolExecutor(8) as threads:
-        found = list(threads.map(lambda index: np.asarray(pool.read(index)).tobytes(), order))
-    assert found == [wanted[index] for index in order]
+        together = list(threads.map(lambda index: np.asarray(pool.read(index)).tobytes(), order))
+    assert together == [alone[index] for index in order]
 
 
 @pytest.mark.parametrize("name", ["cifar10", "svhn", "celeba", "lsun", "folder"])

@@ -67,7 +67,7 @@ def same(keys: Hashes, protected: int = 0) -> Positions:
 
 
 def near(hashes: Hashes, bits: int, protected: int = 0) -> Positions:
-    """The copied image for each of N hashes: an earlier kept one that differs in at most `bits` bits.
+    """The image that each of N hashes copies: an earlier kept one, at most `bits` bits different.
 
     Equal hashes are compared once, so that a thousand copies of one image are not half a million
     pairs.
@@ -75,8 +75,8 @@ def near(hashes: Hashes, bits: int, protected: int = 0) -> Positions:
     Returns:
         Positions, N; NONE for an image that is kept.
     """
-    # Positions of two kinds: `image` counts all hashes, `distinct` the different ones in the order in
-    # which they first appear; np.unique has these in the order of their values.
+    # Positions of two kinds: `image` counts all hashes, `distinct` the different ones in the order
+    # in which they first appear; np.unique returns these in the order of their values.
     _, first_of_value, value_of_image = np.unique(hashes, return_index=True, return_inverse=True)
     first_image = np.sort(first_of_value)  # by distinct
     distinct_of_image = np.searchsorted(first_image, first_of_value)[value_of_image]
@@ -122,7 +122,7 @@ def close_pairs(hashes: Hashes, bits: int) -> Positions:
 
 
 def picture(pairs: Sequence[tuple[data.Images, data.Images]]) -> data.Images:
-    """The first twenty pairs, a row each: the kept image on the left, its dropped copy on the right.
+    """The first twenty pairs, a row each: left the kept image, right its dropped copy.
 
     Args:
         pairs: kept and dropped, C x H x W each, uint8; none: a black picture that says so.

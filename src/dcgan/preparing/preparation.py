@@ -109,8 +109,8 @@ def hold_out(
         if share >= len(members):
             of_class = f" of class {label}" if len(classes) > 1 else ""
             raise ConfigError(
-                f"params.yaml: dataset.{split}_size = {size}: takes {share} of the {len(members)} images{of_class}:"
-                " must leave at least one; choose a smaller value"
+                f"params.yaml: dataset.{split}_size = {size}: takes {share} of the {len(members)}"
+                f" images{of_class}: must leave at least one; choose a smaller value"
             )
         chosen = rng.choose(len(members), int(share), seed, split, int(label))
         drawn.append(members[chosen.numpy()])
@@ -152,22 +152,25 @@ def _check_bad(bad: list[str], pool: Part, test: Part | None, rule: str) -> None
     if bad and rule == "refuse":
         total = len(pool.chosen) + (len(test.chosen) if test else 0)
         raise DataError(
-            f"{len(bad)} of {total} images are unreadable: {named}; repair or remove them, or set dataset.on_bad_image to skip"
+            f"{len(bad)} of {total} images are unreadable: {named};"
+            " repair or remove them, or set dataset.on_bad_image to skip"
         )
     for part, place in ((pool, "outside the test split"), (test, "in the test split")):
         if part is not None and not len(part.good):
             raise DataError(
-                f"0 images {place}: need at least 1; unreadable: {named or 'none'}; check dataset.source"
+                f"0 images {place}: need at least 1; unreadable: {named or 'none'};"
+                " check dataset.source"
             )
 
 
 def _check_combinations(labels: data.Labels | None, classes: Sequence[str], place: str) -> None:
-    """Refuse a combination of attributes that no image has: it could be neither learnt nor judged."""
+    """Refuse a combination of attributes that no image has: it cannot be learnt or measured."""
     empty = [name for label, name in enumerate(classes) if labels is None or label not in labels]
     if empty:
         raise DataError(
-            f"params.yaml: dataset.attributes: no image {place} has the combination {' or '.join(empty)}: each split needs some of"
-            " each; choose other attributes, or use more images"
+            f"params.yaml: dataset.attributes: no image {place} has the combination"
+            f" {' or '.join(empty)}: each split needs some of each;"
+            " choose other attributes, or use more images"
         )
 
 
@@ -215,7 +218,8 @@ def _write(
     """Hold out test and validation, then write the three splits."""
     if not len(kept):
         raise DataError(
-            "0 images are left: all others are copies of test images; set dataset.duplicates to keep"
+            "0 images are left: all others are copies of test images;"
+            " set dataset.duplicates to keep"
         )
     if test is None:
         stay, drawn = hold_out(pool.labels[kept], dataset.test_size, seed, "test")

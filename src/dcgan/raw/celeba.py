@@ -1,4 +1,4 @@
-"""CelebA: 178 x 218 RGB photographs of faces, split by a partition file, with forty attributes each."""
+"""CelebA: 178 x 218 RGB photographs of faces, with a partition file and forty attributes."""
 
 import difflib
 import re
@@ -32,7 +32,12 @@ def combinations(attributes: Sequence[str]) -> tuple[str, ...]:
 
 
 def partitions(images: Path, partition: Path) -> dict[str, int]:
-    """The members of CelebA's zip, in the order of the partition file, with their partition; the pictures are not looked at."""
+    """The partition of each member of CelebA's zip, in the order of the partition file.
+
+    Raises:
+        DataError: a file is damaged or another one, or the zip lacks a member; no picture is
+            decoded for that.
+    """
     parts: dict[str, int] = {}
     for number, line in enumerate(_lines(partition), start=1):
         match = re.fullmatch(r"(\d{6}\.jpg) +([012]) *", line, re.ASCII)
@@ -43,8 +48,8 @@ def partitions(images: Path, partition: Path) -> dict[str, int]:
                 f"{partition}: line {number}: {line[:40]!r}: {problem}: get the file again"
             )
         parts[name] = int(match[2])
-    for wanted, text in ((POOL, "0 or 1"), (TEST, "2")):
-        if not set(wanted) & set(parts.values()):
+    for needed, text in ((POOL, "0 or 1"), (TEST, "2")):
+        if not set(needed) & set(parts.values()):
             raise DataError(f"{partition}: has no image of partition {text}: is it the right file?")
     with archives.open_zip(images) as (_, entries):
         _check_entries(
@@ -63,8 +68,8 @@ def attribute_labels(
 
     Args:
         path: the file.
-        parts: the members that `partitions` returns: the file must have exactly these images, in any
-            order.
+        parts: the members that `partitions` returns: the file must have exactly these images, in
+            any order.
         attributes: names out of the second line.
 
     Returns:
@@ -76,14 +81,13 @@ def attribute_labels(
         ConfigError: it has no such attribute.
     """
     lines = _lines(path)
-    stated, names, rows = (
-        (lines[0].strip() if lines else ""),
-        (lines[1].split() if lines[1:] else []),
-        lines[2:],
-    )
+    stated = lines[0].strip() if lines else ""
+    names = lines[1].split() if lines[1:] else []
+    rows = lines[2:]
     if not re.fullmatch(r"\d{1,9}", stated, re.ASCII):
         raise DataError(
-            f"{path}: line 1: {stated[:40]!r}: expected the number of images, e.g. '202599': is it the right file?"
+            f"{path}: line 1: {stated[:40]!r}: expected the number of images, e.g. '202599':"
+            " is it the right file?"
         )
     if (
         not names
@@ -112,15 +116,15 @@ def attribute_labels(
         raise DataError(f"{path}: line {number}: {row[:40]!r}: {problem}: get the file again")
     if not int(stated) == len(labels) == len(parts):
         raise DataError(
-            f"{path}: line 1 says {int(stated)} images, {len(labels)} follow, {PARTITION} has {len(parts)}:"
-            " must be the same number: get both again"
+            f"{path}: line 1 says {int(stated)} images, {len(labels)} follow,"
+            f" {PARTITION} has {len(parts)}: must be the same number: get both again"
         )
     return {member: labels[member] for member in parts}
 
 
 def _column(path: Path, names: list[str], attribute: str) -> int:
     if attribute not in names:
-        # In small letters, because all of the names have capitals, which are what a hand forgets.
+        # In small letters: all of the names have capitals, which are easily forgotten.
         by_small = {name.lower(): name for name in names}
         close = difflib.get_close_matches(attribute.lower(), by_small, n=1)
         hint = (
@@ -141,17 +145,19 @@ def _lines(path: Path) -> list[str]:
 
 
 def _check_entries(
-    images: Path, sizes: dict[str, int], wanted: Collection[str], partition: Path
+    images: Path, sizes: dict[str, int], listed: Collection[str], partition: Path
 ) -> None:
-    missing = [name for name in wanted if name not in sizes]
+    missing = [name for name in listed if name not in sizes]
     if missing:
         raise DataError(
-            f"{images}: has no {missing[0]} ({len(missing)} of {partition.name}'s names are missing): get both again"
+            f"{images}: has no {missing[0]}"
+            f" ({len(missing)} of {partition.name}'s names are missing): get both again"
         )
-    large = [name for name in wanted if sizes[name] > MAX_IMAGE_BYTES]
+    large = [name for name in listed if sizes[name] > MAX_IMAGE_BYTES]
     if large:
         raise DataError(
-            f"{images}: {large[0]} has {sizes[large[0]]} bytes, more than the allowed {MAX_IMAGE_BYTES}: refused"
+            f"{images}: {large[0]} has {sizes[large[0]]} bytes,"
+            f" more than the allowed {MAX_IMAGE_BYTES}: refused"
         )
 
 

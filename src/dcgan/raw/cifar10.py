@@ -1,4 +1,4 @@
-"""CIFAR-10: 32 x 32 RGB photographs of ten classes, in the publisher's binary version (no pickle)."""
+"""CIFAR-10: 32 x 32 RGB photographs of ten classes, in the binary version (no pickle)."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The types of this package: what is known of a data set, and what its images look like to the rest of the project."""
+"""What is known of every data set, and what its images look like to the rest of the project."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -81,11 +81,12 @@ class DebianPackage:
 
 
 # Makes the raw files out of what a source serves. Arguments: the folder with the served files, the
-# folder for the raw files, pins by raw name (none for data of the user's own), the section `dataset`
-# of params.yaml. Raises DataError for a file that is missing, damaged or not what it claims to be.
+# folder for the raw files, pins by raw name (none for the user's own data), and the section
+# `dataset` of params.yaml. Raises DataError for a file that is missing, damaged or not what it
+# claims to be.
 Unpack = Callable[[Path, Path, Mapping[str, Pin], sections.Dataset], None]
-# Opens the raw files. Arguments: their folder, the section `dataset` of params.yaml, and the seed of
-# images that are drawn. Raises DataError as Unpack does.
+# Opens the raw files. Arguments: their folder, the section `dataset` of params.yaml, and the seed
+# for images that are drawn. Raises DataError as Unpack does.
 Open = Callable[[Path, sections.Dataset, int], Raw]
 
 
@@ -96,7 +97,7 @@ class DataSet:
     raw: tuple[str, ...]  # the files that a download leaves, beside the manifest
     unpack: Unpack
     open: Open
-    licence: str  # what is known of it, and who says so
+    licence: str  # what its publisher or others say of it, and where
     drawings: bool  # single bright things on black; False: photographs
     test_split: bool  # whether the publisher keeps images apart for the test
     classes: tuple[str, ...] = ()  # () where there are none, or where the files name them

@@ -158,7 +158,7 @@ def _remove_files_of_others(folder: Path, data_set: DataSet) -> None:
 
 def _locked(path: Path) -> contextlib.AbstractContextManager[None]:
     """Hold the lock beside the folder or file `path`, which is then ours to fill."""
-    does = f"has fetched the same files for {LOCK_SECONDS} s"
+    does = f"has been fetching the same files for {LOCK_SECONDS} s"
     return locks.held(path.parent / f".{path.name}.lock", LOCK_SECONDS, does)
 
 
@@ -166,7 +166,7 @@ def _locked(path: Path) -> contextlib.AbstractContextManager[None]:
 def _staging(folder: Path) -> Iterator[Path]:
     """A temporary folder beside `folder`, so on the same disk.
 
-    What a killed process left is removed first: we hold the lock, so it is nobody's.
+    What a killed process left is removed first: we hold the lock, so no process uses it.
     """
     prefix = f".{folder.name}-part-"
     for left in folder.parent.glob(f"{prefix}*"):

@@ -1,4 +1,4 @@
-"""A folder of the user's own images, whatever its structure: one zip with plain names, and a list of its content."""
+"""A folder of the user's own images: packed as one zip with plain names and a list of them."""
 
 import errno
 import os
@@ -20,12 +20,12 @@ ZIP, LIST = "images.zip", "images.json"
 
 
 def pack(source: Path, folder: Path, *, class_folders: bool, at_least: int) -> None:
-    """Put every image below `source` into `folder`: `images.zip`, and `images.json` that says what each is.
+    """Put every image below `source` into `folder`: `images.zip`, and their list, `images.json`.
 
-    Files whose names end in .png .jpg .jpeg .webp .bmp .gif .tif or .tiff, in capitals or not, are
-    images; other files are counted. Files and folders whose names begin with a dot, and Thumbs.db,
-    are passed over in silence. Linked files are read, linked folders not followed. A broken link, a
-    file that cannot be read or is no regular one, and one over 64 MiB are listed with a `problem`
+    Images are files whose names end in .png .jpg .jpeg .webp .bmp .gif .tif or .tiff, in capitals
+    or not; other files are counted. Files and folders whose names begin with a dot, and Thumbs.db,
+    are skipped and not counted. Linked files are read, linked folders not followed. A broken link,
+    a file that cannot be read or is no regular one, and one over 64 MiB are listed with a `problem`
     and no bytes, so that the next stage can name them.
 
     The folders directly below `source` are classes if at least two of them hold images, no image
@@ -44,12 +44,13 @@ def pack(source: Path, folder: Path, *, class_folders: bool, at_least: int) -> N
         at_least: images that the error for an empty folder asks for.
 
     Raises:
-        DataError: there is no image, or a folder cannot be read.
+        DataError: no image is there, or a folder cannot be read.
     """
     paths, ignored = _walk(source)
     if not paths:
         raise DataError(
-            f"0 images found in {source} ({ignored} other files): need at least {at_least}; check dataset.source"
+            f"0 images found in {source} ({ignored} other files): need at least {at_least};"
+            " check dataset.source"
         )
     classes = _classes(paths) if class_folders else []
     positions = {name: position for position, name in enumerate(classes)}
@@ -96,16 +97,17 @@ def _walk(source: Path) -> tuple[list[str], int]:
     def refuse(error: OSError) -> None:
         folder = printable(os.fspath(error.filename))
         raise DataError(
-            f"{folder}: the folder cannot be read ({error.strerror}): check dataset.source and the rights"
+            f"{folder}: the folder cannot be read ({error.strerror}):"
+            " check dataset.source and the rights"
         ) from error
 
     images, ignored = [], 0
     for parent, folders, names in os.walk(source, onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
         seen = [name for name in names if not name.startswith(".") and name.lower() != "thumbs.db"]
-        found = [str(Path(parent, name).relative_to(source)) for name in seen if _suffix(name)]
-        images += found
-        ignored += len(seen) - len(found)
+        here = [str(Path(parent, name).relative_to(source)) for name in seen if _suffix(name)]
+        images += here
+        ignored += len(seen) - len(here)
     # By bytes, as no setting of the language changes them.
     return sorted(images, key=os.fsencode), ignored
 

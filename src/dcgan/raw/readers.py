@@ -31,10 +31,12 @@ class ArrayRecords:
         return self.starts[-1]
 
     def name(self, index: int) -> str:
+        """Its file and its position there, "data_batch_2.bin[3]"."""
         part, position = self._locate(index)
         return f"{self.names[part]}[{position}]"
 
     def read(self, index: int) -> Pixels:
+        """Pixels, H x W or H x W x 3, uint8."""
         part, position = self._locate(index)
         return np.array(self.arrays[part][position])
 
@@ -98,9 +100,11 @@ class ZipRecords:
         return len(self.entries)
 
     def name(self, index: int) -> str:
+        """The name that messages show."""
         return self.entries[index][0]
 
     def read(self, index: int) -> bytes:
+        """The image file; raises Unreadable where the zip has no good bytes of it."""
         if index in self.problems:
             raise Unreadable(self.problems[index])
         return self.archive.read(self.entries[index][1])
@@ -117,7 +121,8 @@ def check_labels(labels: npt.NDArray[Any], low: int, high: int, path: Path) -> L
     wrong = np.flatnonzero((labels < low) | (labels > high))
     if len(wrong):
         raise DataError(
-            f"{path}: label {wrong[0]} is {labels[wrong[0]]}, expected {low} to {high}: get it again"
+            f"{path}: label {wrong[0]} is {labels[wrong[0]]}, expected {low} to {high}:"
+            " get it again"
         )
     return labels.astype(np.int64)
 

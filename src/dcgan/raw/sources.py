@@ -1,6 +1,6 @@
 """Where the files of a data set come from: its publisher, or a place that the user names.
 
-A source fills a folder with the files that it serves, unverified; `dcgan.raw.downloads` checks them.
+A source fills a folder with the files that it serves, unverified; `downloads` checks them.
 """
 
 import contextlib
@@ -158,7 +158,7 @@ def _apt(package: DebianPackage, served: Path) -> Path:
         "Acquire::Languages": "none",
         "Acquire::Retries": 1,
         "Acquire::http::Timeout": READ_SECONDS,
-        "APT::Update::Error-Mode": "any",  # without it, an update that reached nobody ends well
+        "APT::Update::Error-Mode": "any",  # otherwise an update that reached no server ends well
     }
     options = [part for key, value in settings.items() for part in ("-o", f"{key}={value}")]
     try:
