@@ -97,11 +97,8 @@ def test_what_is_held_out_has_the_shares_of_the_whole_and_is_disjoint_and_nothin
 
 def test_a_size_that_does_not_divide_gives_the_first_of_equal_classes_one_more():
     labels = np.repeat(np.arange(3), 9)
-    assert np.bincount(labels[preparation.hold_out(labels, 8, 1, "validation")[1]]).tolist() == [
-        3,
-        3,
-        2,
-    ]
+    _, drawn_positions = preparation.hold_out(labels, 8, 1, "validation")
+    assert np.bincount(labels[drawn_positions]).tolist() == [3, 3, 2]
 
 
 def test_what_is_held_out_depends_on_the_seed_and_the_split_alone():
@@ -233,12 +230,8 @@ def test_encoded_files_and_pixels_give_the_wanted_size_and_channels(tmp_path, ch
     manifest = data.read_manifest(tmp_path / "prepared")
     assert (manifest["channels"], manifest["image_size"]) == (channels, 28)
     for split, count in (("train", 20), ("validation", 10), ("test", 10)):
-        assert data.open_split(tmp_path / "prepared", split).images.shape == (
-            count,
-            channels,
-            28,
-            28,
-        )
+        images = data.open_split(tmp_path / "prepared", split).images
+        assert images.shape == (count, channels, 28, 28)
         assert manifest["splits"][split] == {"count": count, "per_class": [count // 10] * 10}
 
 

@@ -2,7 +2,7 @@ import gzip
 
 import pytest
 
-from dcgan.raw.mnist import IDX_NAMES as NAMES
+from dcgan.raw.mnist import IDX_NAMES
 from tests.raw.given import (
     CONTENT,
     Server,
@@ -19,12 +19,14 @@ def server(idx_source):
 
 @pytest.fixture
 def pins(idx_source):
-    return {name: pin(gzip.decompress((idx_source / f"{name}.gz").read_bytes())) for name in NAMES}
+    return {
+        name: pin(gzip.decompress((idx_source / f"{name}.gz").read_bytes())) for name in IDX_NAMES
+    }
 
 
 @pytest.fixture
 def store():
-    """A second server, to which the first may send us on."""
+    """A second server, to which the first may redirect."""
     store = Server({"weights.pth": CONTENT, "weights.pth?signature=canary": CONTENT})
     yield store
     store.close()

@@ -6,12 +6,12 @@ import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 from dcgan.config import sections
 from dcgan.raw import downloads, records, sources
-from dcgan.raw.dataset import File, Pin
-from dcgan.raw.mnist import IDX_FILES
-from dcgan.raw.mnist import IDX_NAMES as NAMES
+from dcgan.raw.dataset import File, Pin, Raw, Records
+from dcgan.raw.mnist import IDX_FILES, IDX_NAMES
 from dcgan.raw.sources import Source
 from tests.support.tiny import (
     section,
@@ -21,19 +21,23 @@ from tests.support.tiny import (
     write_svhn,
 )
 
+IMAGES, LABELS = IDX_NAMES[0], IDX_NAMES[3]
+WRITE = {"cifar10": write_cifar, "svhn": write_svhn, "celeba": write_celeba, "lsun": write_lsun}
+LIMITS = File(("weights.pth",), max_bytes=1000, seconds=20)
+CONTENT = b"weights" * 100
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
-def raw_of(tmp_path, name, source, **changes):
-    """Fetched and opened."""
+
+def raw_of(tmp_path: Path, name: str, source: object, **changes: object) -> Raw:
+    """A data set, fetched into `tmp_path/raw` and opened."""
     dataset = section(name, source, **changes)
     downloads.fetch(tmp_path / "raw", dataset)
     return records.open_raw(tmp_path / "raw", dataset, seed=1)
 
 
-def read_all(part):
+def read_all(part: Records) -> list[Any]:
+    """Every image of some records."""
     return [part.read(index) for index in range(len(part))]
-
-
-IMAGES, LABELS = NAMES[0], NAMES[3]
 
 
 class Server:
@@ -124,23 +128,14 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-WRITE = {"cifar10": write_cifar, "svhn": write_svhn, "celeba": write_celeba, "lsun": write_lsun}
-
-
 def serve(folder: Path) -> Server:
+    """A server of all files in a folder."""
     return Server({path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()})
 
 
-LIMITS = File(("weights.pth",), max_bytes=1000, seconds=20)
-
-
-CONTENT = b"weights" * 100
-
-
-SHA256 = hashlib.sha256(CONTENT).hexdigest()
-
-
 def sends_on(location: str) -> Callable[[BaseHTTPRequestHandler, bytes], None]:
+    """What a server does that redirects."""
+
     def redirect(request: BaseHTTPRequestHandler, _: bytes) -> None:
         request.send_response(302)
         request.send_header("Location", location)

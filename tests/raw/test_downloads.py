@@ -15,8 +15,7 @@ import pytest
 from dcgan.errors import ConfigError, DataError, EnvironmentProblem
 from dcgan.raw import catalog, downloads, sources
 from dcgan.raw.dataset import Pin
-from dcgan.raw.mnist import IDX_FILES, MNIST
-from dcgan.raw.mnist import IDX_NAMES as NAMES
+from dcgan.raw.mnist import IDX_FILES, IDX_NAMES, MNIST
 from dcgan.raw.sources import Source
 from tests.raw.given import (
     CONTENT,
@@ -45,7 +44,7 @@ def test_a_folder_a_server_packed_and_unpacked_all_give_the_same_bytes(
 ):
     plain = tmp_path / "plain"
     plain.mkdir()
-    for name in NAMES:
+    for name in IDX_NAMES:
         (plain / name).write_bytes(gzip.decompress((idx_source / f"{name}.gz").read_bytes()))
     assert downloads.fetch(tmp_path / "a", fashion(str(idx_source))) == str(idx_source)
     assert downloads.fetch(tmp_path / "b", fashion(str(plain))) == str(plain)
@@ -55,9 +54,9 @@ def test_a_folder_a_server_packed_and_unpacked_all_give_the_same_bytes(
     assert (
         tree(tmp_path / "a") == tree(tmp_path / "b") == tree(tmp_path / "c") == tree(tmp_path / "d")
     )
-    assert set(tree(tmp_path / "a")) == {*NAMES, "manifest.json"}
+    assert set(tree(tmp_path / "a")) == {*IDX_NAMES, "manifest.json"}
     assert all(
-        (tmp_path / "a" / name).read_bytes() == (plain / name).read_bytes() for name in NAMES
+        (tmp_path / "a" / name).read_bytes() == (plain / name).read_bytes() for name in IDX_NAMES
     )
 
 
@@ -99,7 +98,7 @@ def test_a_damaged_file_is_replaced(tmp_path, server, pins):
 
 
 def test_any_single_flipped_bit_is_refused_and_what_was_there_stays(tmp_path, server, pins):
-    old = {path: b"older data" for path in NAMES}
+    old = {path: b"older data" for path in IDX_NAMES}
     (tmp_path / "raw").mkdir()
     for name, content in old.items():
         (tmp_path / "raw" / name).write_bytes(content)
@@ -163,7 +162,7 @@ def test_of_two_at_once_one_downloads_and_the_other_waits(tmp_path, server, pins
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(server.asked) == len(NAMES)
+    assert len(server.asked) == len(IDX_NAMES)
     assert sum("already" in result for result in results) == 3
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]
 
@@ -207,7 +206,7 @@ def test_a_download_that_was_killed_is_done_by_the_next(tmp_path, server, kill_a
     assert not (tmp_path / "raw").exists()
     server.behave = server.good
     downloads.fetch(tmp_path / "raw", fashion(server.url))
-    assert set(tree(tmp_path)) == {f"raw/{name}" for name in (*NAMES, "manifest.json")}
+    assert set(tree(tmp_path)) == {f"raw/{name}" for name in (*IDX_NAMES, "manifest.json")}
 
 
 @pytest.mark.parametrize("name", list(WRITE))
@@ -269,7 +268,7 @@ def test_any_flipped_byte_of_a_publishers_file_is_refused(tmp_path, monkeypatch,
 
 
 def test_a_publishers_file_without_a_digest_is_refused(tmp_path, server, monkeypatch):
-    server.files = {name: b"plain" for name in NAMES}
+    server.files = {name: b"plain" for name in IDX_NAMES}
     monkeypatch.setitem(catalog.DATA_SETS, "mnist", replace(MNIST, mirrors=(server.url,)))
     with pytest.raises(DataError, match=f"{IMAGES}: nobody published a digest"):
         downloads.fetch(tmp_path / "raw", section("mnist", None))
@@ -280,7 +279,7 @@ def test_raw_files_of_another_data_set_go_and_nothing_else_does(tmp_path, idx_so
     downloads.fetch(tmp_path / "raw", section("cifar10", tmp_path / "source"))
     (tmp_path / "raw" / "notes.txt").write_text("mine")
     downloads.fetch(tmp_path / "raw", fashion(idx_source))
-    assert set(tree(tmp_path / "raw")) == {*NAMES, "manifest.json", "notes.txt"}
+    assert set(tree(tmp_path / "raw")) == {*IDX_NAMES, "manifest.json", "notes.txt"}
     downloads.fetch(tmp_path / "raw", section("fake", None))
     assert set(tree(tmp_path / "raw")) == {"manifest.json", "notes.txt"}
     assert json.loads((tmp_path / "raw" / "manifest.json").read_text()) == {}
@@ -306,7 +305,7 @@ def test_files_whose_sha256_nobody_pinned_are_fetched_again(tmp_path, server, mo
     downloads.fetch(tmp_path / "raw", section("mnist", None))
     before = tree(tmp_path)
     assert downloads.fetch(tmp_path / "raw", section("mnist", None)) == server.url
-    assert len(server.asked) == 2 * len(NAMES)
+    assert len(server.asked) == 2 * len(IDX_NAMES)
     assert tree(tmp_path) == before
     monkeypatch.setitem(
         catalog.DATA_SETS,

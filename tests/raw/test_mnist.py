@@ -8,8 +8,7 @@ import pytest
 
 from dcgan.errors import DataError
 from dcgan.raw import catalog, downloads, records
-from dcgan.raw.mnist import FASHION_MNIST
-from dcgan.raw.mnist import IDX_NAMES as NAMES
+from dcgan.raw.mnist import FASHION_MNIST, IDX_NAMES
 from tests.raw.given import (
     IMAGES,
     LABELS,
@@ -54,7 +53,7 @@ def test_a_label_that_no_class_has_is_refused_in_idx_files(tmp_path, idx_source)
 def test_fashion_mnist_is_where_we_say_it_is(tmp_path):
     downloads.fetch(tmp_path / "raw", fashion(None))
     assert {
-        name: pin((tmp_path / "raw" / name).read_bytes()) for name in NAMES
+        name: pin((tmp_path / "raw" / name).read_bytes()) for name in IDX_NAMES
     } == FASHION_MNIST.pins
 
 

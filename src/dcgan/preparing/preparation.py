@@ -55,8 +55,8 @@ def prepare(
         EnvironmentProblem: another process prepares the same data; or the disk is full.
     """
     if dataset.attributes:
-        # Before room is reserved and anything decoded; each split is looked at again when it is
-        # known.
+        # Before room is reserved and anything is decoded; each split is checked again after the
+        # images are held out.
         _check_combinations(raw.pool.labels, raw.classes, "outside the test split")
         _check_combinations(raw.test.labels if raw.test else None, raw.classes, "in the test split")
     lock = resume_folder.with_name(f"{resume_folder.name}.lock")
@@ -85,8 +85,8 @@ def hold_out(
 ) -> tuple[data.Labels, data.Labels]:
     """Draw `size` images, from each class in proportion.
 
-    Where that gives fractions, the classes with the largest get one image more, the first of equals
-    first.
+    Where a share is no whole number it is rounded down; the images that are then left to draw go to
+    the classes with the largest remainders, one each, the first of equals.
 
     Args:
         labels: N integers.

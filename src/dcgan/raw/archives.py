@@ -28,13 +28,8 @@ TAR_ROOM = 16 << 20  # bytes for headers and for members that were not asked for
 TAR_TYPES = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE, tarfile.XHDTYPE, tarfile.XGLTYPE)
 # What zipfile and its inflater raise at damaged, encrypted and unknown data.
 ZIP_ERRORS = (
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-    ValueError,
-)
+    zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError,
+)  # fmt: skip
 
 
 def check_digest(path: Path, digest: str) -> None:

@@ -13,11 +13,8 @@ from dcgan.errors import ConfigError, DataError
 from dcgan.raw import archives, readers, unpacking
 from dcgan.raw.dataset import GIB, HOUR, MAX_IMAGE_BYTES, MIB, DataSet, File, Pin, Raw
 
-ZIP, PARTITION, ATTRIBUTES = (
-    "img_align_celeba.zip",
-    "list_eval_partition.txt",
-    "list_attr_celeba.txt",
-)
+ZIP = "img_align_celeba.zip"
+PARTITION, ATTRIBUTES = "list_eval_partition.txt", "list_attr_celeba.txt"
 MAX_TEXT_BYTES = 64 * MIB  # of the partition file and of the attribute file
 POOL, TEST = (0, 1), (2,)  # the publisher's partitions: train and validation; test
 
