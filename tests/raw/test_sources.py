@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler
 import pytest
 
 from dcgan.errors import ConfigError, DataError, EnvironmentProblem
-from dcgan.raw import catalog, downloads, sources
+from dcgan.raw import catalog, debian, downloads, sources
 from dcgan.raw.mnist import FASHION_MNIST, IDX_FILES, MNIST
 from tests.raw.given import (
     CONTENT,
@@ -111,7 +111,7 @@ def test_an_offline_machine_is_told_of_every_source(tmp_path, monkeypatch):
     def offline(command: list[str], **_: object) -> str:
         raise EnvironmentProblem(f"{command[0]} failed")
 
-    monkeypatch.setattr(sources, "_run", offline)
+    monkeypatch.setattr(debian, "_run", offline)
     dead = tuple(f"http://127.0.0.1:{free_port()}/" for _ in range(2))
     monkeypatch.setitem(catalog.DATA_SETS, "fashion_mnist", replace(FASHION_MNIST, mirrors=dead))
     with pytest.raises(EnvironmentProblem) as caught:

@@ -6,9 +6,7 @@ A source fills a folder with the files that it serves, unverified; `downloads` c
 import contextlib
 import functools
 import ipaddress
-import os
 import queue
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -22,13 +20,13 @@ from requests.adapters import HTTPAdapter
 
 from dcgan import files
 from dcgan.errors import ConfigError, DataError, EnvironmentProblem
-from dcgan.raw.dataset import DataSet, DebianPackage, File
+from dcgan.raw import debian
+from dcgan.raw.dataset import DataSet, File
 
 CHUNK = 1 << 16
 CONNECT_SECONDS, READ_SECONDS = 3, 8
 # Until a server has said what it will send; the look-up of its name and all tries count.
 ANSWER_SECONDS = 8
-PACKAGE_SECONDS = 300  # for Debian's package
 
 
 @dataclass(frozen=True)
@@ -64,14 +62,14 @@ def publisher_sources(name: str, data_set: DataSet) -> list[Source]:
         for base in data_set.mirrors
     ]
     if package := data_set.debian:
-        installed = functools.partial(_installed, package)
-        by_apt = functools.partial(_apt, package)
+        installed = functools.partial(debian.installed, package)
+        by_apt = functools.partial(debian.by_apt, package)
+        first = f"the installed Debian package {package.name}"
+        last = f"Debian's package {package.name}, by apt-get download"
         sources = [
-            Source(f"the installed Debian package {package.name}", installed, package.digests),
+            Source(first, installed, package.digests),
             *sources,
-            Source(
-                f"Debian's package {package.name}, by apt-get download", by_apt, package.digests
-            ),
+            Source(last, by_apt, package.digests),
         ]
     return sources
 
@@ -130,74 +128,6 @@ def download(url: str, limits: File, path: Path, redirects: Collection[str] = ()
     with _session(url) as session:
         if not _stream(session, url, path, limits, redirects):
             raise EnvironmentProblem(f"{shown(url)}: is not there (404)")
-
-
-def _installed(package: DebianPackage, _: Path) -> Path:
-    """The folder into which an installed package has put the files."""
-    listed = _run(["dpkg", "-L", package.name], seconds=10).splitlines()
-    first = next(iter(package.digests))
-    for line in listed:
-        if line.endswith(f"/{first}"):
-            return Path(line).parent
-    raise EnvironmentProblem(f"{package.name} is installed without {first}")
-
-
-def _apt(package: DebianPackage, served: Path) -> Path:
-    """Download and unpack a package; nothing is installed."""
-    served = served.resolve()  # one of the commands runs there
-    for folder in ("lists/partial", "cache/archives/partial"):
-        (served / folder).mkdir(parents=True)
-    (served / "status").touch()
-    settings = {
-        # Lists, cache and status of our own: no root needed, the machine's own are not touched.
-        "Dir::State": served,
-        "Dir::State::Lists": served / "lists",
-        "Dir::State::status": served / "status",
-        "Dir::Cache": served / "cache",
-        "APT::Sandbox::User": "",
-        "Acquire::Languages": "none",
-        "Acquire::Retries": 1,
-        "Acquire::http::Timeout": READ_SECONDS,
-        "APT::Update::Error-Mode": "any",  # otherwise an update that reached no server ends well
-    }
-    options = [part for key, value in settings.items() for part in ("-o", f"{key}={value}")]
-    try:
-        _run(["apt-get", "-q", *options, "update"], seconds=30)
-    except EnvironmentProblem:
-        # One repository of several that does not answer is no reason to give up.
-        if not any((served / "lists").glob("*_Packages*")):
-            raise
-    command = ["apt-get", "-q", *options, "download", package.name]
-    _run(command, seconds=PACKAGE_SECONDS, cwd=served)
-    left = list(served.glob("*.deb"))
-    if len(left) != 1:
-        raise EnvironmentProblem(f"apt-get download left {len(left)} packages, expected 1")
-    _run(["dpkg-deb", "-x", str(left[0]), str(served / "package")], seconds=60)
-    return served / "package" / package.folder
-
-
-def _run(command: list[str], *, seconds: float, cwd: Path | None = None) -> str:
-    """Standard output of a command; the first line of its complaint becomes the error."""
-    environment = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
-    try:
-        done = subprocess.run(
-            command,
-            cwd=cwd,
-            env=environment,
-            timeout=seconds,
-            capture_output=True,
-            check=True,
-            text=True,
-            errors="replace",
-        )
-    except FileNotFoundError as error:
-        raise EnvironmentProblem(f"{command[0]} is not on this machine") from error
-    except subprocess.TimeoutExpired as error:
-        raise EnvironmentProblem(f"{command[0]} took more than {seconds:.0f} s") from error
-    except subprocess.CalledProcessError as error:
-        complaint = (error.stderr.strip().splitlines() or ["no reason given"])[0]
-        raise EnvironmentProblem(f"{command[0]} failed: {complaint}") from error
-    return done.stdout
 
 
 def _mirror(base: str, wanted: Sequence[File], served: Path) -> Path:
