@@ -50,7 +50,7 @@ class Raw:
 
     pool: Records  # everything outside the data set's own test split
     test: Records | None  # that split, where it has one
-    classes: tuple[str, ...]  # their names; () where there are no labels
+    classes: tuple[str, ...] = ()  # their names; () where there are no labels
     ignored: int = 0  # files of a folder that are no images
 
 
@@ -100,7 +100,7 @@ class DataSet:
     licence: str  # what its publisher or others say of it, and where
     drawings: bool  # single bright things on black; False: photographs
     test_split: bool  # whether the publisher keeps images apart for the test
-    classes: tuple[str, ...] = ()  # () where there are none, or where the files name them
+    classes: tuple[str, ...] = ()  # their names; () where there are none, or `open` finds them
     files: tuple[File, ...] = ()  # what a source serves
     mirrors: tuple[str, ...] = ()  # the publisher's own
     digests: Mapping[str, str] = field(default_factory=dict)  # "algorithm:hex" by served name

@@ -96,7 +96,7 @@ class _DrawnRecords:
 def _open(folder: Path, dataset: sections.Dataset, seed: int) -> Raw:
     count = (dataset.max_images or NUM_IMAGES) + dataset.test_size
     pool = _DrawnRecords(count, dataset.image_size, dataset.channels, seed)
-    return Raw(pool, None, CLASSES)
+    return Raw(pool, None)
 
 
 FAKE = DataSet(

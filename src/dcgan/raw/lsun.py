@@ -49,7 +49,7 @@ def _unpack(served: Path, target: Path, pins: Mapping[str, Pin], dataset: sectio
 
 def _open(folder: Path, dataset: sections.Dataset, seed: int) -> Raw:
     """Only once at a time in a process: LMDB allows no more."""
-    return Raw(_DatabaseRecords(*_read(folder / DATABASE)), None, ())
+    return Raw(_DatabaseRecords(*_read(folder / DATABASE)), None)
 
 
 def _read(path: Path) -> tuple[Any, list[bytes]]:

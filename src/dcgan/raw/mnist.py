@@ -1,6 +1,5 @@
 """MNIST and Fashion-MNIST: 28 x 28 grey, ten classes, in four IDX files."""
 
-import functools
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -30,7 +29,7 @@ def idx_data_set(
     return DataSet(
         raw=IDX_NAMES,
         unpack=_unpack,
-        open=functools.partial(_open, classes),
+        open=_open,
         licence=licence,
         drawings=True,
         test_split=True,
@@ -54,12 +53,12 @@ def _unpack(served: Path, target: Path, pins: Mapping[str, Pin], dataset: sectio
         _pair(target, part)
 
 
-def _open(classes: tuple[str, ...], folder: Path, dataset: sections.Dataset, seed: int) -> Raw:
+def _open(folder: Path, dataset: sections.Dataset, seed: int) -> Raw:
     pool, test = (
         readers.ArrayRecords([(f"{part}-images-idx3-ubyte", *_pair(folder, part))])
         for part in ("train", "t10k")
     )
-    return Raw(pool, test, classes)
+    return Raw(pool, test)
 
 
 def _pair(folder: Path, part: str) -> tuple[Pixels, Labels]:

@@ -1,5 +1,6 @@
 """The raw files of a data set, opened as records: what the prepare stage reads."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from dcgan import files
@@ -28,4 +29,4 @@ def open_raw(folder: Path, dataset: sections.Dataset, seed: int) -> Raw:
         files.verify(folder / name, digests.get(name, "none"))
     raw = data_set.open(folder, dataset, seed)
     assert (raw.test is not None) == data_set.test_split, f"{dataset.name}: test_split is wrong"
-    return raw
+    return replace(raw, classes=raw.classes or data_set.classes)

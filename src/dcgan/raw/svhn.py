@@ -9,7 +9,6 @@ from dcgan.raw import archives, readers, unpacking
 from dcgan.raw.dataset import DataSet, File, Labels, Pin, Pixels, Raw
 
 TRAIN, TEST = "train_32x32.mat", "test_32x32.mat"
-CLASSES = tuple("0123456789")
 
 
 def _unpack(served: Path, target: Path, pins: Mapping[str, Pin], dataset: sections.Dataset) -> None:
@@ -20,7 +19,7 @@ def _unpack(served: Path, target: Path, pins: Mapping[str, Pin], dataset: sectio
 
 def _open(folder: Path, dataset: sections.Dataset, seed: int) -> Raw:
     pool, test = (readers.ArrayRecords([(name, *_read(folder / name))]) for name in (TRAIN, TEST))
-    return Raw(pool, test, CLASSES)
+    return Raw(pool, test)
 
 
 def _read(path: Path) -> tuple[Pixels, Labels]:
@@ -68,7 +67,7 @@ SVHN = DataSet(
     licence="for non-commercial use only (http://ufldl.stanford.edu/housenumbers/)",
     drawings=False,
     test_split=True,
-    classes=CLASSES,
+    classes=tuple("0123456789"),
     files=(File((TRAIN,)), File((TEST,))),
     mirrors=("https://ufldl.stanford.edu/housenumbers/",),
     digests={  # as torchvision publishes them
