@@ -14,6 +14,9 @@ TAR, FOLDER = "cifar-10-binary.tar.gz", "cifar-10-batches-bin"
 TRAIN = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
 TEST = "test_batch.bin"
 NAMES = (*TRAIN, TEST)
+CLASSES = (
+    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
+)  # fmt: skip
 RECORD_BYTES = 1 + 3 * 32 * 32  # a label, then the planes R, G and B
 
 
@@ -63,7 +66,7 @@ CIFAR10 = DataSet(
     ),
     drawings=False,
     test_split=True,
-    classes=tuple("airplane automobile bird cat deer dog frog horse ship truck".split()),
+    classes=CLASSES,
     files=(File((TAR,)),),
     mirrors=("https://www.cs.toronto.edu/~kriz/",),
     digests={TAR: "md5:c32a1d4ab5d03f1284b67883e8d87530"},  # as torchvision publishes it
