@@ -12,21 +12,6 @@ SETTINGS = ("seed", "lr", "beta1", "batch_size", "epochs", "generator", "discrim
 RECIPES = Path("recipes")
 FEW = 8  # settings in which a training may differ from a recipe that its card still names
 
-# What is known of each data set's licence, and who says so.
-UNKNOWN = "unknown"
-LICENCES = {
-    "mnist": (
-        "unknown from the publishers; Keras's documentation names them as holders of the copyright and Creative Commons"
-        " Attribution-ShareAlike 3.0 as the licence (https://keras.io/api/datasets/mnist/)"
-    ),
-    "fashion_mnist": "MIT, Zalando SE (https://github.com/zalandoresearch/fashion-mnist)",
-    "cifar10": "unknown; the publisher asks for a citation (https://www.cs.toronto.edu/~kriz/cifar.html)",
-    "svhn": "for non-commercial use only (http://ufldl.stanford.edu/housenumbers/)",
-    "celeba": "for non-commercial research only, under the publisher's agreement (https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html)",
-    "lsun": "unknown (https://www.yf.io/p/lsun)",
-    "folder": "unknown: images of your own; their licence is for you to know",
-    "fake": "none needed: shapes drawn by this project",
-}
 MEANING = {
     "fid": "Fréchet distance; lower is better",
     "kid": "kernel distance; lower is better",
@@ -72,7 +57,7 @@ Epoch {metrics["epoch"]} of {about["epochs"]}, {metrics["weights"]} weights, cho
 | images | {counts}; {size} x {size}, {colour} |
 | sha256 of the prepared images | `{about["data_sha256"]}` |
 | classes | {classes} |
-| licence | {LICENCES.get(name, UNKNOWN)} |
+| licence | {manifest.get("licence", "unknown")} |
 
 ## Figures
 
