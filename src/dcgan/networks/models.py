@@ -317,15 +317,13 @@ def summary(network: "Generator | Discriminator") -> list[tuple[str, str, int]]:
         if isinstance(layer, (*layers, nn.ReLU, nn.LeakyReLU, nn.SELU, Dropout))
     ]
     hooks = [layer.register_forward_hook(note) for layer in shown]
-    was_training = network.training
-    network.eval()  # batch norm takes no statistics of one image
     shape = (
         (network.params.z_dim,)
         if isinstance(network, Generator)
         else (network.image_channels, *[network.image_size] * 2)
     )
-    network(torch.zeros(1, *shape, device=next(network.parameters()).device))
-    network.train(was_training)
+    with evaluating(network):  # batch norm takes no statistics of one image
+        network(torch.zeros(1, *shape, device=next(network.parameters()).device))
     for hook in hooks:
         hook.remove()
     return rows
@@ -333,17 +331,16 @@ def summary(network: "Generator | Discriminator") -> list[tuple[str, str, int]]:
 
 def plain_weights(network: nn.Module) -> dict[str, Tensor]:
     """The weights for an export: spectral norm divided in, so that the reader needs none of it."""
-    was_training = network.training
-    network.eval()  # In training mode a look at a normalised weight moves the estimate of its singular value.
     weights = {
         name: tensor
         for name, tensor in network.state_dict().items()
         if ".parametrizations." not in name
     }
-    for name, module in network.named_modules():
-        # Not `remove_parametrizations` on a copy: copies share their class, and the original would
-        # lose its weight too.
-        if parametrize.is_parametrized(module, "weight"):
-            weights[f"{name}.weight"] = module.weight.detach()
-    network.train(was_training)
+    # In training mode a look at a normalised weight moves the estimate of its singular value.
+    with evaluating(network):
+        for name, module in network.named_modules():
+            # Not `remove_parametrizations` on a copy: copies share their class, and the original
+            # would lose its weight too.
+            if parametrize.is_parametrized(module, "weight"):
+                weights[f"{name}.weight"] = module.weight.detach()
     return weights
