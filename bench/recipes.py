@@ -35,8 +35,9 @@ from dcgan.judging.comparison import Real
 from dcgan.networks import devices, exports
 from dcgan.probing import probe
 from dcgan.progress import Bar
-from dcgan.training import checkpoint, updates
-from dcgan.training import loop as training
+from dcgan.training import loop
+from dcgan.training.checkpoint import Checkpoints
+from dcgan.training.step import State, train_step
 
 SCRATCH = Path(".scratch/recipes-table")
 REFERENCE = Path("results/reference")
@@ -68,7 +69,8 @@ def main() -> None:
     )
     args = parser.parse_args()
     images = data.open_split(Path("data/prepared"), "train").images
-    device = devices.choose_device("auto", False)
+    device = devices.choose_device("auto")
+    devices.set_switches(device, deterministic=False)
     if args.epochs:
         for name in args.only:
             for seed in args.seeds:
@@ -96,6 +98,15 @@ def parameters(name: str, seed: int, epochs: int) -> sections.AllParams:
     )
 
 
+def build(params: sections.AllParams, image_channels: int, device: torch.device) -> State:
+    """The networks of a recipe with their first weights."""
+    return loop.build(
+        image_channels, seed=params.seed, lr=params.lr, beta1=params.beta1,
+        generator=params.generator, discriminator=params.discriminator,
+        training=params.training, device=device,
+    )  # fmt: skip
+
+
 def speeds(names: list[str], images: Any, device: torch.device) -> dict[str, float]:
     """Images a second of each recipe's training steps; the median of some rounds taken in turns."""
     path = SCRATCH / "speeds.json"
@@ -106,16 +117,17 @@ def speeds(names: list[str], images: Any, device: torch.device) -> dict[str, flo
     made = {}
     for name in names:
         params = parameters(name, 1, 1)
-        made[name] = (params, training.build(params, images.shape[1], device))
+        made[name] = (params, build(params, images.shape[1], device))
     for _ in range(ROUNDS):
         for name, (params, state) in made.items():
             precision = devices.choose_precision(params.training.precision, device)
             began = time.perf_counter()
             for i in range(STEPS):
                 batch = images[i * params.batch_size : (i + 1) * params.batch_size]
-                updates.train_step(
-                    state, params, data.to_float(batch).to(device), precision, measure=False
-                )
+                train_step(
+                    state, data.to_float(batch).to(device),
+                    seed=params.seed, training=params.training, precision=precision, measure=False,
+                )  # fmt: skip
             seconds[name].append((time.perf_counter() - began) / STEPS / params.batch_size)
     rates = {name: 1 / statistics.median(found) for name, found in seconds.items()}
     files.write_json(path, rates)
@@ -130,24 +142,22 @@ def judged(name: str, seed: int, epochs: int, images: Any, device: torch.device)
     folder = f"{name}-seed{seed}" + (f"-{epochs}" if decays else "")
     judge_of, real, train = judge(seed)
     with (
-        checkpoint.Scratch(SCRATCH, folder) as scratch,
+        Checkpoints(SCRATCH, folder) as checkpoints,
         Bar(folder, unit="images", per_step=params.batch_size) as bar,
     ):
 
-        def on_epoch(epoch: int, state: Any) -> None:
-            training.write_epoch(epoch, state, params, scratch.folder)
+        def on_epoch(epoch: int, state: State) -> None:
+            samples = params.training.num_samples
+            loop.write_epoch(epoch, state, checkpoints.folder, seed=seed, num_samples=samples)
 
-        training.train(
-            params,
-            images,
-            scratch,
-            device=device,
-            precision=precision,
-            on_epoch=on_epoch,
-            on_step=bar.update,
-        )
+        loop.train(
+            images, checkpoints, seed=seed, lr=params.lr, beta1=params.beta1,
+            batch_size=params.batch_size, epochs=epochs, generator=params.generator,
+            discriminator=params.discriminator, training=params.training,
+            device=device, precision=precision, on_epoch=on_epoch, on_step=bar.update,
+        )  # fmt: skip
         rows = []
-        for exports in evaluation.epochs(scratch.folder / "exports")[:epochs]:
+        for exports in evaluation.epochs(checkpoints.folder / "exports")[:epochs]:
             path = exports / "judged.json"
             if not path.is_file():
                 files.write_json(path, judge_of.judge(exports, real["validation"]))
@@ -155,7 +165,9 @@ def judged(name: str, seed: int, epochs: int, images: Any, device: torch.device)
             best = min(rows[-1]["fid_raw"], rows[-1]["fid_ema"])
             bar.say(f"{folder}: epoch {rows[-1]['epoch']}: FID {best:.2f} on validation")
         index, weights = evaluation.choose(rows)
-        chosen = scratch.folder / "exports" / f"epoch-{index + 1:04d}" / evaluation.WEIGHTS[weights]
+        chosen = (
+            checkpoints.folder / "exports" / f"epoch-{index + 1:04d}" / evaluation.WEIGHTS[weights]
+        )
         path = chosen.with_suffix(".reported.json")
         if not path.is_file():
             files.write_json(path, judge_of.report(chosen, real["test"], train).figures)

@@ -14,8 +14,8 @@ import keras
 
 from dcgan import data
 from dcgan.config import recipes
-from dcgan.training import loop as training
-from dcgan.training import updates
+from dcgan.training.step import train_step
+from tests.support import small_training
 
 layers = keras.layers
 CPU = torch.device("cpu")
@@ -70,7 +70,7 @@ def build(name, seed):
     params = recipes.load(Path("recipes") / f"{name}.yaml").params
     no_dropout = params.discriminator.model_copy(update={"dropout": [0.0, 0.0]})
     params = params.model_copy(update={"discriminator": no_dropout, "batch_size": 8})
-    state = training.build(params, 1, CPU)
+    state = small_training.build(params, 1, CPU)
     for network, model in ((state.generator, theirs[0]), (state.discriminator, theirs[1])):
         network.load_state_dict(
             dict(zip(network.state_dict(), ported(network, model), strict=True))
@@ -198,7 +198,9 @@ def step(name, seed):
             )
     real = data.to_float(data.to_uint8(drawn(params)[1]))
     before = copy.deepcopy(state.generator.state_dict())
-    updates.train_step(state, params, real, "float32", measure=False)
+    train_step(
+        state, real, seed=params.seed, training=params.training, precision="float32", measure=False
+    )
     keras_step(params, generator, critic, nhwc(real), rng.generator(params.seed, "z", 0))
     assert not torch.equal(
         before["layers.0.weight"], state.generator.state_dict()["layers.0.weight"]

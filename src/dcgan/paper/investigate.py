@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from dcgan import data, rng
 from dcgan.config.sections import DiscriminatorParams
 from dcgan.networks import sampling
-from dcgan.networks.models import Block, ConvTranspose, Discriminator, Generator
+from dcgan.networks.models import Block, ConvTranspose, Discriminator, Generator, evaluating
 
 MIN_REGRESSION = 20  # samples of the class, and as many others, that the regression asks for
 HELD_OUT = 0.25  # share of the regression's samples that it is judged on
@@ -56,8 +56,13 @@ def guided(
         maps: how many, at most those there are.
         top: images a map, at most N; each gives the unit of the map with its strongest response.
     """
-    was_training = discriminator.training
-    discriminator.eval()
+    with evaluating(discriminator):
+        return _guided(discriminator, images, maps=maps, top=top)
+
+
+def _guided(
+    discriminator: Discriminator, images: data.Images, *, maps: int, top: int
+) -> list[Response]:
     blocks = list(cast(Sequence[Block], discriminator.blocks))
     device = next(discriminator.parameters()).device
     with torch.no_grad():
@@ -89,7 +94,6 @@ def guided(
     finally:
         for hook in hooks:
             hook.remove()
-        discriminator.train(was_training)
     return found
 
 
