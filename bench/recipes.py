@@ -32,7 +32,7 @@ from dcgan.config import recipes, sections
 from dcgan.judging import evaluation
 from dcgan.judging import extractor as features
 from dcgan.judging.comparison import Real
-from dcgan.networks import devices, exports
+from dcgan.networks import devices, exports, models
 from dcgan.probing import probe
 from dcgan.progress import Bar
 from dcgan.training import loop
@@ -205,7 +205,9 @@ def probed(name: str, seed: int, row: dict[str, Any]) -> dict[str, Any]:
         )
         networks = {
             "discriminator": discriminator,
-            "untrained": exports.untrained(discriminator, seed),
+            "untrained": models.untrained(
+                discriminator.architecture, seed=seed, init=params.discriminator.init
+            ),
             "pixels": None,
         }
         trained_in = devices.choose_precision(params.training.precision, torch.device("cpu"))

@@ -8,13 +8,12 @@ from dcgan.config import reading, sections
 from dcgan.networks.models import (
     Conv,
     ConvTranspose,
-    Discriminator,
     Dropout,
-    Generator,
     activation,
     count_parameters,
     plain_weights,
 )
+from dcgan.training import fresh
 
 PARAMS = reading.load(sections.AllParams)
 MNIST_TF = {
@@ -41,11 +40,13 @@ CELEBA64_D = {
 
 
 def generator(values, image_channels=1):
-    return Generator(PARAMS.generator.model_copy(update=values), image_channels)
+    return fresh.generator(PARAMS.generator.model_copy(update=values), image_channels)
 
 
 def discriminator(values, image_channels=1, image_size=28):
-    return Discriminator(PARAMS.discriminator.model_copy(update=values), image_channels, image_size)
+    return fresh.discriminator(
+        PARAMS.discriminator.model_copy(update=values), image_channels, image_size
+    )
 
 
 @pytest.mark.parametrize(

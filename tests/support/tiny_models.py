@@ -9,8 +9,8 @@ import torch
 from dcgan import files
 from dcgan.config.sections import DiscriminatorParams, GeneratorParams
 from dcgan.networks import exports
-from dcgan.networks.models import Discriminator, Generator
 from dcgan.promotion import bundle
+from dcgan.training import fresh
 
 GENERATOR = GeneratorParams(
     z_dim=6, z_distribution="normal", start="projection", start_size=4, start_norm="none", start_activation=True,
@@ -27,8 +27,8 @@ def write(folder: Path, seed: int = 0, channels: int = 1) -> Path:
     """Generator and discriminator of 8 x 8 images, of random weights, in `folder`."""
     torch.manual_seed(seed)
     networks = {
-        "generator": Generator(GENERATOR, channels),
-        "discriminator": Discriminator(DISCRIMINATOR, channels, 8),
+        "generator": fresh.generator(GENERATOR, channels),
+        "discriminator": fresh.discriminator(DISCRIMINATOR, channels, 8),
     }
     for name, network in networks.items():
         exports.export(folder / f"{name}.safetensors", network, {"epoch": 1, "weights": "ema"})

@@ -45,10 +45,8 @@ def generate(generator: Generator, z: Tensor) -> data.Images:
 
 def sample(generator: Generator, count: int, *, seed: int, stream: str = "sample") -> data.Images:
     """The first `count` images of a seed: uint8 count x C x H x W."""
-    p = generator.params
-    return generate(
-        generator,
-        latents(
-            range(count), seed=seed, z_dim=p.z_dim, distribution=p.z_distribution, stream=stream
-        ),
+    a = generator.architecture
+    z = latents(
+        range(count), seed=seed, z_dim=a.z_dim, distribution=a.z_distribution, stream=stream
     )
+    return generate(generator, z)

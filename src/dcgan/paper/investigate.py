@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from dcgan import data, rng
-from dcgan.config.sections import DiscriminatorParams
 from dcgan.networks import sampling
+from dcgan.networks.architecture import DiscriminatorArchitecture
 from dcgan.networks.models import Block, ConvTranspose, Discriminator, Generator, evaluating
 
 MIN_REGRESSION = 20  # samples of the class, and as many others, that the regression asks for
@@ -80,7 +80,7 @@ def _guided(
             (gradient,) = torch.autograd.grad(responses.sum(), pixels)
             size = discriminator.features(pixels[:1].detach())[-1].shape[-1]
             regions = [
-                seen_by(discriminator.params, images.shape[-1], *divmod(int(place), size))
+                seen_by(discriminator.architecture, images.shape[-1], *divmod(int(place), size))
                 for place in places
             ]
             found.append(
@@ -109,7 +109,7 @@ def _guide(_layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Non
 
 
 def seen_by(
-    params: DiscriminatorParams, image_size: int, row: int, column: int
+    params: DiscriminatorArchitecture, image_size: int, row: int, column: int
 ) -> tuple[int, int, int, int]:
     """The pixels that a unit of D's last map sees: left, top, right, bottom, all of them inside the image."""
     sizes = [image_size]

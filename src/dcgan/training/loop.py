@@ -15,9 +15,8 @@ from dcgan import data, rng
 from dcgan.config.sections import DiscriminatorParams, GeneratorParams, Training
 from dcgan.errors import DataError, Stopped
 from dcgan.networks import exports, models, sampling
-from dcgan.networks.models import Discriminator, Generator
 from dcgan.pictures import grids
-from dcgan.training import optimizers
+from dcgan.training import fresh, optimizers
 from dcgan.training.checkpoint import Checkpoints
 from dcgan.training.step import FIGURES, Row, State, train_step
 
@@ -116,8 +115,8 @@ def build(
     """Both networks with their first weights, float32 on `device`, and their optimizers."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(rng.derive(seed, "init"))
-        g = Generator(generator, image_channels)
-        d = Discriminator(discriminator, image_channels, g.image_size)
+        g = fresh.generator(generator, image_channels)
+        d = fresh.discriminator(discriminator, image_channels, g.architecture.image_size)
     g.to(device).to(memory_format=torch.channels_last)
     d.to(device).to(memory_format=torch.channels_last)
     ema = copy.deepcopy(g).eval().requires_grad_(False)
@@ -144,7 +143,7 @@ def write_epoch(epoch: int, state: State, folder: Path, *, seed: int, num_sample
     The grid shows `num_samples` images, of the same latent vectors in each epoch. Epoch 0, the
     untrained state, has no exports.
     """
-    g = state.generator.params
+    g = state.generator.architecture
     latents = sampling.latents(
         range(num_samples),
         seed=seed,

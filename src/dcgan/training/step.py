@@ -109,8 +109,8 @@ class Batch:
 
     def z(self) -> Tensor:
         """Fresh latent vectors, N x z_dim; drawn on the CPU, so that every device sees the same."""
-        p = self.state.generator.params
-        return sampling.draw((len(self.real), p.z_dim), p.z_distribution, self.latent).to(
+        a = self.state.generator.architecture
+        return sampling.draw((len(self.real), a.z_dim), a.z_distribution, self.latent).to(
             self.real.device
         )
 

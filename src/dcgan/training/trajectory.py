@@ -20,9 +20,9 @@ RUN_FORMAT = 1  # of run.json
 # The modules whose code decides the weights: a change to one of them starts a new trajectory, a
 # change to a plot does not.
 CODE = (
-    "data.py", "files.py", "networks/batches.py", "networks/exports.py", "networks/models.py",
+    "data.py", "files.py", "networks/architecture.py", "networks/batches.py", "networks/exports.py", "networks/models.py",
     "networks/sampling.py", "pictures/grids.py", "rng.py", "training/augment.py",
-    "training/checkpoint.py", "training/loop.py", "training/losses.py", "training/optimizers.py",
+    "training/checkpoint.py", "training/fresh.py", "training/loop.py", "training/losses.py", "training/optimizers.py",
     "training/step.py",
 )  # fmt: skip
 
