@@ -36,22 +36,22 @@ def main() -> None:
     device = devices.choose_device(params.training.device)
     devices.set_switches(device, deterministic=params.training.deterministic)
     precision = devices.choose_precision(params.training.precision, device)
-    name, about = trajectory.identity(settings, PREPARED, device.type, precision)
+    name, record = trajectory.identity(settings, PREPARED, device.type, precision)
     checkpoints = checkpoint.Checkpoints(files.scratch("train"), name)
     bar = Bar("train", unit="images", per_step=params.batch_size)
     stop = cli.catch_signals()
     tracking = reading.load(sections.AllParams).tracking.model_dump()  # decides no output
-    tags = {**about, "params_hash": provenance.params_hash(settings), "validation": validated}
-    tracked = runs.run(about["fingerprint"], dataset=about["dataset"], tags=tags, **tracking)
+    tags = {**record, "params_hash": provenance.params_hash(settings), "validation": validated}
+    tracked = runs.run(record["fingerprint"], dataset=record["dataset"], tags=tags, **tracking)
     with checkpoints, tracked as run, bar:
         run.log_params(provenance.flatten(settings))
-        watcher = watching.Watcher(run, bar, checkpoints, about, params.training.num_samples)
+        watcher = watching.Watcher(run, bar, checkpoints, record, params.training.num_samples)
         watcher.start(len(images), PREPARED, REPORT)
         state = loop.train(
             images, checkpoints, **dict(params), device=device, precision=precision,
             on_row=watcher.on_row, on_step=bar.update, on_epoch=watcher.on_epoch, stop_signal=stop,
         )  # fmt: skip
-        rows = trajectory.publish(watcher.folder, state.history, about, settings, RESULTS, EXPORTS)
+        rows = trajectory.publish(watcher.folder, state.history, record, settings, RESULTS, EXPORTS)
         watcher.finish(rows, RESULTS, EXPORTS)
         checkpoints.prune_others()
 

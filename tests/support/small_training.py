@@ -11,15 +11,16 @@ from dcgan.training import loop
 from dcgan.training.step import State
 
 SMALL = {
-    "batch_size": 8,
-    "epochs": 2,
-    "generator.start_size": 4, "generator.channels": [8, 8], "generator.strides": [2, 2], "generator.z_dim": 4,
-    "discriminator.channels": [8, 8], "discriminator.dropout": [0.3, 0.3], "discriminator.spectral_norm": False,
-    "training.update": "simultaneous", "training.loss": "non_saturating", "training.generator_lr_scale": 1.0,
-    "lr": 4e-4, "beta1": 0.5, "training.beta2": 0.999, "training.linear_decay_from": 1.0,
-    "generator.kernel": 5, "discriminator.kernel": 5, "discriminator.strides": [2, 2],
-    "training.num_samples": 4, "training.log_every": 1, "training.save_every": 3,
+    "lr": 4e-4, "beta1": 0.5, "batch_size": 8, "epochs": 2,
     "dataset.image_size": 16,
+    "generator.start_size": 4, "generator.channels": [8, 8], "generator.strides": [2, 2],
+    "generator.kernel": 5, "generator.z_dim": 4,
+    "discriminator.channels": [8, 8], "discriminator.strides": [2, 2], "discriminator.kernel": 5,
+    "discriminator.dropout": [0.3, 0.3], "discriminator.spectral_norm": False,
+    "training.update": "simultaneous", "training.loss": "non_saturating",
+    "training.generator_lr_scale": 1.0, "training.beta2": 0.999,
+    "training.linear_decay_from": 1.0, "training.num_samples": 4, "training.log_every": 1,
+    "training.save_every": 3,
 }  # fmt: skip
 
 

@@ -174,18 +174,18 @@ def test_more_epochs_extend_a_finished_training_to_the_same_bits(images, tmp_pat
     assert same(fingerprint(extended), fingerprint(run(small(epochs=4), images, tmp_path / "b")))
 
 
-# Where a training is killed: what is called there, and whether this call is the one that is meant.
-# A file's point is named by phase and path, as files.replacing has them.
+# Where a training is killed: the phase and the file, below its folder, or the step of the training.
+# `begin`, `flush` and `rename` are the phases of files.replacing.
 KILL_POINTS = {
     "the first grid, before its rename": ("rename", "samples/epoch-0000.png"),
     "the first checkpoint, before its JSON": ("begin", "state-000000000.json"),
-    "a checkpoint inside an epoch, before its weights are flushed": ("flush", "state-000000003.safetensors"),
-    "a checkpoint inside an epoch, before its weights are renamed": ("rename", "state-000000003.safetensors"),
-    "a checkpoint inside an epoch, before its JSON": ("begin", "state-000000003.json"),
+    "a checkpoint, before its weights are flushed": ("flush", "state-000000003.safetensors"),
+    "a checkpoint, before its weights are renamed": ("rename", "state-000000003.safetensors"),
+    "a checkpoint, before its JSON": ("begin", "state-000000003.json"),
     "an export, before it is flushed": ("flush", "exports/epoch-0001/generator_ema.safetensors"),
     "an export, before its JSON": ("begin", "exports/epoch-0001/discriminator.json"),
     "an old checkpoint, before its JSON is deleted": ("unlink", "state-000000003.json"),
-    "an old checkpoint, between its JSON and its weights": ("unlink", "state-000000003.safetensors"),
+    "an old checkpoint, after its JSON is deleted": ("unlink", "state-000000003.safetensors"),
     "between D's and G's update": ("update of G", 3),
     "before a batch": ("batch", 6),
 }  # fmt: skip
@@ -445,9 +445,7 @@ def test_each_network_is_updated_on_its_turn_alone_and_every_row_is_full(changes
         assert min(row["grad_norm_d"], row["grad_norm_g"]) > 0
 
 
-def test_r1_is_half_gamma_times_the_mean_squared_slope_at_real_images_and_counts_for_the_steps_between(
-    images,
-):
+def test_r1_is_half_gamma_times_the_mean_squared_slope_and_counts_for_the_steps_between(images):
     params = small(training__r1_gamma=2.0, training__r1_every=4, discriminator__dropout=[0.0, 0.0])
     state = build(params)
     real = data.to_float(images[:8])

@@ -12,6 +12,7 @@ Formats:
 """
 
 import dataclasses
+import reprlib
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,7 +32,8 @@ from dcgan.networks.models import Discriminator, Generator, plain_weights
 Network = TypeVar("Network", Generator, Discriminator)
 
 FORMAT = 1
-# What the format without a number says of the training.
+NAMES = {GeneratorArchitecture: "generator", DiscriminatorArchitecture: "discriminator"}
+# Keys of the format without a number that are no part of an architecture.
 TRAINING_KEYS = ("init", "dropout", "spectral_norm")
 
 
@@ -41,12 +43,12 @@ def export(path: Path, network: Generator | Discriminator, description: dict[str
     Returns:
         The sha256 of the safetensors file.
     """
-    about = {
+    about_network = {
         "format": FORMAT,
-        "network": type(network).__name__.lower(),
+        "network": NAMES[type(network.architecture)],
         "architecture": dataclasses.asdict(network.architecture),
     }
-    return files.write_tensors(path, plain_weights(network), {**about, **description})
+    return files.write_tensors(path, plain_weights(network), {**about_network, **description})
 
 
 def load_generator(path: Path) -> tuple[Generator, dict[str, Any]]:
@@ -55,9 +57,9 @@ def load_generator(path: Path) -> tuple[Generator, dict[str, Any]]:
     Raises:
         DataError: missing, damaged, no generator, or of another format.
     """
-    tensors, about = _read_tensors(path)
-    built = _build(Generator, _architecture(GeneratorArchitecture, about, path), path)
-    return _load(built, tensors, path), about
+    tensors, description = _read_tensors(path)
+    built = _build(Generator, _architecture(GeneratorArchitecture, description, path), path)
+    return _load(built, tensors, path), description
 
 
 def load_discriminator(path: Path) -> tuple[Discriminator, dict[str, Any]]:
@@ -66,9 +68,9 @@ def load_discriminator(path: Path) -> tuple[Discriminator, dict[str, Any]]:
     Raises:
         DataError: missing, damaged, no discriminator, or of another format.
     """
-    tensors, about = _read_tensors(path)
-    built = _build(Discriminator, _architecture(DiscriminatorArchitecture, about, path), path)
-    return _load(built, tensors, path), about
+    tensors, description = _read_tensors(path)
+    built = _build(Discriminator, _architecture(DiscriminatorArchitecture, description, path), path)
+    return _load(built, tensors, path), description
 
 
 def generator_architecture(path: Path) -> GeneratorArchitecture:
@@ -83,26 +85,31 @@ def generator_architecture(path: Path) -> GeneratorArchitecture:
 def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         return files.read_tensors(path)
-    except (ValueError, RuntimeError) as error:  # as a type of numbers that torch cannot check
+    except (ValueError, RuntimeError) as error:  # such as numbers of a type that torch cannot check
         raise DataError(
             f"{path}: cannot be read ({' '.join(str(error).split())[:200]}): export it again"
         ) from error
 
 
-def _architecture(kind: type[Architecture], about: Any, path: Path) -> Architecture:
-    """The architecture that a description of any known format speaks of."""
-    file, name = path.with_suffix(".json"), kind.__name__.removesuffix("Architecture").lower()
-    if not isinstance(about, dict):
+def _architecture(kind: type[Architecture], description: Any, path: Path) -> Architecture:
+    """The architecture in a description of any format.
+
+    Raises:
+        DataError: it describes another network or none, or its format is not known.
+    """
+    file, expected = path.with_suffix(".json"), NAMES[kind]
+    if not isinstance(description, dict):
         raise DataError(f"{file}: holds no description, expected an object: export it again")
-    network, version = about.get("network"), about.get("format")
-    if network != name:
-        raise DataError(f"{path}: holds a {network}, expected a {name}: give the right file")
-    values = about.get("architecture")
+    network, version = description.get("network"), description.get("format")
+    if network != expected:
+        shown = network if network in NAMES.values() else reprlib.repr(network)
+        raise DataError(f"{path}: holds a {shown}, expected a {expected}: give the right file")
+    values = description.get("architecture")
     if version is None and isinstance(values, dict):
         values = {key: value for key, value in values.items() if key not in TRAINING_KEYS}
         for key in ("image_channels", "image_size"):
-            if key in about:
-                values[key] = about[key]
+            if key in description:
+                values[key] = description[key]
     elif version is not None and (type(version) is not int or version != FORMAT):
         raise DataError(
             f"{file}: format is {str(version)[:20]!r}, expected {FORMAT} or none: export it again,"
@@ -115,7 +122,7 @@ def _architecture(kind: type[Architecture], about: Any, path: Path) -> Architect
 
 
 def _build(kind: type[Network], described: Any, path: Path) -> Network:
-    """The network without memory for its weights, which a description may speak of any number of."""
+    """The network without memory for its weights: a description may name any size."""
     try:
         with torch.device("meta"):
             return kind(described)
@@ -131,14 +138,15 @@ def _load(network: Network, tensors: dict[str, Tensor], path: Path) -> Network:
     shapes = {name: tuple(value.shape) for name, value in tensors.items()}
     for name in sorted(expected.keys() | shapes.keys()):
         if shapes.get(name) != expected.get(name):
+            shown = [_shape(each.get(name)) for each in (shapes, expected)]
             raise DataError(
-                f"{path}: does not fit its own description ({name[:100]!r} is"
-                f" {_shape(shapes.get(name))}, expected {_shape(expected.get(name))}): export it again"
+                f"{path}: does not fit its own description ({name[:100]!r} is {shown[0]},"
+                f" expected {shown[1]}): export it again"
             )
-    # Now the file is known to hold as many values as this asks memory for.
+    # The file holds as many values as are asked memory for here, so it cannot be too much.
     network.to_empty(device="cpu").load_state_dict(tensors)
     return network.to(memory_format=torch.channels_last).eval()
 
 
 def _shape(shape: tuple[int, ...] | None) -> str:
-    return "missing" if shape is None else " x ".join(map(str, shape)) or "one number"
+    return "absent" if shape is None else " x ".join(map(str, shape)) or "one number"

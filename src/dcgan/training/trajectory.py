@@ -20,10 +20,11 @@ RUN_FORMAT = 1  # of run.json
 # The modules whose code decides the weights: a change to one of them starts a new trajectory, a
 # change to a plot does not.
 CODE = (
-    "data.py", "files.py", "networks/architecture.py", "networks/batches.py", "networks/exports.py", "networks/models.py",
-    "networks/sampling.py", "pictures/grids.py", "rng.py", "training/augment.py",
-    "training/checkpoint.py", "training/fresh.py", "training/loop.py", "training/losses.py", "training/optimizers.py",
-    "training/step.py",
+    "data.py", "files.py", "rng.py",
+    "networks/architecture.py", "networks/batches.py", "networks/exports.py",
+    "networks/models.py", "networks/sampling.py", "pictures/grids.py",
+    "training/augment.py", "training/checkpoint.py", "training/fresh.py", "training/loop.py",
+    "training/losses.py", "training/optimizers.py", "training/step.py",
 )  # fmt: skip
 
 
@@ -80,7 +81,7 @@ def identity(
 def publish(
     folder: Path,
     history: Sequence[Row],
-    about: Mapping[str, Any],
+    record: Mapping[str, Any],
     settings: Mapping[str, Any],
     results: Path,
     exports: Path,
@@ -88,21 +89,21 @@ def publish(
     """Write the outputs of the train stage.
 
     Args:
-        folder: of the trajectory; it may have more epochs than `about` says.
+        folder: of the trajectory; it may have more epochs than `record` says.
         history: rows of all epochs in `folder`.
-        about: as `identity` returns it.
+        record: as `identity` returns it.
         settings: the train stage's keys of params.yaml.
         results: gets `samples/`, `history.csv`, `curves.png` and, last, `run.json`.
         exports: gets `epoch-NNNN/` with the networks of each epoch.
 
     Returns:
-        The rows of history.csv, those of the epochs that `about` says.
+        The rows of history.csv, those of the epochs that `record` says.
     """
-    rows = [row for row in history if row["epoch"] <= about["epochs"]]
+    rows = [row for row in history if row["epoch"] <= record["epochs"]]
     for output in (exports, results / "samples"):
         shutil.rmtree(output, ignore_errors=True)
         output.mkdir(parents=True)
-    for epoch in range(about["epochs"] + 1):
+    for epoch in range(record["epochs"] + 1):
         shutil.copy(sample_grid(folder, epoch), sample_grid(results, epoch))
         if epoch:
             name = f"epoch-{epoch:04d}"
@@ -110,7 +111,7 @@ def publish(
     files.write_csv(results / "history.csv", rows)
     plots.training_curves(rows, results / "curves.png")
     files.write_json(
-        results / "run.json", {"format": RUN_FORMAT, **about, "settings": dict(settings)}
+        results / "run.json", {"format": RUN_FORMAT, **record, "settings": dict(settings)}
     )
     return rows
 

@@ -50,10 +50,10 @@ class Watcher:
         run: Log,
         bar: Progress,
         checkpoints: Checkpoints,
-        about: Mapping[str, Any],  # as `trajectory.identity` returns it
+        record: Mapping[str, Any],  # as `trajectory.identity` returns it
         num_samples: int,  # images of a grid
     ) -> None:
-        self.run, self.bar, self.checkpoints, self.about = run, bar, checkpoints, about
+        self.run, self.bar, self.checkpoints, self.record = run, bar, checkpoints, record
         self.folder, self.num_samples = checkpoints.folder, num_samples
         self.rows: list[Row] = []  # of this epoch
 
@@ -68,10 +68,10 @@ class Watcher:
         step = self.checkpoints.newest_step()
         resumed = f", going on after {step} steps" if step else ""
         self.bar.say(
-            f"train: {num_images} images on {self.about['device']} in {self.about['precision']},"
+            f"train: {num_images} images on {self.record['device']} in {self.record['precision']},"
             f" scratch folder {self.folder}{resumed}"
         )
-        dataset, data_sha256 = self.about["dataset"], self.about["data_sha256"]
+        dataset, data_sha256 = self.record["dataset"], self.record["data_sha256"]
         self.run.log_dataset(dataset, data_sha256, prepared, "training")
         self.run.log_file(report, "validate")
         pages = files.scratch("data_docs", data_sha256[:16])
@@ -83,7 +83,7 @@ class Watcher:
 
     def on_epoch(self, epoch: int, state: State) -> None:
         """Write the epoch's grid and exports, then log and print its figures."""
-        seed, epochs = self.about["seed"], self.about["epochs"]
+        seed, epochs = self.record["seed"], self.record["epochs"]
         loop.write_epoch(epoch, state, self.folder, seed=seed, num_samples=self.num_samples)
         self.run.log_rows(self.rows)
         self.run.log_image(sample_grid(self.folder, epoch), "samples", epoch)
@@ -104,7 +104,7 @@ class Watcher:
             results: as `trajectory.publish` left it.
             exports: likewise.
         """
-        epochs, rate = self.about["epochs"], self.bar.rate
+        epochs, rate = self.record["epochs"], self.bar.rate
         self.run.log_rows(history)
         for epoch in range(epochs + 1):
             self.run.log_image(sample_grid(results, epoch), "samples", epoch)
