@@ -14,7 +14,7 @@
 4. `--probe` then fits the L2-SVM on the chosen discriminators and writes the table of
    docs/protocol.md (`make probe-table`).
 
-Results are kept in .scratch/recipes-table, and a second run goes on from there; delete the folder
+Results are kept in .scratch/recipes-table, and a second run resumes from there; delete the folder
 to start anew.
 """
 
@@ -144,7 +144,7 @@ def judged(name: str, seed: int, epochs: int, images: Any, device: torch.device)
     precision = devices.choose_precision(params.training.precision, device)
     decays = params.training.linear_decay_from < 1
     folder = f"{name}-seed{seed}" + (f"-{epochs}" if decays else "")
-    judge_of, real, train = judge(seed)
+    judge, real, train = judge_and_images(seed)
     with (
         Checkpoints(SCRATCH, folder) as checkpoints,
         Bar(folder, unit="images", per_step=params.batch_size) as bar,
@@ -164,7 +164,7 @@ def judged(name: str, seed: int, epochs: int, images: Any, device: torch.device)
         for epoch_folder in evaluation.epochs(checkpoints.folder / "exports")[:epochs]:
             path = epoch_folder / "judged.json"
             if not path.is_file():
-                files.write_json(path, judge_of.judge(epoch_folder, real["validation"]))
+                files.write_json(path, judge.judge(epoch_folder, real["validation"]))
             rows.append(files.read_json(path))
             best = min(rows[-1]["fid_raw"], rows[-1]["fid_ema"])
             bar.say(f"{folder}: epoch {rows[-1]['epoch']}: FID {best:.2f} on validation")
@@ -174,7 +174,7 @@ def judged(name: str, seed: int, epochs: int, images: Any, device: torch.device)
         )
         path = chosen.with_suffix(".reported.json")
         if not path.is_file():
-            files.write_json(path, judge_of.report(chosen, real["test"], train).figures)
+            files.write_json(path, judge.report(chosen, real["test"], train).figures)
         return {
             **files.read_json(path),
             "epoch": index + 1,
@@ -183,7 +183,7 @@ def judged(name: str, seed: int, epochs: int, images: Any, device: torch.device)
         }
 
 
-def judge(seed: int) -> tuple[evaluation.Judge, dict[str, Real], Any]:
+def judge_and_images(seed: int) -> tuple[evaluation.Judge, dict[str, Real], Any]:
     """What the evaluate stage judges with.
 
     Returns:

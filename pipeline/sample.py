@@ -11,7 +11,7 @@ from pipeline import cli
 
 BETWEEN = 16  # frames of a walk from one image to the next
 FRAME_MS = 80
-# By the suffix of the file: how many images are asked for at most.
+# The highest --count, by the suffix of the file.
 LIMITS = {".png": 10_000, ".gif": 200, ".npz": 100_000}
 MODEL_HELP = (
     "models:/NAME@ALIAS, models:/NAME/NUMBER, runs:/ID/PATH, a model folder or a generator's file."

@@ -19,9 +19,9 @@ from dcgan.config import sections
 from dcgan.errors import DataError
 from dcgan.networks import exports, models, sampling
 from dcgan.networks.architecture import DiscriminatorArchitecture, GeneratorArchitecture
-from dcgan.promotion import bundle
+from dcgan.promotion import bundle, serving
 from dcgan.training import fresh
-from pipeline import cli, sample
+from pipeline import cli, compare, sample
 from tests.support import tiny_models
 from tests.support.imports import ROOT, closure
 
@@ -31,8 +31,8 @@ FORMATS = ["none", "1"]
 
 @pytest.mark.parametrize("version", FORMATS)
 def test_exports_of_every_format_give_the_images_and_logits_that_they_gave(version):
-    generator, about = exports.load_generator(FOLDER / version / "generator.safetensors")
-    assert (about["epoch"], about["step"], about["weights"]) == (1, 5, "ema")
+    generator, description = exports.load_generator(FOLDER / version / "generator.safetensors")
+    assert (description["epoch"], description["step"], description["weights"]) == (1, 5, "ema")
     images = np.load(FOLDER / version / "images.npy", allow_pickle=False)
     assert np.array_equal(sampling.sample(generator, 4, seed=7), images)
     discriminator, _ = exports.load_discriminator(FOLDER / version / "discriminator.safetensors")
@@ -50,10 +50,10 @@ def test_an_old_export_that_is_written_again_has_the_new_format_and_the_same_wei
     ):
         network, _ = load(FOLDER / "none" / f"{name}.safetensors")
         exports.export(tmp_path / f"{name}.safetensors", network, {"epoch": 1, "step": 5})
-        about = json.loads((tmp_path / f"{name}.json").read_text())
+        description = json.loads((tmp_path / f"{name}.json").read_text())
         if name == "generator":
-            about["weights"] = "ema"
-        assert about == json.loads((FOLDER / "1" / f"{name}.json").read_text())
+            description["weights"] = "ema"
+        assert description == json.loads((FOLDER / "1" / f"{name}.json").read_text())
 
 
 def copy(folder: Path, version: str, name: str, change) -> Path:
@@ -61,28 +61,28 @@ def copy(folder: Path, version: str, name: str, change) -> Path:
     for end in (".safetensors", ".json"):
         shutil.copy(FOLDER / version / f"{name}{end}", folder / f"{name}{end}")
     path = folder / f"{name}.json"
-    about = json.loads(path.read_text())
-    change(about)
-    path.write_text(json.dumps(about))
+    description = json.loads(path.read_text())
+    change(description)
+    path.write_text(json.dumps(description))
     return path.with_suffix(".safetensors")
 
 
 def put(*keys_and_value):
     *keys, last, value = keys_and_value
 
-    def change(about):
+    def change(description):
         for key in keys:
-            about = about[key]
-        about[last] = value
+            description = description[key]
+        description[last] = value
 
     return change
 
 
 def remove(*keys):
-    def change(about):
+    def change(description):
         for key in keys[:-1]:
-            about = about[key]
-        del about[keys[-1]]
+            description = description[key]
+        del description[keys[-1]]
 
     return change
 
@@ -145,8 +145,8 @@ def test_images_of_another_kind_are_refused(version, tmp_path):
 
 
 def test_a_discriminator_whose_image_is_smaller_than_its_kernel_is_refused(tmp_path):
-    def change(about):
-        about["architecture"] |= {"padding": "symmetric", "kernel": 4, "image_size": 1}
+    def change(description):
+        description["architecture"] |= {"padding": "symmetric", "kernel": 4, "image_size": 1}
 
     with pytest.raises(DataError, match="describes no network"):
         exports.load_discriminator(copy(tmp_path, "1", "discriminator", change))
@@ -154,7 +154,7 @@ def test_a_discriminator_whose_image_is_smaller_than_its_kernel_is_refused(tmp_p
 
 @pytest.mark.parametrize("text", ["[]", '{"sha256": 1}', "{", "1" * 5000, "[" * 100_000, "\ud800"])
 def test_what_is_no_description_is_refused(text, tmp_path):
-    path = copy(tmp_path, "1", "generator", lambda about: None)
+    path = copy(tmp_path, "1", "generator", lambda description: None)
     path.with_suffix(".json").write_bytes(text.encode("utf-8", "surrogatepass"))
     for load in (exports.load_generator, exports.generator_architecture):
         with pytest.raises(DataError) as refused:
@@ -163,9 +163,11 @@ def test_what_is_no_description_is_refused(text, tmp_path):
 
 
 def test_weights_of_another_type_of_numbers_become_float32_as_ever(tmp_path):
-    path = copy(tmp_path, "1", "generator", lambda about: None)
-    tensors, about = files.read_tensors(path)
-    files.write_tensors(path, {name: value.double() for name, value in tensors.items()}, about)
+    path = copy(tmp_path, "1", "generator", lambda description: None)
+    tensors, description = files.read_tensors(path)
+    files.write_tensors(
+        path, {name: value.double() for name, value in tensors.items()}, description
+    )
     generator, _ = exports.load_generator(path)
     assert generator.start[0].weight.dtype == torch.float32
 
@@ -181,16 +183,24 @@ def new_key(monkeypatch):
 
 @pytest.mark.parametrize("version", FORMATS)
 def test_a_new_key_of_params_yaml_breaks_no_export(version, new_key, tmp_path, monkeypatch):
-    model = tmp_path / "artifacts"
-    shutil.copytree(FOLDER / version, model)
-    bundle.check_networks(tmp_path)
+    exported, images = FOLDER / version, np.load(FOLDER / version / "images.npy")
+    # sample
     monkeypatch.chdir(tmp_path)
+    options = ["--model", str(exported / "generator.safetensors"), "--seed", "7", "--count", "4"]
     with pytest.raises(SystemExit) as ended:
-        arguments = ["--model", "artifacts/generator.safetensors", "--seed", "7", "--count", "4"]
-        cli.run(sample.main, args=[*arguments, "--npz"], prog="sample")
+        cli.run(sample.main, args=[*options, "--npz"], prog="sample")
     assert not ended.value.code
-    images = np.load(tmp_path / "samples.npz", allow_pickle=False)["images"]
-    assert np.array_equal(images, np.load(model / "images.npy", allow_pickle=False))
+    assert np.array_equal(np.load("samples.npz", allow_pickle=False)["images"], images)
+    # compare
+    shutil.copytree(exported, Path(compare.WEIGHTS).parent)
+    files.write_json(Path(compare.RUN), {"data_sha256": "d"})
+    files.write_json(Path(compare.METRICS), {})
+    shutil.copy(ROOT / "params.yaml", ".")
+    assert compare.read("old", Path()).images.shape[1:] == images.shape[1:]
+    # promote: the model folder that it writes, and the check of one that is fetched
+    model = serving.write_model(tmp_path / "model", exported, "# card\n")
+    bundle.check_networks(model)
+    bundle.check(model)
 
 
 def test_a_new_key_of_params_yaml_for_the_training_changes_no_architecture(new_key):
@@ -207,7 +217,7 @@ def test_reading_an_export_imports_nothing_of_the_schema_of_params_yaml():
 
 
 def limits(info) -> list[object]:
-    """The bounds in a Field of pydantic, or one of them that stands alone."""
+    """The bounds in a Field of pydantic; or the bound itself, where it is given without a Field."""
     return getattr(info, "metadata", [info])
 
 

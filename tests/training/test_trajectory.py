@@ -13,7 +13,7 @@ from tests.support.small_training import small, training_arguments
 
 CPU = torch.device("cpu")
 
-ABOUT = {"fingerprint", "dataset", "data_sha256", "seed", "epochs", "device", "precision"}
+RECORD = {"fingerprint", "dataset", "data_sha256", "seed", "epochs", "device", "precision"}
 
 
 @pytest.fixture
@@ -40,9 +40,9 @@ def identity(prepared, **changes):
 
 
 def test_the_name_is_the_same_for_all_that_changes_no_weight(prepared):
-    name, about = identity(prepared)
-    assert set(about) == ABOUT
-    assert about["fingerprint"] == f"{name}-2"
+    name, record = identity(prepared)
+    assert set(record) == RECORD
+    assert record["fingerprint"] == f"{name}-2"
     same = {"epochs": 3, "training__save_every": 7, "training__device": "cpu"}
     for key, value in same.items():
         assert identity(prepared, **{key: value})[0] == name, key
@@ -91,28 +91,28 @@ class Lines:
 def test_outputs_are_the_epochs_asked_for_and_run_json_says_what_they_were_trained_with(
     prepared, tmp_path
 ):
-    name, about = identity(prepared)
+    name, record = identity(prepared)
     images = data.open_split(prepared, "train").images
     results, exports = tmp_path / "results", tmp_path / "exports"
     log, lines = Log(), Lines()
     with checkpoint.Checkpoints(tmp_path / "scratch", name) as checkpoints:
         for epochs in (3, 2):  # the shorter one finds a folder with more epochs
-            about |= {"epochs": epochs}
-            watcher = watching.Watcher(log, lines, checkpoints, about, 4)
+            record |= {"epochs": epochs}
+            watcher = watching.Watcher(log, lines, checkpoints, record, 4)
             watcher.start(40, prepared, tmp_path / "report.json")
             state = loop.train(
                 images, checkpoints, **training_arguments(small(epochs=epochs)),
                 device=CPU, precision="float32", on_row=watcher.on_row, on_epoch=watcher.on_epoch,
             )  # fmt: skip
             rows = trajectory.publish(
-                watcher.folder, state.history, about, settings(), results, exports
+                watcher.folder, state.history, record, settings(), results, exports
             )
             watcher.finish(rows, results, exports)
     assert sorted(path.name for path in exports.iterdir()) == ["epoch-0001", "epoch-0002"]
     assert len(list((results / "samples").iterdir())) == 3
     assert len((results / "history.csv").read_text().splitlines()) == 1 + 2 * 5
     run_json = json.loads((results / "run.json").read_text())
-    assert run_json == {"format": 1, **about, "settings": settings()}
+    assert run_json == {"format": 1, **record, "settings": settings()}
     assert lines.said[0].startswith("train: 40 images on cpu in float32, scratch folder ")
     assert lines.said[1].startswith("epoch 1/3: loss_d ")
     assert ", going on after 15 steps" in lines.said[-2]

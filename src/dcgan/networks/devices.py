@@ -8,7 +8,7 @@ from dcgan.errors import EnvironmentProblem
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` is the first GPU, or the CPU where there is no GPU.
+    """`auto` is the first GPU, or the CPU of a machine without one.
 
     Raises:
         EnvironmentProblem: cuda is asked for and there is none.

@@ -1,6 +1,6 @@
 """Latent vectors and the images made of them.
 
-Image i depends on (seed, i) alone, not on how many are asked for at once.
+Image i depends on (seed, i) alone, not on the number of images.
 """
 
 from collections.abc import Iterable

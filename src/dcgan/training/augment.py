@@ -3,7 +3,7 @@
 Source: Zhao et al., "Differentiable Augmentation for Data-Efficient GAN Training", 2020, section 3.
 
 Written here, and not taken from kornia, whose draws come from torch's global generator: a killed
-training could not go on to the same bits.
+training that resumes would not end with the same bits.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
-"""The folder from which a killed training goes on: the last checkpoints of one trajectory.
+"""The folder from which a killed training resumes: the last checkpoints of one trajectory.
 
 A trajectory is what a training's weights go through, step by step; its name says what decides them
 (`trajectory.identity`). A checkpoint `state-<step>.safetensors` + `.json` is everything that a
-training needs to go on. It is never pickled, and read only after its sha256 is checked.
+training needs to resume. It is never pickled, and read only after its sha256 is checked.
 """
 
 import logging
@@ -27,7 +27,7 @@ class Checkpoints:
     """The folder of one trajectory: its last two checkpoints, every export and picture made so far.
 
     It is no output of DVC, which deletes outputs before a stage runs; that is why a killed training
-    can go on. Use it in a `with` statement, which locks it.
+    can resume. Use it in a `with` statement, which locks it.
     """
 
     def __init__(self, root: Path, trajectory: str) -> None:
@@ -46,9 +46,9 @@ class Checkpoints:
             self.folder.mkdir(exist_ok=True)
         except filelock.Timeout:
             holder = self.folder / "holder"
-            who = holder.read_text() if holder.is_file() else "another process"
+            user = holder.read_text() if holder.is_file() else "another process"
             raise EnvironmentProblem(
-                f"{self.folder}: in use by {who}: wait for it or stop it, then run again"
+                f"{self.folder}: in use by {user}: wait for it or stop it, then run again"
             ) from None
         except OSError as error:
             self._lock.release()

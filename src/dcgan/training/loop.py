@@ -23,7 +23,7 @@ from dcgan.training.step import FIGURES, Row, State, train_step
 
 def train(
     images: data.Images,  # N x C x H x W, memory-mapped
-    checkpoints: Checkpoints,  # locked; what a training with the same arguments has left goes on
+    checkpoints: Checkpoints,  # locked; the training resumes from the newest one
     *,
     seed: int,
     lr: float,  # of D, and of G before `training.generator_lr_scale`
@@ -40,10 +40,10 @@ def train(
     on_epoch: Callable[[int, State], None] = lambda epoch, state: None,  # epoch 0: untrained
     stop_signal: Callable[[], int] = lambda: 0,  # number of a signal that asks for the end, or 0
 ) -> State:
-    """Train for `epochs`, or go on from the newest checkpoint.
+    """Train for `epochs`, or resume from the newest checkpoint.
 
     `on_epoch` comes before that epoch's checkpoint is written, so whatever it makes exists when
-    training goes on from there.
+    training resumes from there.
 
     Raises:
         Diverged: a loss, gradient or buffer is not finite; the last checkpoint is from before.

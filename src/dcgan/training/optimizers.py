@@ -1,6 +1,6 @@
 """Adam and RMSprop, as torch and as Keras compute them, and their moments for a checkpoint.
 
-The two differ in where eps stands, which matters where gradients are small.
+The two add eps at different places, which matters where gradients are small.
 """
 
 import math

@@ -246,7 +246,7 @@ def alternating(batch: Batch) -> Figures:
     if batch.turn_g or batch.measure:
         with batch.buffers_restored(when=not batch.turn_g):
             with batch.autocast():
-                # D runs on `fake` again, after its own update: G answers the D of now.
+                # D runs on `fake` again, after its own update: G's loss is that of the new D.
                 after = batch.logits(fake, "g")
                 loss_g = batch.loss.generator(after)
             figures |= figures_g(loss_g, after, batch.update_g(loss_g))

@@ -34,7 +34,7 @@ class Log(Protocol):
 
 
 class Progress(Protocol):
-    """A bar, or lines where there is no terminal."""
+    """A bar on a terminal, plain lines elsewhere."""
 
     rate: float  # images a second; 0 before the first step
 
