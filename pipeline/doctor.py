@@ -60,7 +60,7 @@ def device() -> str:
 
     from dcgan.networks import devices
 
-    chosen = devices.choose_device("auto", deterministic=False)
+    chosen = devices.choose_device("auto")
     name = (
         torch.cuda.get_device_name(chosen)
         if chosen.type == "cuda"

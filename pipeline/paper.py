@@ -30,6 +30,7 @@ def main() -> None:
     classes = data.read_manifest(PREPARED)["classes"]
     generator, export = exports.load_generator(Path("models/generator.safetensors"))
     discriminator, _ = exports.load_discriminator(Path("models/discriminator.safetensors"))
+    init = about["settings"]["discriminator"]["init"]
     extractor = features.load(Path("results/reference/extractor"))
     judge = extractor.probabilities if extractor.num_classes else None
     count = params.paper.num_candidates
@@ -40,7 +41,7 @@ def main() -> None:
     results = {
         "arithmetic": on_samples.arithmetic(params.paper.arithmetic),
         "forgetting": on_samples.forgetting(params.paper.forget),
-        "guided": experiments.guided(discriminator, test, params.seed),
+        "guided": experiments.guided(discriminator, test, seed=params.seed, init=init),
         "turn": on_samples.turn(),
         "walk": on_samples.walk(),
     }

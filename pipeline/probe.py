@@ -20,7 +20,7 @@ def main() -> None:
     """Fit the L2-SVM on D's features, on an untrained D's and on raw pixels: python -m pipeline.probe."""
     params = reading.load(Params)
     from dcgan import data, files
-    from dcgan.networks import exports
+    from dcgan.networks import exports, models
     from dcgan.pictures import plots
     from dcgan.probing import probe
     from dcgan.tracking import provenance
@@ -37,9 +37,10 @@ def main() -> None:
     reference = files.read_json(Path("results/reference/metrics.json"))
     splits = {name: data.open_split(PREPARED, name, verify=True) for name in data.SPLITS}
     discriminator, export = exports.load_discriminator(Path("models/discriminator.safetensors"))
+    init = about["settings"]["discriminator"]["init"]
     networks = {
         "discriminator": discriminator,
-        "untrained": exports.untrained(discriminator, params.seed),
+        "untrained": models.untrained(discriminator.architecture, seed=params.seed, init=init),
         "pixels": None,
     }
     precision = probe.choose_precision(about["precision"])

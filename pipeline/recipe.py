@@ -80,13 +80,13 @@ def load(name: str) -> "recipes.Recipe":
 
 def networks(recipe: "recipes.Recipe") -> "dict[str, models.Generator | models.Discriminator]":
     """The recipe's generator and discriminator, by name."""
-    from dcgan.networks import models
+    from dcgan.training import fresh
 
     params = recipe.params
     channels, size = params.dataset.channels, params.dataset.image_size
-    discriminator = models.Discriminator(params.discriminator, channels, size)
+    discriminator = fresh.discriminator(params.discriminator, channels, size)
     return {
-        "generator": models.Generator(params.generator, channels),
+        "generator": fresh.generator(params.generator, channels),
         "discriminator": discriminator,
     }
 

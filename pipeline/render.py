@@ -43,7 +43,11 @@ def main() -> None:
     )
 
     # A walk: 16 of them side by side, each through its own points and back.
-    latent, count, between = generator.params, params.render.walk_points, params.render.walk_frames
+    latent, count, between = (
+        generator.architecture,
+        params.render.walk_points,
+        params.render.walk_frames,
+    )
     walks = []
     for stream in (f"walk {i}" for i in range(16)):
         points = sampling.latents(

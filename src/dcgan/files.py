@@ -40,6 +40,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         EnvironmentProblem: the disk is full, or the folder cannot be written.
     """
+    _reached("begin", path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Ends like the real name, because Pillow and numpy choose the format by the suffix.
@@ -50,9 +51,11 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
+        _reached("flush", path)
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())
+        _reached("rename", path)
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
@@ -93,7 +96,7 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(
             f"{path}: cannot be read as JSON ({error}): run the stage that makes it"
         ) from error
@@ -166,6 +169,10 @@ def read_tensors(path: Path) -> tuple[dict[str, "torch.Tensor"], dict[str, Any]]
                 f"{path}: tensor {name} has values that are not finite: run the stage that makes it"
             )
     return tensors, description
+
+
+def _reached(phase: str, path: Path) -> None:
+    """Called as `replacing` is about to `begin`, `flush` or `rename`; tests end the process here."""
 
 
 def _damaged(path: Path, found: str, expected: str) -> DataError:

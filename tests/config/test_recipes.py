@@ -13,6 +13,7 @@ from dvc.utils.hydra import apply_overrides
 from dcgan.config import edits, reading, recipes, sections
 from dcgan.errors import ConfigError
 from dcgan.networks.models import Discriminator, Generator, count_parameters
+from dcgan.training import fresh
 from tests.support.imports import ROOT
 
 FOLDER = ROOT / "recipes"
@@ -33,7 +34,7 @@ def recipe(name: str, params: Path = PARAMS) -> recipes.Recipe:
 def networks(name: str) -> tuple[Generator, Discriminator]:
     params = recipe(name).params
     channels, size = params.dataset.channels, params.dataset.image_size
-    return Generator(params.generator, channels), Discriminator(
+    return fresh.generator(params.generator, channels), fresh.discriminator(
         params.discriminator, channels, size
     )
 
@@ -87,7 +88,7 @@ def test_the_networks_have_the_parameters_of_the_reference_to_the_last_digit(nam
 )
 def test_the_probe_nets_give_the_papers_number_of_features(name, features, flat):
     discriminator = networks(name)[1]
-    assert 16 * sum(discriminator.params.channels) == features
+    assert 16 * sum(discriminator.architecture.channels) == features
     assert discriminator.head[1].in_features == flat
 
 

@@ -14,6 +14,7 @@ from dcgan.errors import ConfigError
 from dcgan.networks import sampling
 from dcgan.networks.models import Discriminator, Generator
 from dcgan.paper import concepts, experiments, investigate, panels
+from dcgan.training import fresh
 
 CLASSES = ["left", "middle", "right"]
 
@@ -27,7 +28,7 @@ def generator(**changes) -> Generator:
     }  # fmt: skip
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return Generator(GeneratorParams(**{**values, **changes}), 1).eval()
+        return fresh.generator(GeneratorParams(**{**values, **changes}), 1).eval()
 
 
 def discriminator(size: int = 4, **changes) -> Discriminator:
@@ -38,7 +39,7 @@ def discriminator(size: int = 4, **changes) -> Discriminator:
     }  # fmt: skip
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return Discriminator(DiscriminatorParams(**{**values, **changes}), 1, size).eval()
+        return fresh.discriminator(DiscriminatorParams(**{**values, **changes}), 1, size).eval()
 
 
 class Pixels(nn.Module):
@@ -55,7 +56,7 @@ class Pixels(nn.Module):
 class Blob(nn.Module):
     """A generator of a blob whose place is the first latent value and whose brightness is the second."""
 
-    params = generator().params
+    architecture = generator().architecture
 
     def __init__(self) -> None:
         super().__init__()
@@ -213,7 +214,7 @@ def test_the_region_of_a_unit_is_where_its_gradient_is(size, kernel, padding, st
         (gradient,) = torch.autograd.grad(net.features(pixels)[-1][0, 0, row, column], pixels)
         rows, columns = np.nonzero(gradient[0, 0].numpy())
         expected = (columns.min(), rows.min(), columns.max(), rows.max())
-        assert investigate.seen_by(net.params, size, row, column) == expected
+        assert investigate.seen_by(net.architecture, size, row, column) == expected
 
 
 def planted() -> Generator:
@@ -379,8 +380,8 @@ def test_the_guided_picture_has_both_networks_and_leaves_them():
     net = discriminator(16, channels=[3, 5], strides=[2, 2], kernel=4)
     before = state(net)
     images = rng_images(12)
-    picture, report = experiments.guided(net, images, seed=1)
-    again, _ = experiments.guided(net, images, seed=1)
+    picture, report = experiments.guided(net, images, seed=1, init="glorot")
+    again, _ = experiments.guided(net, images, seed=1, init="glorot")
     assert np.array_equal(picture, again) and same(before, state(net))
     assert (report["images"], report["maps"], report["top"]) == (12, 5, 3)
     for key in ("trained", "untrained"):

@@ -13,10 +13,11 @@ from PIL import Image
 from dcgan import files
 from dcgan.config import reading, sections
 from dcgan.errors import DataError
-from dcgan.networks import exports, models
+from dcgan.networks import exports
 from dcgan.reports import side_by_side
 from dcgan.reports.side_by_side import Candidate
 from dcgan.tracking import runs as tracking
+from dcgan.training import fresh
 from pipeline import cli, compare
 from tests.support.imports import ROOT
 
@@ -135,7 +136,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two commits, the second with a better FID and another learning rate; an MLflow run; a revision whose cache is lost."""
     folder = tmp_path_factory.mktemp("repository")
     params = reading.load(sections.AllParams, path=ROOT / "params.yaml")
-    generator = models.Generator(
+    generator = fresh.generator(
         params.generator.model_copy(update={"channels": [4, 4, 4], "z_dim": 4}), 1
     )
     with pytest.MonkeyPatch.context() as patch:

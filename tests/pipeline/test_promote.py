@@ -15,10 +15,11 @@ from dcgan.config import reading, sections
 from dcgan.judging import evaluation
 from dcgan.judging import extractor as features
 from dcgan.judging.comparison import Real
-from dcgan.networks import exports, models
+from dcgan.networks import exports
 from dcgan.promotion import registry
 from dcgan.promotion.registry import Move
 from dcgan.raw import fake as shapes
+from dcgan.training import fresh
 from pipeline import children, promote, reference, rollback
 from tests.support.repository import Repository
 
@@ -61,7 +62,7 @@ def write_data(repo: Repository, *, classes: bool = True) -> None:
 def write_generator(folder: Path, seed: int, **changes: object) -> None:
     torch.manual_seed(seed)
     params = reading.load(sections.AllParams).generator.model_copy(update=changes)
-    generator = models.Generator(params, 1)
+    generator = fresh.generator(params, 1)
     with torch.no_grad():
         for parameter in generator.parameters():
             parameter.mul_(seed + 1)  # so that they differ in more than the seed
@@ -77,7 +78,7 @@ def repo(tmp_path_factory) -> Repository:
         reference.main()
         for seed in range(4):
             write_generator(repo.folder / f"candidates/{seed}", seed)
-        discriminator = models.Discriminator(reading.load(sections.AllParams).discriminator, 1, 28)
+        discriminator = fresh.discriminator(reading.load(sections.AllParams).discriminator, 1, 28)
         exports.export(
             Path("models/discriminator.safetensors"), discriminator, {"epoch": 1, "weights": "raw"}
         )

@@ -7,9 +7,9 @@ from dcgan import data
 from dcgan.config import sections
 from dcgan.config.sections import DiscriminatorParams
 from dcgan.errors import DataError
-from dcgan.networks import models
 from dcgan.probing import probe, svm
 from dcgan.probing.features import extract, pool_features, recompute_batch_norm, squared_length
+from dcgan.training import fresh
 from tests.support.blobs import blobs, changed
 
 
@@ -155,7 +155,7 @@ def discriminator():
         channels=[4, 8], strides=[2, 2], kernel=5, padding="same", norm="batch", norm_momentum=0.1, norm_eps=1e-5, slope=0.2,
         dropout=[0.3, 0.3], bias=True, head="linear", spectral_norm=False, init="glorot",
     )  # fmt: skip
-    return models.Discriminator(params, 1, 28).eval()
+    return fresh.discriminator(params, 1, 28).eval()
 
 
 def test_extracted_features_are_those_of_the_network_whatever_the_batches():

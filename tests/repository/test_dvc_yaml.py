@@ -67,9 +67,9 @@ def test_stages_that_compute_depend_on_the_runtime_lock(stage):
 
 
 def test_the_trajectory_of_a_training_is_named_by_all_the_code_that_decides_it():
-    from pipeline.train import TRAJECTORY
+    from dcgan.training.trajectory import CODE
 
-    trajectory = {f"src/dcgan/{name}" for name in TRAJECTORY}
+    trajectory = {f"src/dcgan/{name}" for name in CODE}
     decides = closure(ROOT / "src/dcgan/training/loop.py")
     assert trajectory == {path for path in decides if not path.endswith("__init__.py")}
 

@@ -28,7 +28,8 @@ from dcgan.networks import devices
 from dcgan.tracking import journal, monitoring, outbox, provenance, store
 from dcgan.tracking import runs as tracking
 from dcgan.training import loop as training
-from dcgan.training.checkpoint import Scratch
+from dcgan.training.checkpoint import Checkpoints
+from tests.support import small_training
 from tests.support.imports import ROOT
 
 ROWS = [{"step": step, "loss_d": 1.0 / step, "loss_g": 2.0 / step} for step in range(1, 21)]
@@ -628,17 +629,17 @@ def test_weights_do_not_depend_on_the_store(
     values["training"] |= {"log_every": 1}
     params = reading.parse(values)
     images = np.random.default_rng(0).integers(0, 256, (40, 1, 16, 16), dtype=np.uint8)
-    device = devices.choose_device("cpu", False)
+    device = devices.choose_device("cpu")
 
     def weights(folder: str) -> list[bytes]:
         with (
-            Scratch(root, folder) as scratch,
+            Checkpoints(root, folder) as checkpoints,
             tracking.run(folder, dataset="toys", system_metrics=True) as run,
         ):
             state = training.train(
-                params,
                 images,
-                scratch,
+                checkpoints,
+                **small_training.training_arguments(params),
                 device=device,
                 precision="float32",
                 on_row=lambda row: run.log_rows([row]),

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dcgan import data, rng
-from dcgan.networks import exports, sampling
+from dcgan.networks import models, sampling
 from dcgan.networks.models import Discriminator, Generator
 from dcgan.paper import concepts, investigate, panels
 from dcgan.pictures import gif as render
@@ -63,11 +63,11 @@ class Experiments:
     def walk(self) -> Result:
         """Section 6.1, figure 4: a closed walk through nine latent vectors."""
         points = self._latents(WALK_POINTS, "paper walk")
-        path = render.walk(points, WALK_COLUMNS, self.generator.params.z_distribution)
+        path = render.walk(points, WALK_COLUMNS, self.generator.architecture.z_distribution)
         report = {
             "points": WALK_POINTS,
             "steps_between": WALK_COLUMNS,
-            "distribution": self.generator.params.z_distribution,
+            "distribution": self.generator.architecture.z_distribution,
         }
         return panels.walk(sampling.generate(self.generator, path), WALK_COLUMNS), report
 
@@ -237,7 +237,7 @@ class Experiments:
         )
 
     def _latents(self, count: int, stream: str) -> Tensor:
-        p = self.generator.params
+        p = self.generator.architecture
         return sampling.latents(
             range(count),
             seed=self.seed,
@@ -247,15 +247,17 @@ class Experiments:
         )
 
 
-def guided(discriminator: Discriminator, images: data.Images, seed: int) -> Result:
+def guided(discriminator: Discriminator, images: data.Images, *, seed: int, init: str) -> Result:
     """Section 6.2, figure 5: guided backpropagation of D's last convolution on real images, beside random filters.
 
     Args:
         discriminator: in evaluation mode.
         images: uint8 N x C x H x W, among which the strongest responses are looked for.
         seed: of the untrained discriminator.
+        init: of its weights, as the training's `discriminator.init`.
     """
-    networks = {"trained": discriminator, "untrained": exports.untrained(discriminator, seed)}
+    untrained = models.untrained(discriminator.architecture, seed=seed, init=init)
+    networks = {"trained": discriminator, "untrained": untrained}
     top = min(GUIDED_TOP, len(images))
     found = {
         key: investigate.guided(network, images, maps=GUIDED_MAPS, top=top)

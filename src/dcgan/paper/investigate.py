@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from dcgan import data, rng
-from dcgan.config.sections import DiscriminatorParams
 from dcgan.networks import sampling
-from dcgan.networks.models import Block, ConvTranspose, Discriminator, Generator
+from dcgan.networks.architecture import DiscriminatorArchitecture
+from dcgan.networks.models import Block, ConvTranspose, Discriminator, Generator, evaluating
 
 MIN_REGRESSION = 20  # samples of the class, and as many others, that the regression asks for
 HELD_OUT = 0.25  # share of the regression's samples that it is judged on
@@ -56,8 +56,13 @@ def guided(
         maps: how many, at most those there are.
         top: images a map, at most N; each gives the unit of the map with its strongest response.
     """
-    was_training = discriminator.training
-    discriminator.eval()
+    with evaluating(discriminator):
+        return _guided(discriminator, images, maps=maps, top=top)
+
+
+def _guided(
+    discriminator: Discriminator, images: data.Images, *, maps: int, top: int
+) -> list[Response]:
     blocks = list(cast(Sequence[Block], discriminator.blocks))
     device = next(discriminator.parameters()).device
     with torch.no_grad():
@@ -75,7 +80,7 @@ def guided(
             (gradient,) = torch.autograd.grad(responses.sum(), pixels)
             size = discriminator.features(pixels[:1].detach())[-1].shape[-1]
             regions = [
-                seen_by(discriminator.params, images.shape[-1], *divmod(int(place), size))
+                seen_by(discriminator.architecture, images.shape[-1], *divmod(int(place), size))
                 for place in places
             ]
             found.append(
@@ -89,7 +94,6 @@ def guided(
     finally:
         for hook in hooks:
             hook.remove()
-        discriminator.train(was_training)
     return found
 
 
@@ -105,7 +109,7 @@ def _guide(_layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Non
 
 
 def seen_by(
-    params: DiscriminatorParams, image_size: int, row: int, column: int
+    params: DiscriminatorArchitecture, image_size: int, row: int, column: int
 ) -> tuple[int, int, int, int]:
     """The pixels that a unit of D's last map sees: left, top, right, bottom, all of them inside the image."""
     sizes = [image_size]

@@ -17,10 +17,11 @@ LIBRARY = Path(__file__).resolve().parents[1]
 # What a served model imports: the project's modules (a test follows the imports), and the packages
 # with the versions of the lock.
 MODULES = (
-    "__init__.py", "config/__init__.py", "config/sections.py", "data.py", "errors.py", "files.py",
-    "networks/__init__.py", "networks/exports.py", "networks/models.py", "networks/sampling.py", "rng.py",
+    "__init__.py", "data.py", "errors.py", "files.py", "networks/__init__.py",
+    "networks/architecture.py", "networks/batches.py", "networks/exports.py", "networks/models.py",
+    "networks/sampling.py", "rng.py",
 )  # fmt: skip
-PACKAGES = ("mlflow", "torch", "numpy", "pandas", "pillow", "safetensors", "pydantic")
+PACKAGES = ("mlflow", "torch", "numpy", "pandas", "pillow", "safetensors")
 LOCK = LIBRARY.parents[1] / "requirements.lock"
 
 

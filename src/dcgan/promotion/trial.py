@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dcgan import files
 from dcgan.config.sections import Gate
 from dcgan.errors import DataError
 from dcgan.judging import evaluation, manifold
@@ -117,8 +116,8 @@ class Trial:
 
     @staticmethod
     def _shape(path: Path) -> tuple[int, int]:
-        about = files.read_json(path.with_suffix(".json"))
-        return about["image_size"], about["image_channels"]
+        architecture = exports.generator_architecture(path)
+        return architecture.image_size, architecture.image_channels
 
 
 def with_probe(figures: Figures, metrics: Mapping[str, Any]) -> Figures:
