@@ -23,8 +23,7 @@ def main() -> None:
 
     from dcgan import data, files
     from dcgan.networks import exports, sampling
-    from dcgan.pictures import gif as render
-    from dcgan.pictures import grids
+    from dcgan.pictures import gif, grids
     from dcgan.tracking import runs as tracking
 
     about = files.read_json(Path("results/train/run.json"))
@@ -33,9 +32,9 @@ def main() -> None:
     # The training, a frame an epoch, from the grids of the same latent vectors.
     epochs = sorted(Path("results/train/samples").glob("epoch-*.png"))
     frames = [
-        render.labelled(render.read(path, SCALE), f"epoch {i}") for i, path in enumerate(epochs)
+        grids.labelled(grids.read(path, SCALE), f"epoch {i}") for i, path in enumerate(epochs)
     ]
-    render.gif(
+    gif.gif(
         frames,
         RESULTS / "training.gif",
         frame_ms=params.render.frame_ms,
@@ -53,19 +52,19 @@ def main() -> None:
             distribution=latent.z_distribution,
             stream=stream,
         )
-        walks.append(render.walk(points, between, latent.z_distribution))
+        walks.append(gif.walk(points, between, latent.z_distribution))
     pictures = [
         grids.tile(sampling.generate(generator, z), columns=8) for z in torch.stack(walks, dim=1)
     ]
-    render.gif(
-        [render.enlarged(picture, SCALE) for picture in pictures], RESULTS / "walk.gif", frame_ms=80
+    gif.gif(
+        [grids.enlarged(picture, SCALE) for picture in pictures], RESULTS / "walk.gif", frame_ms=80
     )
 
     # Real beside generated, the same number of each.
     real = data.open_split(Path("data/prepared"), "test").images[:64]
     fake = sampling.sample(generator, 64, seed=params.seed, stream="final")
     title = f"generated, epoch {export['epoch']}, {export['weights']} weights"
-    picture = render.beside(
+    picture = grids.beside(
         grids.tile(real, columns=8), "real, test split", grids.tile(fake, columns=8), title
     )
     grids.save_png(RESULTS / "real_and_generated.png", picture)

@@ -47,8 +47,7 @@ def main(
 
     from dcgan import files
     from dcgan.networks import exports, sampling
-    from dcgan.pictures import gif as render
-    from dcgan.pictures import grids
+    from dcgan.pictures import gif, grids
     from dcgan.promotion import bundle, registry
 
     with tempfile.TemporaryDirectory() as folder:
@@ -57,10 +56,10 @@ def main(
     p = generator.params
     z = sampling.latents(range(count), seed=seed, z_dim=p.z_dim, distribution=p.z_distribution)
     if latent_walk:
-        images = sampling.generate(generator, render.walk(z, BETWEEN, p.z_distribution))
+        images = sampling.generate(generator, gif.walk(z, BETWEEN, p.z_distribution))
         scale = max(1, 128 // generator.image_size)
-        render.gif(
-            [render.enlarged(grids.tile(image[None], columns=1), scale) for image in images],
+        gif.gif(
+            [grids.enlarged(grids.tile(image[None], columns=1), scale) for image in images],
             out,
             frame_ms=FRAME_MS,
         )

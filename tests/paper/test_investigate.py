@@ -394,37 +394,10 @@ def rng_images(count: int, channels: int = 1) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, channels, 16, 16), np.uint8)
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_cells_keep_their_pixels_and_tables_their_order(channels):
-    images = rng_images(4, channels)
-    scale = -(-panels.CELL // 16)
-    cells = [panels.cell(image) for image in images]
-    assert cells[0].shape == (16 * scale, 16 * scale, 3)
-    expected = np.broadcast_to(images[0].transpose(1, 2, 0), (16, 16, 3))
-    assert (cells[0][::scale, ::scale] == expected).all()
-    picture = panels.table([cells[:2], cells[2:]], title="t")
-    side = 16 * scale
-    top = picture.shape[0] - 2 * (side + panels.GAP)
-    assert (picture[top : top + side, :side] == cells[0]).all()
-    assert (
-        picture[
-            top + side + panels.GAP : top + 2 * side + panels.GAP,
-            side + panels.GAP : 2 * side + panels.GAP,
-        ]
-        == cells[3]
-    ).all()
-
-
 def test_a_gradient_is_grey_at_zero_and_its_largest_value_is_white_or_black():
     values = np.array([[[0.0, 2.0], [-1.0, 0.5]]], np.float32)
     assert panels.gradient(values).tolist() == [[[128, 255], [64, 159]]]
     assert (panels.gradient(np.zeros((1, 2, 2), np.float32)) == 128).all()
-
-
-def test_a_frame_is_drawn_around_the_region():
-    picture = panels.cell(np.zeros((1, 20, 20), np.uint8), (5, 2, 9, 4))
-    rows, columns = np.nonzero((picture == panels.FRAME).all(axis=2))
-    assert (columns.min(), rows.min(), columns.max(), rows.max()) == (15, 6, 29, 14)
 
 
 @pytest.mark.parametrize(("values", "said"), [

@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 from dcgan.networks import exports, sampling
-from dcgan.pictures import gif as render
 from dcgan.pictures import grids
 from dcgan.promotion import bundle, registry, serving
 from pipeline import cli, sample
@@ -149,7 +148,7 @@ def test_a_walk_passes_the_images_of_the_seed_and_has_no_jump(root: Path, models
             gif.seek(index)
             frames.append(np.asarray(gif.convert("L")).astype(int))
     expected = [
-        np.asarray(render.enlarged(grids.tile(image[None], columns=1), 16))[..., 0]
+        np.asarray(grids.enlarged(grids.tile(image[None], columns=1), 16))[..., 0]
         for image in drawn(models, 3, 7)
     ]
     for index, image in enumerate(expected):

@@ -16,8 +16,8 @@ from dcgan import data, rng
 from dcgan.networks import exports, sampling
 from dcgan.networks.models import Discriminator, Generator
 from dcgan.paper import concepts, investigate, panels
-from dcgan.pictures import gif as render
-from dcgan.pictures.gif import Picture
+from dcgan.pictures import gif
+from dcgan.pictures.grids import Picture
 
 WALK_POINTS, WALK_COLUMNS = 9, 10
 TURN_WEIGHTS = tuple(i / 4 for i in range(-4, 5))
@@ -63,7 +63,7 @@ class Experiments:
     def walk(self) -> Result:
         """Section 6.1, figure 4: a closed walk through nine latent vectors."""
         points = self._latents(WALK_POINTS, "paper walk")
-        path = render.walk(points, WALK_COLUMNS, self.generator.params.z_distribution)
+        path = gif.walk(points, WALK_COLUMNS, self.generator.params.z_distribution)
         report = {
             "points": WALK_POINTS,
             "steps_between": WALK_COLUMNS,

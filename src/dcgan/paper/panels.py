@@ -6,35 +6,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageDraw, ImageFont
 
 from dcgan import data
 from dcgan.paper.concepts import Arithmetic
 from dcgan.paper.investigate import Response
-from dcgan.pictures import gif as render
-from dcgan.pictures.gif import Picture
-
-CELL = 60  # least side of an image in a picture, pixels
-GAP = 2  # pixels between two images
-SPACE = 16  # pixels between two tables
-TEXT = 13  # size of the letters, pixels
-FRAME = (230, 60, 30)
-
-
-def cell(image: data.Images, region: tuple[int, int, int, int] | None = None) -> Picture:
-    """One image C x H x W, a whole number of times as large, with a frame around `region` (left, top, right, bottom pixel)."""
-    scale = max(-(-CELL // image.shape[1]), 1)
-    enlarged = render.enlarged(
-        np.ascontiguousarray(np.broadcast_to(image.transpose(1, 2, 0), (*image.shape[1:], 3))),
-        scale,
-    )
-    if region is not None:
-        left, top, right, bottom = region
-        ImageDraw.Draw(enlarged).rectangle(
-            (left * scale, top * scale, (right + 1) * scale - 1, (bottom + 1) * scale - 1),
-            outline=FRAME,
-        )
-    return np.asarray(enlarged)
+from dcgan.pictures.grids import Picture, cell, stack, table
 
 
 def gradient(values: npt.NDArray[np.floating[Any]]) -> data.Images:
@@ -43,69 +19,6 @@ def gradient(values: npt.NDArray[np.floating[Any]]) -> data.Images:
     return data.to_uint8(
         torch.from_numpy(values / largest if largest > 0 else np.zeros_like(values))
     ).numpy()
-
-
-def table(
-    cells: Sequence[Sequence[Picture]],
-    *,
-    title: str,
-    rows: Sequence[str] = (),
-    columns: Sequence[str] = (),
-) -> Picture:
-    """Pictures of one size in rows, under a title, with a label left of each row and above each column; labels may have lines."""
-    font = ImageFont.load_default(size=TEXT)
-    height, width, _ = cells[0][0].shape
-    measure = ImageDraw.Draw(Image.new("RGB", (1, 1)))
-
-    def size(text: str) -> tuple[int, int]:
-        left, top, right, bottom = measure.multiline_textbbox((0, 0), text, font=font)
-        return int(right - left) + 8, int(bottom - top) + 8
-
-    left = max((size(row)[0] for row in rows), default=0)
-    above = TEXT + 10
-    top = above + max((size(column)[1] for column in columns), default=0)
-    step = max([width + GAP, *(size(column)[0] for column in columns)])
-    right = max(left + len(cells[0]) * step, size(title)[0])
-    canvas = Image.new("RGB", (right, top + len(cells) * (height + GAP)), "white")
-    draw = ImageDraw.Draw(canvas)
-    draw.text((2, 3), title, fill="black", font=font)
-    for j, column in enumerate(columns):
-        draw.multiline_text(
-            (left + j * step + width // 2, above),
-            column,
-            "black",
-            font,
-            anchor="ma",
-            align="center",
-        )
-    for i, row in enumerate(cells):
-        y = top + i * (height + GAP)
-        if rows:
-            draw.multiline_text((2, y + height // 2), rows[i], "black", font, anchor="lm")
-        for j, picture in enumerate(row):
-            canvas.paste(Image.fromarray(picture), (left + j * step, y))
-    return np.asarray(canvas)
-
-
-def stack(pictures: Sequence[Picture], *, across: bool = False) -> Picture:
-    """Pictures under each other, or beside each other, on white."""
-    sizes = np.array([picture.shape[:2] for picture in pictures])
-    space = SPACE * (len(pictures) - 1)
-    height, width = (
-        (sizes[:, 0].max(), sizes[:, 1].sum() + space)
-        if across
-        else (sizes[:, 0].sum() + space, sizes[:, 1].max())
-    )
-    canvas = np.full((height, width, 3), 255, np.uint8)
-    at = 0
-    for picture in pictures:
-        rows, columns, _ = picture.shape
-        if across:
-            canvas[:rows, at : at + columns] = picture
-        else:
-            canvas[at : at + rows, :columns] = picture
-        at += SPACE + (columns if across else rows)
-    return canvas
 
 
 def walk(images: data.Images, columns: int) -> Picture:

@@ -12,7 +12,7 @@ from typing import Literal
 import imagehash
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from dcgan import data
 from dcgan.pictures import grids
@@ -121,7 +121,7 @@ def picture(pairs: Sequence[tuple[data.Images, data.Images]]) -> data.Images:
         pairs: kept and dropped, C x H x W each, uint8; none: a black square that says so.
     """
     if not pairs:
-        return _nothing_dropped()
+        return grids.note("no duplicates dropped")
     return grids.tile(np.stack([image for pair in pairs[:MAX_PAIRS] for image in pair]), columns=2)
 
 
@@ -140,9 +140,3 @@ def _perceptual(image: data.Images) -> bytes:
         image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))
     )
     return np.packbits(imagehash.phash(pixels).hash).tobytes()
-
-
-def _nothing_dropped() -> data.Images:
-    image = Image.new("RGB", (160, 24))
-    ImageDraw.Draw(image).text((8, 6), "no duplicates dropped", fill="white")
-    return np.asarray(image)
