@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from dcgan import data, errors, files
+from dcgan import errors, files
 from dcgan.config import reading, sections
 from dcgan.judging import evaluation
 from dcgan.judging import extractor as features
@@ -20,6 +20,7 @@ from dcgan.promotion import registry
 from dcgan.promotion.registry import Move
 from dcgan.raw import fake as shapes
 from pipeline import children, promote, reference, rollback
+from tests.support.prepared import write_prepared
 from tests.support.repository import Repository
 
 SMALL = {
@@ -53,7 +54,7 @@ def write_data(repo: Repository, *, classes: bool = True) -> None:
         name: (images[part], labels[part] if classes else np.zeros(len(labels[part]), np.int64))
         for name, part in parts.items()
     }
-    data.write_prepared(
+    write_prepared(
         repo.folder / "data/prepared", splits, name="fashion_mnist", classes=names, image_size=28
     )
 

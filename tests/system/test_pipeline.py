@@ -319,12 +319,15 @@ def test_bad_data_never_trains(repo):
     # Half of the train images become copies of the first one; the manifest agrees with the files.
     script = """
 from pathlib import Path
+import numpy as np
 from dcgan import data
 folder = Path("data/prepared")
 old = data.read_manifest(folder)
 splits = {name: (s.images.copy(), s.labels.copy()) for name in data.SPLITS for s in [data.open_split(folder, name)]}
 splits["train"][0][:300] = splits["train"][0][0]
-data.write_prepared(folder, splits, name=old["dataset"], classes=old["classes"], image_size=old["image_size"])
+about = {"name": old["dataset"], "classes": old["classes"], "image_size": old["image_size"]}
+everything = {name: np.arange(len(images)) for name, (images, _) in splits.items()}
+data.write_prepared(folder, splits, positions=everything, **about)
 """
     shutil.rmtree(prepared)
     shutil.copytree(repo.folder / "kept", prepared)
