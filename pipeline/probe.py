@@ -51,7 +51,7 @@ def main() -> None:
         }
     }
     for name, network in networks.items():
-        report = probe.judge(network, splits, params.probe, len(classes), params.seed, precision)
+        report = probe.measure(network, splits, params.probe, len(classes), params.seed, precision)
         metrics[name] = report.figures
         print(f"probe: {name}: {report.title}", flush=True)
         if name == "discriminator":
