@@ -122,7 +122,7 @@ def row(fit: svm.Svm, ours: float, other: float | None = None, best: float | Non
 
 
 def made_up(images: int, features: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Correlated, non-negative features, as pooled maps are, of classes that overlap, and labels."""
+    """Correlated, non-negative features, as pooled maps are, and labels; the classes overlap."""
     generator = np.random.default_rng(0)
     labels = np.arange(images) % classes
     means = generator.normal(scale=0.8, size=(classes, 64))
