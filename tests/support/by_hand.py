@@ -28,8 +28,9 @@ def discriminator(size: int = 4, **changes) -> Discriminator:
     """A discriminator of images of this side with changed parameters."""
     values = {
         "channels": [4, 1], "strides": [1, 1], "kernel": 1, "padding": "symmetric",
-        "norm": "none", "norm_momentum": 0.1, "norm_eps": 1e-3, "slope": 0.3, "dropout": [0.0, 0.0], "bias": False, "head": "linear",
-        "spectral_norm": False, "init": "glorot",
+        "norm": "none", "norm_momentum": 0.1, "norm_eps": 1e-3, "slope": 0.3,
+        "dropout": [0.0, 0.0], "bias": False, "head": "linear", "spectral_norm": False,
+        "init": "glorot",
     }  # fmt: skip
     with torch.random.fork_rng():
         torch.manual_seed(0)

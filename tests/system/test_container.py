@@ -21,8 +21,8 @@ import pytest
 
 from tests.support import dockerfile
 from tests.support.imports import ROOT
+from tests.support.params import small
 from tests.support.repository import Repository
-from tests.system.test_pipeline import SMALL
 
 BUILD, FINAL = dockerfile.stages()
 ENVIRONMENT = dockerfile.environment(FINAL)
@@ -162,7 +162,7 @@ def repository(tmp_path, image) -> Repository:
         "dataset.max_images": 700,
         "dataset.test_size": 200,
     }
-    repo = Repository(tmp_path / "work", tmp_path, **SMALL | data | {"epochs": 20})
+    repo = Repository(tmp_path / "work", tmp_path, **small(epochs=20, **data))
     give(repo.folder, UID, GID)
     return repo
 

@@ -18,20 +18,16 @@ from ruamel.yaml import YAML
 
 from dcgan.promotion import registry
 from dcgan.raw import fake as shapes
+from tests.support.params import small
 from tests.support.repository import Repository, ran
 
-SMALL = {
-    "dataset.name": "folder", "dataset.validation_size": 100, "dataset.test_size": 100,
-    "lr": 1e-6, "batch_size": 32, "epochs": 1,
-    "reference.epochs": 1, "reference.batch_size": 50,
-    "generator.z_dim": 8, "generator.channels": [16, 8], "generator.strides": [2, 2], "generator.norm_momentum": 0.3,
-    "discriminator.channels": [8, 16], "discriminator.strides": [2, 2], "discriminator.dropout": [0.0, 0.0],
-    "training.linear_decay_from": 1.0, "training.num_samples": 16, "training.log_every": 4, "training.save_every": 5,
-    "training.ema_half_life": 0.0,
-    "evaluate.num_samples": 100, "probe.num_train": 100, "probe.c": [0.1],
+SMALL = small(**{
+    "dataset.name": "folder", "dataset.test_size": 100, "lr": 1e-6, "epochs": 1,
+    "generator.norm_momentum": 0.3, "discriminator.dropout": [0.0, 0.0],
+    "training.ema_half_life": 0.0, "probe.num_train": 100, "probe.c": [0.1],
     "gate.absolute": 0.5, "gate.relative": 0.05, "gate.max_kid": None, "gate.min_recall": None,
     "gate.min_class_share": None, "gate.min_probe": 0.1, "gate.min_memorisation": None,
-}  # fmt: skip
+})  # fmt: skip
 GOOD = ["-S", "lr=0.003", "-S", "epochs=8", "-S", "seed=999"]
 WORSE = ["-S", "lr=1e-6", "-S", "epochs=12", "-S", "seed=2"]
 DIVERGES = [

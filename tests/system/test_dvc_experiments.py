@@ -15,8 +15,8 @@ import pytest
 
 from tests.support.idx_source import write_idx_source
 from tests.support.imports import ROOT
+from tests.support.params import small
 from tests.support.repository import Repository, ran
-from tests.system.test_pipeline import SMALL
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
@@ -24,9 +24,9 @@ METRICS = "results/evaluate/metrics.json"
 GRID = [(lr, batch_size) for lr in ("0.0001", "0.0002") for batch_size in ("16", "32")]
 
 
-def small(folder: Path, source: Path, *stages: str) -> Repository:
-    """The small graph with the results of all stages, or up to some, committed, and `bench` and `docs` beside it."""
-    repo = Repository(folder, source, **SMALL)
+def committed(folder: Path, source: Path, *stages: str) -> Repository:
+    """The small graph with the committed results of these stages, or of all, and bench and docs."""
+    repo = Repository(folder, source, **small())
     repo.run("dvc", "repro", *stages)
     for name in ("bench/sweep.py", "docs/sweep.md"):
         (folder / name).parent.mkdir()
@@ -46,7 +46,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def repo(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Repository:
     """With a git remote and a DVC remote in folders."""
-    repo = small(tmp_path_factory.mktemp("repo"), source)
+    repo = committed(tmp_path_factory.mktemp("repo"), source)
     bare, cache = tmp_path_factory.mktemp("remote"), tmp_path_factory.mktemp("cache")
     repo.run("git", "init", "--quiet", "--bare", str(bare))
     repo.run("git", "remote", "add", "origin", str(bare))
@@ -155,7 +155,7 @@ def test_an_experiment_in_a_temporary_folder_keeps_its_run(repo: Repository) -> 
 def test_queued_experiments_equal_their_serial_runs_bit_for_bit(
     repo: Repository, source: Path, tmp_path: Path
 ) -> None:
-    serial = small(tmp_path / "serial", source, "validate", "reference")
+    serial = committed(tmp_path / "serial", source, "validate", "reference")
     expected = {}
     for lr, batch_size in GRID:
         serial.run(
@@ -237,7 +237,7 @@ def test_a_terminated_experiment_goes_on_to_the_same_bits(
     repo: Repository, source: Path, tmp_path: Path
 ) -> None:
     command = [sys.executable, "-m", "pipeline", "run", "-S", "lr=7e-4", "-S", "epochs=40", "train"]
-    straight = small(tmp_path / "straight", source, "validate")
+    straight = committed(tmp_path / "straight", source, "validate")
     straight.run(*command)
     process = subprocess.Popen(
         command,

@@ -9,26 +9,15 @@ import pytest
 from PIL import Image
 
 from tests.support.idx_source import write_idx_source
+from tests.support.params import small
 from tests.support.repository import STAGES, Repository, ran
-
-SMALL = {
-    "lr": 0.0004, "batch_size": 32, "epochs": 2,
-    "dataset.validation_size": 100,
-    "reference.epochs": 1, "reference.batch_size": 50,
-    "generator.z_dim": 8, "generator.channels": [16, 8], "generator.strides": [2, 2],
-    "discriminator.channels": [8, 16], "discriminator.strides": [2, 2], "discriminator.dropout": [0.3, 0.3],
-    "training.linear_decay_from": 1.0, "training.num_samples": 16, "training.log_every": 4, "training.save_every": 5,
-    "evaluate.num_samples": 100,
-    "probe.num_train": 400, "probe.c": [1.0, 10.0], "paper.num_candidates": 200,
-    "render.walk_points": 2, "render.walk_frames": 3,
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def repo(tmp_path_factory) -> Repository:
     source = tmp_path_factory.mktemp("source")
     write_idx_source(source, num_train=700, num_test=200)
-    repo = Repository(tmp_path_factory.mktemp("repo"), source, **SMALL)
+    repo = Repository(tmp_path_factory.mktemp("repo"), source, **small())
     assert ran(repo.run("dvc", "repro").stdout) == STAGES
     return repo
 

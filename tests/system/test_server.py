@@ -17,9 +17,9 @@ import requests
 
 from dcgan.tracking import store
 from pipeline import ui
-from tests.pipeline.test_sync import free_port
 from tests.support import s3
 from tests.support.imports import ROOT
+from tests.support.ports import free_port
 
 BIN = max(
     Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), default=None
