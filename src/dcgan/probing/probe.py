@@ -136,8 +136,8 @@ def choose_precision(trained_in: str) -> str:
     return trained_in if devices.computes_in_bfloat16(torch.device("cpu")) else "float32"
 
 
-def protocol(params: sections.Probe, precision: str) -> dict[str, Any]:
-    """What the figures mean, for metrics.json."""
+def protocol(params: sections.Probe, precision: str, epoch: int, seed: int) -> dict[str, Any]:
+    """What the figures mean, for metrics.json; `epoch` is that of the discriminator."""
     few = {
         "labels_per_class": params.labels_per_class,
         "draws": params.num_draws,
@@ -146,6 +146,8 @@ def protocol(params: sections.Probe, precision: str) -> dict[str, Any]:
     learnt_from = {"num_train": params.num_train} if params.protocol == "cifar10" else few
     return {
         "name": params.protocol,
+        "epoch": epoch,
+        "seed": seed,
         "features": "every convolution of D after its activation,"
         " max-pooled to 4 x 4, concatenated",
         "precision": precision,
