@@ -35,6 +35,12 @@ def test_stages_stand_in_run_order():
 
 
 @pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_says_in_one_sentence_what_it_does(stage):
+    sentence = STAGES[stage]["desc"]
+    assert sentence.endswith(".") and sentence.count(". ") == 0 and len(sentence) <= 100
+
+
+@pytest.mark.parametrize("stage", STAGES)
 def test_dependencies_are_the_import_closure(stage):
     assert code(stage) == units(closure(ROOT / "pipeline" / f"{stage}.py"))
 
