@@ -1,4 +1,8 @@
-"""What dvc.yaml promises: dependencies are what the code imports, parameters what it reads, nothing is skipped by the run cache."""
+"""What dvc.yaml promises.
+
+Dependencies are what the code imports, parameters what it reads, and the run cache can restore
+every stage.
+"""
 
 import ast
 import importlib
@@ -116,7 +120,8 @@ def test_exempt_files_exist_and_each_library_has_its_homes():
         "mlflow": {"sending", "monitoring", "store", "registry", "versions", "serving", "pyfunc"},
         "great_expectations": {"validation"},
         "torch_fidelity": {"fidelity", "inception"},
-        "ruamel": {"reading", "edits"}, "torchvision": {"grids"}, "imagehash": {"duplicates"}, "lmdb": {"formats"},
+        "ruamel": {"reading", "edits"}, "torchvision": {"grids"},
+        "imagehash": {"duplicates"}, "lmdb": {"formats"},
         "scipy": {"formats", "coverage"}, "typer": set(), "dvc": set(),
     }  # fmt: skip
     for path in (ROOT / "src").rglob("*.py"):

@@ -28,7 +28,8 @@ pytestmark = [
 
 EPOCHS = 5
 ABOUT = {
-    "dataset": "toys", "data_sha256": "d" * 64, "seed": 999, "epochs": EPOCHS, "fingerprint": "0123456789abcdef-5",
+    "dataset": "toys", "data_sha256": "d" * 64, "seed": 999, "epochs": EPOCHS,
+    "fingerprint": "0123456789abcdef-5",
     "device": "cpu", "precision": "bfloat16",
 }  # fmt: skip
 NAME = "toys-01234567-5"  # of its run
@@ -77,7 +78,7 @@ def write_store(folder: Path) -> None:
 def pages(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[screenshots.Pages, list[str]]]:
-    """The pages of the run, and what the browser had to complain about."""
+    """The pages of the run, and the errors that the browser reported."""
     folder = tmp_path_factory.mktemp("store")
     complaints: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
@@ -160,9 +161,9 @@ def test_the_registry_shows_the_champion(pages: Shown) -> None:
 
 
 def test_every_page_came_without_errors(pages: Shown) -> None:
-    # MLflow asks who is logged in, and without passwords nobody is.
-    known = ("/users/current", "the server responded with a status of 404 (Not Found)")
-    assert [text for text in pages[1] if not text.endswith(known)] == []
+    # MLflow asks which user is logged in; without passwords there is none.
+    expected = ("/users/current", "the server responded with a status of 404 (Not Found)")
+    assert [text for text in pages[1] if not text.endswith(expected)] == []
 
 
 def natural_width(image: Locator) -> int:

@@ -1,7 +1,7 @@
-"""The drill: weeks of scheduled retraining in minutes, each job as the workflow calls it, with a bare git and a local DVC remote.
+"""The drill: weeks of scheduled retraining in minutes.
 
-The graph is the whole one without the stages that only draw (render and paper), which would double
-the time.
+Each job is called as the workflow calls it, with a bare git and a local DVC remote. The graph is
+the whole one without the stages that only draw (render and paper), which would double the time.
 """
 
 import json
@@ -70,7 +70,8 @@ class Site:
         self.repo.run("git", "push", "--quiet", "origin", "HEAD:main")
         self.repo.env |= {
             "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow/mlflow.db",
-            "GITHUB_OUTPUT": str(folder / "outputs"), "GITHUB_STEP_SUMMARY": str(folder / "summary"),
+            "GITHUB_OUTPUT": str(folder / "outputs"),
+            "GITHUB_STEP_SUMMARY": str(folder / "summary"),
         }  # fmt: skip
 
     def retrain(self, *flags: str, **environment: str) -> subprocess.CompletedProcess:
@@ -87,7 +88,8 @@ class Site:
             check=False,
         )
         print(
-            f"--- {flags}: {done.returncode} after {time.monotonic() - started:.0f} s\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
+            f"--- {flags}: {done.returncode} after {time.monotonic() - started:.0f} s\n"
+            f"{done.stdout[-3000:]}{done.stderr[-3000:]}"
         )
         return done
 
@@ -141,7 +143,11 @@ class Site:
 
 
 def end(process: subprocess.Popen, number: signal.Signals) -> int:
-    """End a job, by SIGKILL with all that it has started, and wait until all of them are gone; its exit code."""
+    """End a job and all that it has started, by SIGKILL, and wait until they are gone.
+
+    Returns:
+        The job's exit code.
+    """
     everyone = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(number)
     if number == signal.SIGKILL:
@@ -242,7 +248,7 @@ def test_weeks_of_retraining(site: Site, tmp_path: Path) -> None:
 
     # New images: another data set, another extractor, and a champion that is measured anew under
     # it.
-    known = site.gate()
+    before = site.gate()
     add_images(site.images, 250, seed=1)
     done = site.retrain(*GOOD)
     assert ran(done.stdout) == [
@@ -256,10 +262,10 @@ def test_weeks_of_retraining(site: Site, tmp_path: Path) -> None:
     ]
     record = site.gate()
     assert done.returncode == {"promoted": 0, "refused": 4, "cannot tell": 7}[record["outcome"]]
-    assert record["protocol"]["extractor_sha256"] != known["protocol"]["extractor_sha256"]
-    assert record["champion"] == known["champion"]
+    assert record["protocol"]["extractor_sha256"] != before["protocol"]["extractor_sha256"]
+    assert record["champion"] == before["champion"]
     assert (
-        record["numbers"]["champion"]["fid"]["mean"] != known["numbers"]["champion"]["fid"]["mean"]
+        record["numbers"]["champion"]["fid"]["mean"] != before["numbers"]["champion"]["fid"]["mean"]
     )
     newest = site.outputs()["branch"]
     assert len(site.branches()) == 5

@@ -1,4 +1,7 @@
-"""DVC's experiments on the small graph: none loses its MLflow run, and all give what a serial run gives."""
+"""DVC's experiments on the small graph.
+
+None loses its MLflow run, and all give what a serial run gives.
+"""
 
 import contextlib
 import csv
@@ -85,8 +88,11 @@ import json, sys
 from mlflow import MlflowClient
 client = MlflowClient("sqlite:///" + sys.argv[1])
 runs = client.search_runs([exp.experiment_id for exp in client.search_experiments()])
-print(json.dumps([{"name": run.info.run_name, "status": run.info.status, "dvc": run.data.tags.get("dvc_experiment"),
-    "params": run.data.params, "fids": [v for k, v in run.data.metrics.items() if k.endswith("/fid_100")]} for run in runs]))
+print(json.dumps([{
+    "name": run.info.run_name, "status": run.info.status, "params": run.data.params,
+    "dvc": run.data.tags.get("dvc_experiment"),
+    "fids": [value for key, value in run.data.metrics.items() if key.endswith("/fid_100")],
+} for run in runs]))
 """
     return json.loads(
         repo.run(
@@ -96,7 +102,10 @@ print(json.dumps([{"name": run.info.run_name, "status": run.info.status, "dvc": 
 
 
 def check_both_ways(repo: Repository, experiment: str) -> None:
-    """The experiment's column leads to one finished run, whose tag leads back and whose figure is the experiment's."""
+    """The experiment's column leads to one finished run.
+
+    The run's tag leads back, and its figure is the experiment's.
+    """
     row = table(repo)[experiment]
     (run,) = [run for run in mlflow_runs(repo) if run["name"] == row["mlflow_run"]]
     assert (run["dvc"], run["status"]) == (experiment, "FINISHED")
@@ -125,7 +134,10 @@ def queue_start(repo: Repository, jobs: int) -> None:
 
 
 def in_state(repo: Repository, names: set[str], *states: str) -> int:
-    """How many are in one of the states. `dvc queue status` is not asked: under load its question can kill a worker of DVC's."""
+    """How many are in one of the states.
+
+    `dvc queue status` is not asked: under load it can kill a worker of DVC's.
+    """
     return sum(row["State"] in states for name, row in table(repo).items() if name in names)
 
 
@@ -182,8 +194,8 @@ def test_queued_experiments_equal_their_serial_runs_bit_for_bit(
     assert in_state(repo, names, "Success") == 4
     rows = table(repo)
     for name in names:
-        found = repo.run("git", "show", f"{rows[name]['rev']}:{METRICS}").stdout
-        assert found == expected[float(rows[name]["lr"]), rows[name]["batch_size"]]
+        shown = repo.run("git", "show", f"{rows[name]['rev']}:{METRICS}").stdout
+        assert shown == expected[float(rows[name]["lr"]), rows[name]["batch_size"]]
         # One of the four was trained by the first test already, in an experiment of another name.
         if rows[name]["mlflow_run"] != rows.get("one", {}).get("mlflow_run"):
             check_both_ways(repo, name)

@@ -1,4 +1,7 @@
-"""`recipe apply NAME && dvc repro`, for every recipe: its own networks, batch size and update, on small data in its own format."""
+"""`recipe apply NAME && dvc repro`, for every recipe.
+
+Each has its own networks, batch size and update, on small data in its own format.
+"""
 
 import pytest
 
