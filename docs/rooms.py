@@ -164,14 +164,14 @@ def places(below: Mapping[Spot, set[Spot]], of: Arrows) -> dict[Spot, float]:
         x |= {spot: float(2 * i - len(row)) for i, spot in enumerate(row)}
     for sweep in range(60):
         for row in rows if sweep % 2 else reversed(rows):
-            wanted = {s: sum(x[n] for n in near[s]) / len(near[s]) if near[s] else 0.0 for s in row}
-            order = sorted(row, key=lambda spot: (wanted[spot], spot))
+            ideal = {s: sum(x[n] for n in near[s]) / len(near[s]) if near[s] else 0.0 for s in row}
+            order = sorted(row, key=lambda spot: (ideal[spot], spot))
             start = 0.0
             for spot in order:
                 x[spot] = start + width[spot] / 2
                 start += width[spot]
             # The row as a whole lies where its spots want to be.
-            shift = sum(wanted[spot] - x[spot] for spot in order) / len(order)
+            shift = sum(ideal[spot] - x[spot] for spot in order) / len(order)
             for spot in order:
                 x[spot] += shift
     return x

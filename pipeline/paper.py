@@ -20,7 +20,7 @@ def main() -> None:
     """Repeat the paper's experiments on the chosen checkpoint: python -m pipeline.paper."""
     params = reading.load(Params)
     from dcgan import data, files
-    from dcgan.judging import extractor as extractors
+    from dcgan.judging import extractor
     from dcgan.networks import exports
     from dcgan.paper import experiments
     from dcgan.pictures import grids, plots
@@ -30,8 +30,8 @@ def main() -> None:
     classes = data.read_manifest(PREPARED)["classes"]
     generator, export = exports.load_generator(Path("models/generator.safetensors"))
     discriminator, _ = exports.load_discriminator(Path("models/discriminator.safetensors"))
-    extractor = extractors.load(Path("results/reference/extractor"))
-    classify = extractor.probabilities if extractor.num_classes else None
+    frozen = extractor.load(Path("results/reference/extractor"))
+    classify = frozen.probabilities if frozen.num_classes else None
     test = data.open_split(PREPARED, "test").images[:GUIDED_IMAGES]
     drawn = {"seed": params.seed, "num_candidates": params.paper.num_candidates}
     on_samples = experiments.Experiments(generator, classify, classes, **drawn)
@@ -42,7 +42,7 @@ def main() -> None:
         "turn": on_samples.turn(),
         "walk": on_samples.walk(),
     }
-    protocol = drawn | {key: export[key] for key in ("epoch", "weights")} | extractor.description()
+    protocol = drawn | {key: export[key] for key in ("epoch", "weights")} | frozen.description()
     for name, (picture, report) in results.items():
         if picture is None:
             plots.note(f"{name}: left out: {report['left_out']}", RESULTS / f"{name}.png")

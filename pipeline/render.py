@@ -6,7 +6,7 @@ from dcgan.config import reading, sections
 from pipeline import cli
 
 RESULTS = Path("results/render")
-SCALE = 2  # each pixel of a grid is so many pixels wide and high
+SCALE = 2  # width and height of a grid's pixel in the GIFs
 WALKS, WALK_MS = 16, 80  # walks side by side, time of a frame
 
 

@@ -1,4 +1,4 @@
-"""The rooms of src/dcgan: what is wrong with them is found, and nothing is."""
+"""The rooms of src/dcgan are as their table says, and each kind of fault is noticed."""
 
 import pytest
 

@@ -7,7 +7,6 @@ N x z_dim.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,15 +17,13 @@ from dcgan import data, rng
 from dcgan.errors import ConfigError
 from dcgan.networks import sampling
 from dcgan.networks.models import Generator
+from dcgan.paper.investigate import Floats, Positions
 
 EXEMPLARS = 3  # of each concept, as in the paper
 NEIGHBOUR_NOISE = 0.25  # half-width of the uniform noise, as in the paper
 TURN_EXEMPLARS = 4  # of each side, as in the paper
 # What the long sleeves of a pullover add to a T-shirt, added to a dress.
 FASHION_ARITHMETIC = ("Pullover", "T-shirt/top", "Dress")
-
-Positions = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.floating[Any]]
 
 
 def class_positions(names: Sequence[str], classes: Sequence[str], key: str) -> list[int]:

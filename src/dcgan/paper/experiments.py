@@ -45,14 +45,14 @@ class Drawn:
     """
 
     images: data.Images
-    verdicts: npt.NDArray[np.int64]
+    verdicts: data.Labels
 
     def shares(self, classes: Sequence[str]) -> dict[str, float]:
         """The share of the samples that is taken for each class."""
         counts = np.bincount(self.verdicts, minlength=len(classes))
         return dict(zip(classes, _floats(counts / len(self.verdicts)), strict=True))
 
-    def unchanged(self, whole: "Drawn", positions: npt.NDArray[np.int64]) -> float | None:
+    def unchanged(self, whole: "Drawn", positions: investigate.Positions) -> float | None:
         """The share of `positions` with the same verdict as in `whole`; None if they are none."""
         same = self.verdicts[positions] == whole.verdicts[positions]
         return float(same.mean()) if len(same) else None
@@ -263,7 +263,7 @@ class Experiments:
         ]
         return panels.forgetting(blocks), report
 
-    def _draw_without(self, z: Tensor, units: npt.NDArray[np.int64], classify: Classify) -> Drawn:
+    def _draw_without(self, z: Tensor, units: investigate.Positions, classify: Classify) -> Drawn:
         with investigate.without_units(self.generator, units):
             images = sampling.generate(self.generator, z)
         return Drawn(images, classify(images).argmax(axis=1))
