@@ -3,7 +3,6 @@ import json
 import numpy as np
 import pytest
 
-from dcgan.config import reading
 from dcgan.errors import ConfigError
 from dcgan.paper import experiments
 from tests.support.by_hand import (
@@ -15,11 +14,13 @@ from tests.support.by_hand import (
     same,
     state,
 )
+from tests.support.params import parsed
 
 CLASSES = ["left", "middle", "right"]
 
 
-def run(seed: int = 1, verdicts: bool = True) -> tuple[experiments.Experiments, dict]:
+def on_blobs(seed: int = 1, verdicts: bool = True) -> tuple[experiments.Experiments, dict]:
+    """The experiments on a generator of blobs, and the results of three of them."""
     made = experiments.Experiments(
         Blob(), classify if verdicts else None, CLASSES, seed=seed, num_candidates=90
     )
@@ -27,7 +28,7 @@ def run(seed: int = 1, verdicts: bool = True) -> tuple[experiments.Experiments, 
 
 
 def test_the_experiments_are_the_same_again_and_others_for_another_seed():
-    first, second, other = run(1)[1], run(1)[1], run(2)[1]
+    first, second, other = on_blobs(1)[1], on_blobs(1)[1], on_blobs(2)[1]
     for name, (picture, report) in first.items():
         assert np.array_equal(picture, second[name][0]) and report == second[name][1]
         assert picture.dtype == np.uint8 and picture.shape[2] == 3
@@ -37,14 +38,14 @@ def test_the_experiments_are_the_same_again_and_others_for_another_seed():
 
 def test_arithmetic_goes_where_the_concepts_say():
     """Left less middle plus right is the middle, because the place is nearly odd in z."""
-    _, report = run()[1]["arithmetic"]
+    _, report = on_blobs()[1]["arithmetic"]
     assert report["concepts"] == CLASSES
     assert report["means_verdicts"] == CLASSES
     assert report["result_verdicts"][4] == "middle"
 
 
 def test_turn_reports_what_moved_and_the_control_moves_less():
-    _, report = run()[1]["turn"]
+    _, report = on_blobs()[1]["turn"]
     assert (np.diff(report["mean_centre"]) > 0).all()
     assert report["shift"] == pytest.approx(report["mean_centre"][-1] - report["mean_centre"][0])
     assert len(set(report["shift_random"])) == experiments.TURN_CONTROLS
@@ -55,7 +56,7 @@ def test_turn_reports_what_moved_and_the_control_moves_less():
 
 
 def test_without_verdicts_walk_and_turn_are_still_made():
-    made, results = run(verdicts=False)
+    made, results = on_blobs(verdicts=False)
     assert results["arithmetic"] == (None, {"left_out": experiments.NO_VERDICTS})
     assert made.forgetting(None) == (None, {"left_out": experiments.NO_VERDICTS})
     assert results["turn"][1]["samples"] == "all samples"
@@ -126,8 +127,6 @@ def test_the_guided_picture_has_both_networks_and_leaves_them():
     ({"forget": 3}, "paper.forget = 3: must be text or null"),
 ])  # fmt: skip
 def test_wrong_values_are_refused_in_one_line(values, said):
-    whole = reading.read_yaml(reading.PARAMS_FILE)
-    whole["paper"] |= values
     with pytest.raises(ConfigError) as caught:
-        reading.parse(whole)
+        parsed(**{f"paper.{key}": value for key, value in values.items()})
     assert str(caught.value) == f"params.yaml: {said}"

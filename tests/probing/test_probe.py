@@ -219,7 +219,7 @@ def test_c_in_units_of_the_features_length_does_not_depend_on_their_scale():
         num_draws=2,
     )
     in_units = probe.measure(None, some, params, 4, seed=0).figures["c"]
-    assert in_units == pytest.approx(2 / squared_length(probe.extract(None, images)))
+    assert in_units == pytest.approx(2 / squared_length(extract(None, images)))
     assert (
         probe.measure(None, some, params.model_copy(update={"c_unit": "one"}), 4, seed=0).figures[
             "c"
