@@ -141,10 +141,7 @@ def with_probe(figures: Figures, metrics: Mapping[str, Any]) -> Figures:
 
 def picture(images: Mapping[str, Images]) -> Picture | None:
     """The images of both side by side under their roles, or of the one there is; None where there is none."""
-    tiled = {
-        role: grids.enlarged(grids.tile(some, columns=8), 2)
-        for role, some in images.items()
-    }
+    tiled = {role: grids.enlarged(grids.tile(some, columns=8), 2) for role, some in images.items()}
     if len(tiled) == 2:
         (left, right) = tiled.items()
         return grids.beside(left[1], left[0], right[1], right[0])
