@@ -225,7 +225,9 @@ def probed(name: str, seed: int, row: dict[str, Any]) -> dict[str, Any]:
         figures = {}
         for which, network in networks.items():
             precision = probe.choose_precision(trained_in)
-            figures[which] = probe.judge(network, splits, params.probe, 10, seed, precision).figures
+            figures[which] = probe.measure(
+                network, splits, params.probe, 10, seed, precision
+            ).figures
             print(
                 f"{name}, seed {seed}, {which}: {100 * figures[which]['test_accuracy']:.2f} %",
                 flush=True,

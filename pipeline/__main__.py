@@ -15,7 +15,7 @@ COMMANDS = {
     "reference": "Make the feature extractor and measure the real images.",
     "train": "Train the networks, or go on where a killed training stopped.",
     "evaluate": "Judge every checkpoint and export the best one.",
-    "probe": "Fit the L2-SVM on D's features, on an untrained D's and on raw pixels.",
+    "probe": "Fit an L2-SVM on D's features, an untrained D's and the pixels.",
     "render": "Make the GIFs and the comparison.",
     "paper": "Repeat the paper's experiments on the chosen checkpoint.",
     "run": "Run an experiment with DVC, safe from a second one and from signals.",

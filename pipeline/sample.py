@@ -52,7 +52,7 @@ def main(
     )
     if latent_walk:
         scale = max(1, 128 // a.image_size)
-        frames = [gif.enlarged(grids.tile(image[None], columns=1), scale) for image in images]
+        frames = [grids.enlarged(grids.tile(image[None], columns=1), scale) for image in images]
         gif.gif(frames, out, frame_ms=FRAME_MS)
     elif npz:
         with files.replacing(out) as temporary:

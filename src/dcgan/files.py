@@ -1,4 +1,4 @@
-"""Write files so that nobody ever sees half of one; read them only after their sha256 is checked."""
+"""Write files in one visible step, and read them only after their sha256 is checked."""
 
 import contextlib
 import csv
@@ -24,9 +24,10 @@ def sha256(path: Path) -> str:
 
 
 def scratch(*parts: str) -> Path:
-    """A path below `.scratch`, where work lies that is no output of DVC and from which killed stages go on.
+    """A path below `.scratch`, the folder of work that is no output of DVC.
 
-    In the main workspace, also when DVC runs an experiment in a copy of it: that copy is thrown away.
+    Stages that were killed resume from it. It lies in the main workspace, also when DVC runs an
+    experiment in a copy of the workspace: DVC throws that copy away.
     """
     return Path(os.environ.get("DVC_ROOT", "."), ".scratch", *parts)
 
@@ -76,12 +77,16 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as strict, sorted JSON: equal values give equal bytes, NaN and inf raise ValueError."""
+    """Write `value` as sorted JSON, so that equal values give equal bytes.
+
+    Raises:
+        ValueError: a value is NaN or infinite.
+    """
     write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows with the same keys as CSV: a header line, then a line a row."""
+    """Write rows, which have the same keys, as CSV: a header, then one line for each row."""
     with replacing(path) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
@@ -110,9 +115,9 @@ def verify(path: Path, expected: str) -> None:
     """
     if not path.is_file():
         raise DataError(f"{path}: missing: run the stage that makes it")
-    found = sha256(path)
-    if found != expected:
-        raise _damaged(path, found, expected)
+    digest = sha256(path)
+    if digest != expected:
+        raise _damaged(path, digest, expected)
 
 
 def write_tensors(
@@ -175,9 +180,9 @@ def _reached(phase: str, path: Path) -> None:
     """Called as `replacing` is about to `begin`, `flush` or `rename`; tests end the process here."""
 
 
-def _damaged(path: Path, found: str, expected: str) -> DataError:
+def _damaged(path: Path, digest: str, expected: str) -> DataError:
     return DataError(
-        f"{path}: sha256 is {found[:16]}, expected {expected[:16]}: the file is damaged;"
+        f"{path}: sha256 is {digest[:16]}, expected {expected[:16]}: the file is damaged;"
         " delete it and its copy in .dvc/cache, then run dvc repro"
     )
 

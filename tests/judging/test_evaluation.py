@@ -9,7 +9,7 @@ from dcgan.errors import NoCheckpoint
 from dcgan.judging import evaluation
 from dcgan.judging.comparison import Real
 from dcgan.networks import exports
-from dcgan.raw import fake as shapes
+from dcgan.raw import fake
 from dcgan.training import fresh
 
 PARAMS = GeneratorParams(
@@ -66,7 +66,7 @@ class Pixels:
         return means, (means.mean(1) > np.median(SHAPES.mean((1, 2, 3)) / 32)).astype(np.int64)
 
 
-SHAPES = shapes.draw(400, 28, 1, seed=1)[0]
+SHAPES = fake.draw(400, 28, 1, seed=1)[0]
 
 
 def export(folder, epoch, constant):

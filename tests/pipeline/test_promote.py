@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from dcgan import data, errors, files
+from dcgan import errors, files
 from dcgan.config import reading, sections
 from dcgan.judging import evaluation
 from dcgan.judging import extractor as features
@@ -18,9 +18,10 @@ from dcgan.judging.comparison import Real
 from dcgan.networks import exports
 from dcgan.promotion import registry
 from dcgan.promotion.registry import Move
-from dcgan.raw import fake as shapes
+from dcgan.raw import fake
 from dcgan.training import fresh
 from pipeline import children, promote, reference, rollback
+from tests.support.prepared import write_prepared
 from tests.support.repository import Repository
 
 SMALL = {
@@ -47,14 +48,14 @@ METRICS = {
 
 
 def write_data(repo: Repository, *, classes: bool = True) -> None:
-    images, labels = shapes.draw(400, 28, 1, seed=0)
+    images, labels = fake.draw(400, 28, 1, seed=0)
     names = [str(number) for number in range(10)] if classes else []
     parts = {"train": slice(200), "validation": slice(200, 300), "test": slice(300, 400)}
     splits = {
         name: (images[part], labels[part] if classes else np.zeros(len(labels[part]), np.int64))
         for name, part in parts.items()
     }
-    data.write_prepared(
+    write_prepared(
         repo.folder / "data/prepared", splits, name="fashion_mnist", classes=names, image_size=28
     )
 

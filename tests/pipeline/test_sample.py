@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from dcgan.networks import exports, sampling
-from dcgan.pictures import gif, grids
+from dcgan.pictures import grids
 from dcgan.promotion import bundle, registry, serving
 from pipeline import cli, sample
 from tests.support import tiny_models
@@ -108,7 +108,7 @@ def test_a_walk_passes_the_images_of_the_seed_and_has_no_jump(root: Path, models
             walk.seek(index)
             frames.append(np.asarray(walk.convert("L")).astype(int))
     expected = [
-        np.asarray(gif.enlarged(grids.tile(image[None], columns=1), 16))[..., 0]
+        np.asarray(grids.enlarged(grids.tile(image[None], columns=1), 16))[..., 0]
         for image in drawn(models, 3, 7)
     ]
     for index, image in enumerate(expected):

@@ -178,11 +178,11 @@ def test_a_server_that_dies_midway_and_comes_back_has_everything_once(
 
 @pytest.mark.slow
 def test_the_train_stage_with_a_dead_store(tmp_path_factory: pytest.TempPathFactory) -> None:
-    from test_pipeline import SMALL
+    from tests.support.params import small
 
     source = tmp_path_factory.mktemp("source")
     write_idx_source(source, num_train=700, num_test=200)
-    repo = Repository(tmp_path_factory.mktemp("repo"), source, **SMALL)
+    repo = Repository(tmp_path_factory.mktemp("repo"), source, **small())
     repo.run("dvc", "repro", "validate")
     train, dead = ("python", "-m", "pipeline.train"), f"http://me:canary@127.0.0.1:{free_port()}"
     # Required: refused in a line, and nothing is trained.

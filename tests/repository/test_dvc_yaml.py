@@ -1,4 +1,8 @@
-"""What dvc.yaml promises: dependencies are what the code imports, parameters what it reads, nothing is skipped by the run cache."""
+"""What dvc.yaml promises.
+
+Dependencies are what the code imports, parameters what it reads, and the run cache can restore
+every stage.
+"""
 
 import ast
 import importlib
@@ -32,6 +36,12 @@ def test_stages_stand_in_run_order():
         "render",
         "paper",
     ]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_says_in_one_sentence_what_it_does(stage):
+    sentence = STAGES[stage]["desc"]
+    assert sentence.endswith(".") and sentence.count(". ") == 0 and len(sentence) <= 100
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -110,7 +120,8 @@ def test_exempt_files_exist_and_each_library_has_its_homes():
         "mlflow": {"sending", "monitoring", "store", "registry", "versions", "serving", "pyfunc"},
         "great_expectations": {"validation"},
         "torch_fidelity": {"fidelity", "inception"},
-        "ruamel": {"reading", "edits"}, "torchvision": {"grids"}, "imagehash": {"duplicates"}, "lmdb": {"lsun"},
+        "ruamel": {"reading", "edits"}, "torchvision": {"grids"},
+        "imagehash": {"duplicates"}, "lmdb": {"lsun"},
         "scipy": {"svhn", "coverage"}, "typer": set(), "dvc": set(),
     }  # fmt: skip
     for path in (ROOT / "src").rglob("*.py"):

@@ -21,7 +21,7 @@ def prepared(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (40, 1, 16, 16), dtype=np.uint8)
     labels = np.zeros(40, np.int64)
     splits = {name: (images, labels) for name in data.SPLITS}
-    data.write_prepared(tmp_path / "prepared", splits, name="toys", classes=["a"], image_size=16)
+    write_prepared(tmp_path / "prepared", splits, name="toys", classes=["a"], image_size=16)
     (tmp_path / "lock").write_text("torch==1")
     return tmp_path / "prepared"
 

@@ -22,9 +22,8 @@ from dcgan.judging.evaluation import Judge
 from dcgan.judging.extractor import Extractor
 from dcgan.judging.fidelity import Features
 from dcgan.networks import exports
-from dcgan.pictures import gif as render
 from dcgan.pictures import grids
-from dcgan.pictures.gif import Picture
+from dcgan.pictures.grids import Picture
 from dcgan.promotion import gate
 from dcgan.promotion.gate import Decision, Figures
 
@@ -141,14 +140,11 @@ def with_probe(figures: Figures, metrics: Mapping[str, Any]) -> Figures:
 
 def picture(images: Mapping[str, Images]) -> Picture | None:
     """The images of both side by side under their roles, or of the one there is; None where there is none."""
-    tiled = {
-        role: np.asarray(render.enlarged(grids.tile(some, columns=8), 2))
-        for role, some in images.items()
-    }
+    tiled = {role: grids.enlarged(grids.tile(some, columns=8), 2) for role, some in images.items()}
     if len(tiled) == 2:
         (left, right) = tiled.items()
-        return render.beside(left[1], left[0], right[1], right[0])
-    return next((np.asarray(render.labelled(grid, role)) for role, grid in tiled.items()), None)
+        return grids.beside(left[1], left[0], right[1], right[0])
+    return next((grids.labelled(grid, role) for role, grid in tiled.items()), None)
 
 
 def markdown(record: Mapping[str, Any], picture: str | None) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 
 from dcgan import data
 from dcgan.errors import DataError
-from dcgan.paper import panels
-from dcgan.pictures.gif import Picture
+from dcgan.pictures import grids
+from dcgan.pictures.grids import Picture
 
 # Whether more is better; the names of FID and KID in a metrics file end in the number of images.
 FIGURES = {
@@ -147,15 +147,15 @@ def picture(candidates: Sequence[Candidate], z: float) -> Picture:
     """Samples next to each other, each model's under its name and FID."""
     tables = []
     for candidate in candidates:
-        cells = [panels.cell(image) for image in candidate.images]
+        cells = [grids.cell(image) for image in candidate.images]
         rows = [cells[start : start + COLUMNS] for start in range(0, len(cells), COLUMNS)]
         fid = next((key for key in keys([candidate]) if _plain(key) == "fid"), "fid")
         tables.append(
-            panels.table(
+            grids.table(
                 rows, title=f"{candidate.name}: {fid} {judged(candidates[0], candidate, fid, z)}"
             )
         )
-    return panels.stack(tables, across=True)
+    return grids.stack(tables, across=True)
 
 
 def check(candidate: Candidate) -> None:
