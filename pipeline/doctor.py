@@ -50,7 +50,9 @@ def packages() -> str:
         try:
             found.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError as error:
-            raise EnvironmentProblem(f"{name} is not installed: run make install") from error
+            raise EnvironmentProblem(
+                f"{name} is not installed: run make repro, which installs the lock file"
+            ) from error
     return "\n".join(found)
 
 
@@ -93,7 +95,7 @@ def dvc() -> str:
 def mlflow_store() -> str:
     """Where the runs go, opened for a moment."""
     store.connect()
-    return provenance.redact(store.location())
+    return store.shown()
 
 
 def disk() -> str:

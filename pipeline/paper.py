@@ -24,7 +24,7 @@ def main() -> None:
     from dcgan.networks import exports
     from dcgan.paper import experiments
     from dcgan.pictures import grids, plots
-    from dcgan.tracking import runs as tracking
+    from dcgan.tracking import runs
 
     about = files.read_json(Path("results/train/run.json"))
     classes = data.read_manifest(PREPARED)["classes"]
@@ -59,7 +59,7 @@ def main() -> None:
         else:
             grids.save_png(RESULTS / f"{name}.png", picture)
     files.write_json(RESULTS / "report.json", report)
-    with tracking.run(about["fingerprint"], dataset=about["dataset"]) as run:
+    with runs.open_run(about["fingerprint"], dataset=about["dataset"]) as run:
         run.log_folder(RESULTS, "paper")
     made = [name for name, (picture, _) in results.items() if picture is not None]
     print(f"paper: {', '.join(made)} in {RESULTS}")

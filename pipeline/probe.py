@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from dcgan.config import reading, sections
+from dcgan.config import keys, reading, sections
 from pipeline import cli
 
 PREPARED, RESULTS = Path("data/prepared"), Path("results/probe")
@@ -23,8 +23,7 @@ def main() -> None:
     from dcgan.networks import exports
     from dcgan.pictures import plots
     from dcgan.probing import probe
-    from dcgan.tracking import provenance
-    from dcgan.tracking import runs as tracking
+    from dcgan.tracking import runs
 
     about = files.read_json(Path("results/train/run.json"))
     classes = data.read_manifest(PREPARED)["classes"]
@@ -65,8 +64,8 @@ def main() -> None:
         splits, params.probe, len(classes), params.seed, reference
     )
     files.write_json(RESULTS / "metrics.json", metrics)
-    with tracking.run(about["fingerprint"], dataset=about["dataset"]) as run:
-        figures = provenance.flatten(metrics).items()
+    with runs.open_run(about["fingerprint"], dataset=about["dataset"]) as run:
+        figures = keys.flatten(metrics).items()
         run.log_metrics(
             {f"probe.{key}": value for key, value in figures if isinstance(value, int | float)}
         )

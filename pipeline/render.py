@@ -25,7 +25,7 @@ def main() -> None:
     from dcgan.networks import exports, sampling
     from dcgan.pictures import gif as render
     from dcgan.pictures import grids
-    from dcgan.tracking import runs as tracking
+    from dcgan.tracking import runs
 
     about = files.read_json(Path("results/train/run.json"))
     generator, export = exports.load_generator(Path("models/generator.safetensors"))
@@ -70,7 +70,7 @@ def main() -> None:
     )
     grids.save_png(RESULTS / "real_and_generated.png", picture)
 
-    with tracking.run(about["fingerprint"], dataset=about["dataset"]) as run:
+    with runs.open_run(about["fingerprint"], dataset=about["dataset"]) as run:
         run.log_folder(RESULTS, "render")
         run.log_image(RESULTS / "real_and_generated.png", "real_and_generated", export["epoch"])
     print(

@@ -3,7 +3,7 @@
 from collections import Counter
 
 from dcgan.errors import EnvironmentProblem
-from dcgan.tracking import journal, provenance, sending, store
+from dcgan.tracking import journal, sending, store
 from pipeline import cli
 
 
@@ -27,7 +27,7 @@ def main() -> None:
         for session in journal.sessions(run)
     ]
     waiting = f"{sum(left)} entries still wait"
-    where = provenance.redact(store.location())
+    where = store.shown()
     print(
         f"sync: {sent['runs']} runs, {sent['points']} points, {sent['files']} files sent to {where}; {waiting}"
     )

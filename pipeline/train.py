@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from dcgan.config import reading, sections
+from dcgan.config import keys, reading, sections
 from pipeline import cli
 
 PREPARED, RESULTS, CHECKPOINTS = (
@@ -50,7 +50,7 @@ def main() -> None:
     from dcgan.pictures import plots
     from dcgan.progress import Bar
     from dcgan.tracking import provenance
-    from dcgan.tracking import runs as tracking
+    from dcgan.tracking import runs
     from dcgan.training import checkpoint, step
     from dcgan.training import loop as training
 
@@ -67,14 +67,16 @@ def main() -> None:
     settings = reading.load(Settings).tracking.model_dump()
     with (
         scratch,
-        tracking.run(about["fingerprint"], dataset=about["dataset"], tags=about, **settings) as run,
+        runs.open_run(
+            about["fingerprint"], dataset=about["dataset"], tags=about, **settings
+        ) as run,
         bar,
     ):
         going_on = f", going on after {scratch.last_step()} steps" if scratch.last_step() else ""
         bar.say(
             f"train: {len(images)} images on {device.type} in {precision}, scratch folder {scratch.folder}{going_on}"
         )
-        run.log_params(provenance.flatten(params.model_dump()))
+        run.log_params(keys.flatten(params.model_dump()))
         run.set_tags(
             {
                 "params_hash": provenance.params_hash(params.model_dump()),

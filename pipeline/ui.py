@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from dcgan.errors import ConfigError, EnvironmentProblem
-from dcgan.tracking import provenance, store
+from dcgan.tracking import store
 from pipeline import cli
 
 START_SECONDS = 120
@@ -28,7 +28,7 @@ def main(
     """Browse the runs in MLflow: python -m pipeline ui --port 5001. Ctrl-C ends it."""
     uri = store.location()
     if uri.startswith(("http://", "https://")):
-        print(f"MLflow runs at {provenance.redact(uri)}")
+        print(f"MLflow runs at {store.shown(uri)}")
         return
     check_address(host, port)
     store.connect()

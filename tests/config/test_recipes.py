@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from dvc.utils.hydra import apply_overrides
 
-from dcgan.config import edits, reading, recipes, sections
+from dcgan.config import edits, keys, reading, recipes, sections
 from dcgan.errors import ConfigError
 from dcgan.networks.models import Discriminator, Generator, count_parameters
 from tests.support.imports import ROOT
@@ -53,8 +53,8 @@ def test_the_default_is_the_best_recipe_with_fewer_epochs():
     assert default.pop("epochs") < best.pop("epochs")
     assert {
         key: value
-        for key, value in recipes.leaves(best).items()
-        if recipes.leaves(default)[key] != value
+        for key, value in keys.leaves(best).items()
+        if keys.leaves(default)[key] != value
     } == {}
 
 
@@ -191,7 +191,7 @@ def test_a_recipe_sets_every_key_that_decides_what_is_trained_and_on_what(name):
             f"{section}.{key}" for key in values[section] if key not in FREE.get(section, ())
         }
     wanted |= {"probe.protocol", "probe.c", "probe.c_unit"}
-    assert set(recipes.leaves(recipe(name).overlay)) == wanted
+    assert set(keys.leaves(recipe(name).overlay)) == wanted
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -17,7 +17,7 @@ import pytest
 
 from dcgan.errors import ConfigError, DataError, EnvironmentProblem
 from dcgan.tracking import outbox, store
-from dcgan.tracking import runs as tracking
+from dcgan.tracking import runs
 from pipeline import cli, ui
 from pipeline.__main__ import COMMANDS
 from tests.support.imports import ROOT
@@ -238,7 +238,7 @@ def test_ui_serves_a_fresh_store_and_ends_with_all_its_children(
         # The first answer of a fresh server is slow on a busy machine.
         monkeypatch.setattr(outbox, "PATIENCE", 60)
         monkeypatch.setattr(store, "ANSWER_TIMEOUT", 60)
-        with tracking.run("aa", dataset="toys") as run:
+        with runs.open_run("aa", dataset="toys") as run:
             run.log_rows([{"step": 1, "loss": 0.5}])
             run.log_file(tmp_path / "note.txt", "notes")
         assert not run.off and "canary" not in "".join(capfd.readouterr())

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from dcgan.tracking import journal, outbox, store
-from dcgan.tracking import runs as tracking
+from dcgan.tracking import runs
 from pipeline import cli, sync, ui
 from tests.support.idx_source import write_idx_source
 from tests.support.imports import ROOT
@@ -78,7 +78,7 @@ def test_sync_says_what_it_sent_and_sends_nothing_twice(
 ) -> None:
     (root / "a.txt").write_text("text")
     for fingerprint in ("aa", "bb"):
-        with tracking.run(fingerprint, dataset="toys") as run:
+        with runs.open_run(fingerprint, dataset="toys") as run:
             run.log_rows(ROWS)
             run.log_file(root / "a.txt")
     capsys.readouterr()
@@ -104,7 +104,7 @@ def test_sync_says_what_it_sent_and_sends_nothing_twice(
 def test_two_that_sync_at_once_send_everything_once(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with tracking.run("aa", dataset="toys") as run:
+    with runs.open_run("aa", dataset="toys") as run:
         for row in ROWS:
             run.log_rows([row])
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
@@ -126,7 +126,7 @@ def test_a_server_that_answers_500_takes_nothing_and_sync_says_so(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", failing_server)
-    with tracking.run("aa", dataset="toys") as run:
+    with runs.open_run("aa", dataset="toys") as run:
         run.log_rows(ROWS)
     assert run.off
     capsys.readouterr()
@@ -152,7 +152,7 @@ def test_a_server_that_dies_midway_and_comes_back_has_everything_once(
     try:
         ui.wait_until_it_answers(server, address)
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-        with tracking.run("aa", dataset="toys") as run:
+        with runs.open_run("aa", dataset="toys") as run:
             run.log_rows(ROWS[:10])
             run.log_file(root / "a.txt", "before")
             assert run.id

@@ -49,13 +49,13 @@ def model(made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made / "first", tmp_path / "model"))
 
 
-def add(folder: Path, **changes: object) -> registry.Version:
+def add(folder: Path, **changes: object) -> versions.Version:
     return registry.register(
         folder, **{"dataset": "toys", "fingerprint": "aa", "tags": {"fid": "5.2"}, **changes}
     )
 
 
-def stored(root: Path, version: registry.Version) -> Path:
+def stored(root: Path, version: versions.Version) -> Path:
     """Where the store keeps a version's files."""
     return next(
         (root / ".mlflow/artifacts").rglob(f"models/{version.tags['manifest_sha256'][:16]}")
@@ -94,8 +94,8 @@ def test_the_same_generator_of_the_same_training_is_registered_once(root: Path, 
     assert add(made / "first") == first
     assert add(made / "first", fingerprint="bb").number == 2
     assert add(made / "second").number == 3
-    assert [version.number for version in registry.versions("toys")] == [3, 2, 1]
-    assert registry.versions("shoes") == []
+    assert [version.number for version in registry.all_versions("toys")] == [3, 2, 1]
+    assert registry.all_versions("shoes") == []
 
 
 def test_another_card_for_the_same_generator_leaves_the_version_as_it_is(
@@ -121,7 +121,7 @@ def test_a_version_that_cannot_be_read_back_is_none(
     monkeypatch.setattr(versions, "download", damaging)
     with pytest.raises(DataError, match=r"generator\.safetensors: sha256"):
         add(made / "first")
-    assert registry.versions("toys") == []
+    assert registry.all_versions("toys") == []
 
 
 def test_registering_again_looks_at_the_files_again(root: Path, made: Path) -> None:
@@ -142,7 +142,7 @@ def test_an_alias_moves_only_from_where_it_was_seen(root: Path, made: Path) -> N
     for seen in (None, 2):
         with pytest.raises(
             EnvironmentProblem,
-            match=r"points at version 1, expected (nothing|version 2): somebody else moved it",
+            match=r"points at version 1, expected (nothing|version 2): another process moved it",
         ):
             registry.set_alias("toys", "champion", second.number, "too late", expected=seen)
     registry.set_alias("toys", "champion", second.number, "better", expected=1)
@@ -255,7 +255,7 @@ def test_a_store_that_is_down_is_one_line_without_the_password(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:canary@127.0.0.1:9")
     for call in (
-        lambda: registry.versions("toys"),
+        lambda: registry.all_versions("toys"),
         lambda: registry.fetch("models:/dcgan-toys@champion", root / "fetched"),
     ):
         with pytest.raises(EnvironmentProblem) as refused:
@@ -417,7 +417,7 @@ def test_a_hostile_folder_is_refused_everywhere(
             call()
         assert "\n" not in str(refused.value)
     assert not marker.exists() and not (root / "local").exists() and not (root / "stored").exists()
-    assert len(registry.versions("toys")) == 1
+    assert len(registry.all_versions("toys")) == 1
 
 
 def test_the_payload_of_these_folders_would_have_made_its_file(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from dcgan.errors import ConfigError, DataError
 from dcgan.networks import exports, sampling
 from dcgan.promotion import bundle, registry, serving
 from dcgan.reports import model_card
-from dcgan.tracking import runs as tracking
+from dcgan.tracking import runs
 from dcgan.tracking import store
 from tests.support import tiny_models
 from tests.support.imports import ROOT, closure
@@ -246,7 +246,7 @@ def test_a_run_with_the_folder_has_a_model_that_mlflow_loads(
     import mlflow
     import pandas as pd
 
-    with tracking.run("aa", dataset="toys") as run:
+    with runs.open_run("aa", dataset="toys") as run:
         run.log_folder(made / "model", "model")
         run.set_tags(serving.tags(made / "model", "model"))
     with monkeypatch.context() as patch:

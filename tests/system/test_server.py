@@ -35,12 +35,12 @@ CLIENT = """if True:
 
     import numpy as np
 
-    from dcgan.tracking import outbox, store, runs as tracking
+    from dcgan.tracking import outbox, store, runs
 
     # A fresh server on a busy machine is slow.
     outbox.PATIENCE, store.ANSWER_TIMEOUT = 120, 60
     sys.stdin.readline()
-    with tracking.run(sys.argv[1], dataset="toys") as run:
+    with runs.open_run(sys.argv[1], dataset="toys") as run:
         for start in range(0, 200, 50):
             run.log_rows([{"step": start + i, "loss": float(start + i)} for i in range(50)])
         for step in range(3):

@@ -2,13 +2,12 @@
 
 import difflib
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dcgan import files
-from dcgan.config import edits, reading, sections
+from dcgan.config import edits, keys, reading, sections
 from dcgan.config.reading import PARAMS_FILE
 from dcgan.errors import ConfigError
 
@@ -81,8 +80,10 @@ def load(path: Path, params: Path = PARAMS_FILE) -> Recipe:
 
 def changes(recipe: Recipe, params: Path = PARAMS_FILE) -> list[Change]:
     """What the recipe changes in the params file: (dotted key, old value, new value) in the recipe's order."""
-    old = leaves(reading.read_yaml(params))
-    return [(key, old[key], new) for key, new in leaves(recipe.overlay).items() if old[key] != new]
+    old = keys.leaves(reading.read_yaml(params))
+    return [
+        (key, old[key], new) for key, new in keys.leaves(recipe.overlay).items() if old[key] != new
+    ]
 
 
 def apply(recipe: Recipe, params: Path = PARAMS_FILE) -> list[Change]:
@@ -111,7 +112,7 @@ def flags(recipe: Recipe) -> list[str]:
         ConfigError: a text of the recipe cannot stand on a command line.
     """
     arguments = []
-    for key, value in leaves(recipe.overlay).items():
+    for key, value in keys.leaves(recipe.overlay).items():
         try:
             arguments += ["-S", f"{key}={_in_grammar(value)}"]
         except ValueError:
@@ -119,18 +120,6 @@ def flags(recipe: Recipe) -> list[str]:
                 f"recipe {recipe.name}: {key} = {value!r}: cannot stand on a command line: use recipe apply"
             ) from None
     return arguments
-
-
-def leaves(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested values by their keys joined with dots; a list is one value."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= (
-            leaves(value, f"{prefix}{key}.")
-            if isinstance(value, Mapping)
-            else {f"{prefix}{key}": value}
-        )
-    return flat
 
 
 def _in_grammar(value: Any) -> str:

@@ -23,6 +23,7 @@ from requests.adapters import HTTPAdapter
 from dcgan import files
 from dcgan.errors import ConfigError, DataError, EnvironmentProblem
 from dcgan.raw.catalog import DEBIAN_DIGESTS, DEBIAN_PACKAGE, IDX_NAMES, File, Known
+from dcgan.redaction import redact
 
 CHUNK = 1 << 16
 CONNECT_SECONDS, READ_SECONDS = 3, 8
@@ -211,7 +212,7 @@ def _session(base: str) -> requests.Session:
     session.adapters.clear()
     session.mount("https://", HTTPAdapter(max_retries=retries))
     parts = urlsplit(base)
-    if parts.scheme == "http" and _is_loopback(parts.hostname):
+    if parts.scheme == "http" and is_loopback(parts.hostname):
         session.mount(f"http://{parts.netloc}/", HTTPAdapter(max_retries=retries))
         session.trust_env = False  # a proxy would look for this address on itself
     session.headers["Accept-Encoding"] = "identity"
@@ -307,7 +308,7 @@ def _may_ask(url: str) -> bool:
     """Whether it is an https URL, or an http one on this machine; ValueError where it is none at all."""
     parts = urlsplit(url)
     return bool(parts.hostname) and (
-        parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname))
+        parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname))
     )
 
 
@@ -319,7 +320,8 @@ def _may_follow(location: str, redirects: Collection[str]) -> bool:
         return False
 
 
-def _is_loopback(host: str | None) -> bool:
+def is_loopback(host: str | None) -> bool:
+    """Whether a host is this machine itself: `localhost`, or an address of its own."""
     try:
         return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
     except ValueError:
@@ -329,4 +331,4 @@ def _is_loopback(host: str | None) -> bool:
 def shown(url: str) -> str:
     """The URL without what may be secret in it: user, password, query."""
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    return redact(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}")
