@@ -23,7 +23,7 @@ from PIL import Image  # noqa: E402
 from playwright.sync_api import Locator, Page, sync_playwright  # noqa: E402
 
 from dcgan.tracking import store  # noqa: E402
-from pipeline import ui  # noqa: E402
+from pipeline import mlflow_server  # noqa: E402
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
@@ -119,12 +119,9 @@ def server() -> Iterator[str]:
     """MLflow on the store of this folder, as `make ui` starts it; its address."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    process = ui.start_server(store.location(), "127.0.0.1", port)
-    try:
-        ui.wait_until_it_answers(process, f"http://127.0.0.1:{port}")
+    with mlflow_server.start(store.location(), "127.0.0.1", port) as group:
+        mlflow_server.wait_until_it_answers(group, f"http://127.0.0.1:{port}")
         yield f"http://127.0.0.1:{port}"
-    finally:
-        ui.stop(process)
 
 
 def take(page: Page, path: Path) -> None:

@@ -8,7 +8,10 @@ from pipeline import cli
 
 
 def main() -> None:
-    """Send to MLflow what waits in the journal: python -m pipeline sync. Exit 6 where the store does not take it."""
+    """Send to MLflow what waits in the journal: python -m pipeline sync.
+
+    Exit code 6 where the store does not take it.
+    """
     client = store.connect()
     sent: Counter[str] = Counter()
     problem = ""
@@ -16,9 +19,8 @@ def main() -> None:
         sender = sending.Sender(run, store.location())
         try:
             sender.send(client)
-        except (
-            Exception
-        ) as error:  # whatever MLflow, SQLAlchemy or requests raise; another run may do
+        # Whatever MLflow, SQLAlchemy or requests raise; another run's journal may still be sent.
+        except Exception as error:
             problem = f"{run.name}: {store.one_line(error)}"
         sent.update(runs=int(sender.progress > 0), points=sender.points, files=sender.files)
     left = [
@@ -29,7 +31,8 @@ def main() -> None:
     waiting = f"{sum(left)} entries still wait"
     where = store.shown()
     print(
-        f"sync: {sent['runs']} runs, {sent['points']} points, {sent['files']} files sent to {where}; {waiting}"
+        f"sync: {sent['runs']} runs, {sent['points']} points, {sent['files']} files"
+        f" sent to {where}; {waiting}"
     )
     if problem:
         raise EnvironmentProblem(

@@ -18,7 +18,7 @@ import pytest
 from dcgan.errors import ConfigError, DataError, EnvironmentProblem
 from dcgan.tracking import outbox, store
 from dcgan.tracking import runs
-from pipeline import cli, ui
+from pipeline import cli, mlflow_server, ui
 from pipeline.__main__ import COMMANDS
 from tests.support.imports import ROOT
 
@@ -189,15 +189,15 @@ def test_the_first_signal_is_noted_and_the_second_ends_the_command(
 def test_ui_refuses_an_address_that_others_can_reach() -> None:
     for host in ("0.0.0.0", "192.168.0.7", "example.org", "::"):
         with pytest.raises(ConfigError, match="reverse proxy with authentication"):
-            ui.check_address(host, 5000)
+            mlflow_server.check_address(host, 5000)
 
 
 def test_ui_refuses_a_port_that_is_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(EnvironmentProblem, match=f"port {port} .* choose another with --port"):
-            ui.check_address("127.0.0.1", port)
-    ui.check_address("127.0.0.1", port)
+            mlflow_server.check_address("127.0.0.1", port)
+    mlflow_server.check_address("127.0.0.1", port)
 
 
 def test_ui_prints_the_address_of_a_server_without_its_password(

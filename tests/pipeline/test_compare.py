@@ -167,7 +167,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with runs.open_run("0123456789abcdef-2", dataset="toys", tags=tags) as logged:
             logged.log_params({"lr": 0.0003, "epochs": params.epochs})
             logged.log_file(Path(compare.METRICS), "evaluate")
-            logged.log_model(Path(compare.WEIGHTS))
+            logged.log_file(Path(compare.WEIGHTS), "model")
+            logged.log_file(Path(compare.WEIGHTS).with_suffix(".json"), "model")
         with runs.open_run("fedc", dataset="toys", tags=tags):
             pass
         files.write_text(Path("run_id"), str(logged.id))

@@ -12,7 +12,7 @@ import pytest
 
 from dcgan.config import edits, reading, sections
 from dcgan.errors import ConfigError, EnvironmentProblem, UserError
-from pipeline import branches, children, retrain, run
+from pipeline import branches, children, folder_lock, job_report, retrain
 from tests.support.imports import ROOT
 
 
@@ -51,7 +51,7 @@ def git(tmp_path, monkeypatch):
 
 
 def test_a_retraining_beside_an_experiment_is_refused_and_names_it(git):
-    handle = run.hold(run.LOCK)
+    handle = folder_lock.hold()
     try:
         with pytest.raises(
             EnvironmentProblem,
@@ -231,7 +231,7 @@ def test_what_would_fail_after_the_work_is_refused_before_it(git, tmp_path, monk
     for name in ("AUTHOR_NAME", "AUTHOR_EMAIL", "COMMITTER_NAME", "COMMITTER_EMAIL"):
         monkeypatch.delenv(f"GIT_{name}")
     git("config", "user.useConfigOnly", "true")
-    with pytest.raises(EnvironmentProblem, match=r"nobody to commit as: set user\.name"):
+    with pytest.raises(EnvironmentProblem, match=r"no name to commit under: set user\.name"):
         branches.check()
     monkeypatch.chdir(tmp_path)
     with pytest.raises(EnvironmentProblem, match="git rev-parse"):
@@ -239,16 +239,16 @@ def test_what_would_fail_after_the_work_is_refused_before_it(git, tmp_path, monk
 
 
 @pytest.mark.parametrize(
-    ("found", "expected"), [(4, 4), (3, 3), (130, 130), (255, 6), (251, 6), (1, 6)]
+    ("code", "expected"), [(4, 4), (3, 3), (130, 130), (255, 6), (251, 6), (1, 6)]
 )
 def test_what_fails_ends_the_job_with_a_documented_code_and_a_report(
-    found, expected, tmp_path, monkeypatch
+    code, expected, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "outputs"))
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary"))
-    with pytest.raises(UserError, match=f"dvc repro ended with exit code {found}") as caught:
-        retrain.stop("dvc repro", found)
+    with pytest.raises(UserError, match=f"dvc repro ended with exit code {code}") as caught:
+        job_report.fail("dvc repro", code)
     assert caught.value.exit_code == expected
     assert (tmp_path / "outputs").read_text() == "outcome=failed\n"
     assert (
@@ -258,11 +258,11 @@ def test_what_fails_ends_the_job_with_a_documented_code_and_a_report(
 
 def test_the_report_shows_the_picture_where_a_job_has_pushed_it(monkeypatch):
     monkeypatch.delenv("GITHUB_REPOSITORY", raising=False)
-    assert retrain.picture("retrain/x", "origin") == "samples.png"
+    assert job_report.picture("retrain/x", "origin") == "samples.png"
     monkeypatch.setenv("GITHUB_SERVER_URL", "https://github.example")
     monkeypatch.setenv("GITHUB_REPOSITORY", "o/r")
     assert (
-        retrain.picture("retrain/x", "origin")
+        job_report.picture("retrain/x", "origin")
         == "https://github.example/o/r/raw/retrain/x/results/gate/samples.png"
     )
-    assert retrain.picture("retrain/x", None) == "samples.png"
+    assert job_report.picture("retrain/x", None) == "samples.png"

@@ -16,7 +16,7 @@ import pytest
 
 from dcgan.tracking import journal, outbox, store
 from dcgan.tracking import runs
-from pipeline import cli, sync, ui
+from pipeline import cli, mlflow_server, sync
 from tests.support.idx_source import write_idx_source
 from tests.support.imports import ROOT
 from tests.support.repository import Repository
@@ -148,20 +148,20 @@ def test_a_server_that_dies_midway_and_comes_back_has_everything_once(
     # The first answer of a fresh server is slow on a busy machine.
     monkeypatch.setattr(outbox, "PATIENCE", 60)
     monkeypatch.setattr(store, "ANSWER_TIMEOUT", 60)
-    server = ui.start_server(uri, "127.0.0.1", port)
+    server = mlflow_server.start(uri, "127.0.0.1", port)
     try:
-        ui.wait_until_it_answers(server, address)
+        mlflow_server.wait_until_it_answers(server, address)
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
         with runs.open_run("aa", dataset="toys") as run:
             run.log_rows(ROWS[:10])
             run.log_file(root / "a.txt", "before")
             assert run.id
-            ui.stop(server)
+            server.end()
             run.log_rows(ROWS[5:])
             run.log_file(root / "a.txt", "after")
         assert run.off
-        server = ui.start_server(uri, "127.0.0.1", port)
-        ui.wait_until_it_answers(server, address)
+        server = mlflow_server.start(uri, "127.0.0.1", port)
+        mlflow_server.wait_until_it_answers(server, address)
         assert exit_code() == 0
         assert f"1 runs, 10 points, 1 files sent to {address}; 0 entries" in capsys.readouterr().out
         with urllib.request.urlopen(f"{address}/api/2.0/mlflow/runs/get?run_id={run.id}") as answer:
@@ -171,7 +171,7 @@ def test_a_server_that_dies_midway_and_comes_back_has_everything_once(
             "before",
         ]
     finally:
-        ui.stop(server)
+        server.end()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     assert steps("aa") == list(range(1, 21))
 
