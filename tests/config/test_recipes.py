@@ -1,4 +1,4 @@
-"""Recipes: exact networks, complete overlays, an edit that keeps the file's comments, flags that say the same to DVC."""
+"""Recipes: exact networks, complete overlays, edits that keep comments, the same flags for DVC."""
 
 import json
 import re
@@ -52,15 +52,14 @@ def test_the_default_is_the_best_recipe_with_fewer_epochs():
     default, best = reading.read_yaml(PARAMS), recipe("best28").overlay
     assert default.pop("epochs") < best.pop("epochs")
     assert {
-        key: value
-        for key, value in keys.leaves(best).items()
-        if keys.leaves(default)[key] != value
+        key: value for key, value in keys.leaves(best).items() if keys.leaves(default)[key] != value
     } == {}
 
 
 def test_all_reference_systems_have_a_recipe():
     assert set(NAMES) == {
-        "mnist-tf", "fashion-rmsprop", "fashion-adam", "celeba64", "paper64", "svhn32", "probe32", "best28"
+        "mnist-tf", "fashion-rmsprop", "fashion-adam", "celeba64", "paper64", "svhn32", "probe32",
+        "best28",
     }  # fmt: skip
 
 

@@ -16,8 +16,7 @@ from pathlib import Path
 import pytest
 
 from dcgan.errors import ConfigError, DataError, EnvironmentProblem
-from dcgan.tracking import outbox, store
-from dcgan.tracking import runs
+from dcgan.tracking import outbox, runs, store
 from pipeline import cli, mlflow_server, ui
 from pipeline.__main__ import COMMANDS
 from tests.support.imports import ROOT
@@ -155,7 +154,15 @@ def test_the_keyboard_ends_a_command_with_130(capsys: pytest.CaptureFixture[str]
 
 
 def test_a_closed_pipe_is_no_error() -> None:
-    script = "from pipeline import cli\ndef main():\n for _ in range(100000): print('line')\ncli.run(main)"
+    script = """if True:
+        from pipeline import cli
+
+        def main():
+            for _ in range(100000):
+                print("line")
+
+        cli.run(main)
+    """
     with subprocess.Popen(
         [sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
@@ -219,9 +226,9 @@ def test_ui_serves_a_fresh_store_and_ends_with_all_its_children(
     command = [sys.executable, "-m", "pipeline", "ui", "--port", str(port)]
     environment["DVC_ROOT"] = str(tmp_path)
     process = subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        # Tests that a shell started in the background have SIGINT ignored, and so would their
-        # children.
+        command, cwd=ROOT, env=environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        # A shell starts background programs with SIGINT ignored, and children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     try:

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from dcgan.tracking import journal, outbox, store
-from dcgan.tracking import runs
+from dcgan.tracking import journal, outbox, runs, store
 from pipeline import cli, mlflow_server, sync
 from tests.support.idx_source import write_idx_source
 from tests.support.imports import ROOT
@@ -234,12 +233,13 @@ def look(repo: Repository) -> dict:
 import json, sys
 from mlflow import MlflowClient
 client = MlflowClient("sqlite:///" + sys.argv[1])
-runs = [run for exp in client.search_experiments() for run in client.search_runs([exp.experiment_id])]
+runs = client.search_runs([each.experiment_id for each in client.search_experiments()])
 run = runs[0]
 images = [file.path for file in client.list_artifacts(run.info.run_id, "images")]
 losses = [point.step for point in client.get_metric_history(run.info.run_id, "loss_d")]
 print(json.dumps({"statuses": [run.info.status for run in runs], "losses": losses,
-  "images": sum(path.endswith(".png") for path in images), "dataset": [input.dataset.name for input in run.inputs.dataset_inputs],
+  "images": sum(path.endswith(".png") for path in images),
+  "dataset": [input.dataset.name for input in run.inputs.dataset_inputs],
   "system": [key for key in run.data.metrics if key.startswith("system/")]}))
 """
     return json.loads(

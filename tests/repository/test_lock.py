@@ -1,4 +1,7 @@
-"""The lock files are what `make lock` makes of pyproject.toml; needs a package registry, so it is slow."""
+"""The lock files are what `make lock` makes of pyproject.toml.
+
+Slow, because it needs a package registry.
+"""
 
 import re
 import shutil
@@ -41,7 +44,7 @@ def test_the_locks_are_current_with_pyproject(copy: Path) -> None:
         assert pins((copy / name).read_text()) == found
 
 
-def test_a_dependency_that_nobody_locked_is_noticed(copy: Path) -> None:
+def test_a_dependency_that_is_not_locked_is_noticed(copy: Path) -> None:
     project = copy / "pyproject.toml"
     project.write_text(project.read_text().replace('"filelock",', '"filelock",\n  "toolz",'))
     lock(copy)
