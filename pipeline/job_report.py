@@ -15,7 +15,7 @@ def write(outcome: str, report: str, branch: str | None = None) -> None:
     Args:
         outcome: one or two words, as promoted.
         report: Markdown.
-        branch: with the results; HEAD and None: there is no new one.
+        branch: with the results; HEAD or None: no new one.
     """
     from dcgan import files
 

@@ -1,4 +1,4 @@
-"""The registry: what goes in comes out, aliases move from where they were seen, and nothing hostile gets through."""
+"""The registry: what is registered comes back, aliases move as seen, hostile files are refused."""
 
 import json
 import pickle
@@ -198,8 +198,15 @@ def test_an_alias_of_a_version_that_is_not_there_is_refused(root: Path, made: Pa
 
 
 @pytest.mark.parametrize(
-    "uri", ["models:/dcgan-toys@nobody", "models:/dcgan-toys/7", "models:/nothing@champion", "runs:/0123/model", "no.safetensors"]
-)  # fmt: skip
+    "uri",
+    [
+        "models:/dcgan-toys@nobody",
+        "models:/dcgan-toys/7",
+        "models:/nothing@champion",
+        "runs:/0123/model",
+        "no.safetensors",
+    ],
+)
 def test_what_is_not_there_is_one_line(root: Path, made: Path, uri: str) -> None:
     add(made / "first")
     with pytest.raises(NoCheckpoint) as refused:
@@ -231,8 +238,11 @@ def test_an_alias_and_a_run_lead_to_the_same_files(root: Path, made: Path) -> No
 def test_local_files_and_folders_are_fetched_too(root: Path, made: Path) -> None:
     one = registry.fetch(str(made / "first-exports/generator.safetensors"), root / "one")
     assert sorted(path.name for path in (one / "artifacts").iterdir()) == [
-        "discriminator.json", "discriminator.safetensors", "generator.json", "generator.safetensors",
-    ]  # fmt: skip
+        "discriminator.json",
+        "discriminator.safetensors",
+        "generator.json",
+        "generator.safetensors",
+    ]
     two = registry.fetch(str(made / "first"), root / "two")
     assert bundle.check(two) == bundle.check(made / "first")
     images = [
@@ -285,7 +295,8 @@ def test_what_python_and_mlflow_add_to_a_folder_is_neither_copied_nor_refused(
 def pickle_as_python_model(folder: Path, marker: Path) -> None:
     (folder / "python_model.pkl").write_bytes(tiny_models.marker_pickle(marker))
     (folder / "MLmodel").write_text(
-        "flavors:\n  python_function:\n    loader_module: mlflow.pyfunc.model\n    python_model: python_model.pkl\n"
+        "flavors:\n  python_function:\n    loader_module: mlflow.pyfunc.model\n"
+        "    python_model: python_model.pkl\n"
     )
     tiny_models.rewrite(folder, "README.md", b"#")
 
@@ -393,9 +404,10 @@ def values_that_are_not_finite(folder: Path, marker: Path) -> None:
 
 
 HOSTILE = [
-    pickle_as_python_model, pickle_under_an_allowed_name, another_flavor, pickle_named_safetensors, torch_pickle_named_safetensors,
-    a_file_too_many, changed_code, a_flipped_bit, a_missing_file, a_way_out, an_absolute_name, no_list_of_hashes,
-    a_header_of_a_tebibyte, huge_networks, no_architecture, another_architecture, values_that_are_not_finite,
+    pickle_as_python_model, pickle_under_an_allowed_name, another_flavor, pickle_named_safetensors,
+    torch_pickle_named_safetensors, a_file_too_many, changed_code, a_flipped_bit, a_missing_file,
+    a_way_out, an_absolute_name, no_list_of_hashes, a_header_of_a_tebibyte, huge_networks,
+    no_architecture, another_architecture, values_that_are_not_finite,
 ]  # fmt: skip
 
 

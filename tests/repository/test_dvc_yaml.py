@@ -111,7 +111,8 @@ def test_exempt_files_exist_and_each_library_has_its_homes():
         "great_expectations": {"validation"},
         "torch_fidelity": {"fidelity", "inception"},
         "ruamel": {"reading", "edits"}, "torchvision": {"grids"}, "imagehash": {"duplicates"},
-        "lmdb": {"formats"}, "scipy": {"formats", "coverage"}, "typer": set(), "dvc": set(), "psutil": {"monitoring"},
+        "lmdb": {"formats"}, "scipy": {"formats", "coverage"}, "typer": set(), "dvc": set(),
+        "psutil": {"monitoring"},
     }  # fmt: skip
     for path in (ROOT / "src").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

@@ -117,7 +117,7 @@ def set_alias(dataset: str, name: str, version: int, reason: str, *, expected: i
         expected: the version that it points at now; None: it does not exist.
 
     Raises:
-        NoCheckpoint: there is no such version.
+        NoCheckpoint: the version does not exist.
         EnvironmentProblem: another process moved it in between, or the store fails. Processes of
             one machine wait for each other; between machines nothing is locked: of two moves at
             the same instant the later one stays, and the earlier may notice when it reads back.

@@ -53,7 +53,7 @@ def of(theirs: Any) -> Version:
 
 
 def every(client: "MlflowClient", model: str) -> list[Version]:
-    """All versions of a model, newest first; none where there is no such model."""
+    """All versions of a model, newest first; none where the model does not exist."""
     versions: list[Version] = []
     token = None
     while token != "":
@@ -67,7 +67,7 @@ def by_number(client: "MlflowClient", model: str, number: int) -> Version:
     """One version.
 
     Raises:
-        NoCheckpoint: there is no such version.
+        NoCheckpoint: the version does not exist.
     """
     return _one(lambda: client.get_model_version(model, str(number)), f"models:/{model}/{number}")
 
@@ -76,7 +76,7 @@ def by_alias(client: "MlflowClient", model: str, name: str) -> Version:
     """The version that an alias points at.
 
     Raises:
-        NoCheckpoint: there is no such model or alias.
+        NoCheckpoint: the model or the alias does not exist.
     """
     return _one(lambda: client.get_model_version_by_alias(model, name), f"models:/{model}@{name}")
 
@@ -86,7 +86,7 @@ def source(client: "MlflowClient", uri: str) -> tuple[str, str | None]:
 
     Raises:
         ConfigError: the address is of no known kind.
-        NoCheckpoint: there is no such version.
+        NoCheckpoint: the version does not exist.
     """
     if match := re.fullmatch(r"models:/([\w .-]+)@([\w.-]+)", uri):
         version = by_alias(client, match[1], match[2])
@@ -131,7 +131,7 @@ def download(source: str, folder: Path) -> None:
                 (folders if entry.is_dir else names).append(entry.path)
         bundle.check_names([*names, *(f"{name}/any.json" for name in folders[1:])])
     if not names:
-        raise NoCheckpoint(f"{store.shown(source)}: there is no model")
+        raise NoCheckpoint(f"{store.shown(source)}: has no model")
     for name in names:
         repository.download_artifacts(name, str(folder))
 

@@ -159,7 +159,7 @@ def merged(unsent: Iterable[tuple[Entry, int]], size: int) -> Iterator[tuple[Ent
 
     Args:
         unsent: from `Session.unsent`.
-        size: an entry that has so many points takes no more.
+        size: an entry with at least this number of points takes no more.
 
     Yields:
         Each entry with the number of bytes to mark as sent. A point is key, step, value, time and

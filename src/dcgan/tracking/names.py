@@ -5,7 +5,7 @@ import re
 from pathlib import PurePosixPath
 
 NOTE = "mlflow.note.content"  # the tag that MLflow shows as a run's description
-RUN_ID = "{run_id}"  # in a description: the run's own id, which nobody knows until it is sent
+RUN_ID = "{run_id}"  # in a description: the run's own id, which is not known before it is sent
 KEY, FILE = r"\w .:-", r"\w .@,()~+=-"  # what MLflow allows in a name between slashes
 
 

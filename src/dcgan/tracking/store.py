@@ -56,7 +56,7 @@ def shown(uri: str | None = None) -> str:
 
 
 def artifacts(uri: str) -> Path | None:
-    """Folder of the artifacts, beside a sqlite store; None where a server has a place of its own."""
+    """Folder of the artifacts, beside a sqlite store; None where a server has its own."""
     path = sqlite_path(uri)
     return path.parent / "artifacts" if path else None
 
