@@ -321,7 +321,7 @@ def _may_follow(location: str, redirects: Collection[str]) -> bool:
 
 
 def is_loopback(host: str | None) -> bool:
-    """Whether a host is this machine itself: `localhost`, or an address of its own."""
+    """Whether a host is this machine itself: `localhost`, or a loopback address."""
     try:
         return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
     except ValueError:

@@ -169,13 +169,8 @@ class Sender:
         logged = self._client.get_run(run_id).data.params
         for key, text in entry["params"].items():
             if logged.get(key, text) != text:
-                log.warning(
-                    "MLflow run %s keeps %s = %s, although it is %s now",
-                    run_id,
-                    key,
-                    logged[key],
-                    text,
-                )
+                warning = "MLflow run %s keeps %s = %s, although it is %s now"
+                log.warning(warning, run_id, key, logged[key], text)
         new = [Param(key, text) for key, text in entry["params"].items() if key not in logged]
         for part in _parts(new, TEXTS):
             self._client.log_batch(run_id, params=part)
@@ -229,9 +224,8 @@ class Sender:
         if both <= self._images or not _exists(path):
             return
         self._client.set_tag(run_id, "mlflow.loggedImages", True)
-        stem = (
-            f"{name}+timestamp+{entry['at']}+{uuid.uuid5(uuid.NAMESPACE_OID, f'{run_id} {name}')}"
-        )
+        same_always = uuid.uuid5(uuid.NAMESPACE_OID, f"{run_id} {name}")
+        stem = f"{name}+timestamp+{entry['at']}+{same_always}"
         with tempfile.TemporaryDirectory() as folder, Image.open(path) as picture:
             picture.save(Path(folder) / f"{stem}.png")
             small = picture if picture.mode in ("RGB", "RGBA") else picture.convert("RGB")
@@ -253,10 +247,8 @@ class Sender:
 
         source = json.dumps({"uri": entry["source"]})
         data = Dataset(entry["name"], entry["digest"], source_type="local", source=source)
-        self._client.log_inputs(
-            run_id,
-            datasets=[DatasetInput(data, [InputTag("mlflow.data.context", entry["context"])])],
-        )
+        context = InputTag("mlflow.data.context", entry["context"])
+        self._client.log_inputs(run_id, datasets=[DatasetInput(data, [context])])
 
     def _send_close(self, run_id: str, entry: Entry, _: Session) -> None:
         self._client.set_terminated(run_id, entry["status"], entry["at"])
