@@ -4,15 +4,14 @@ import ast
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from dcgan.errors import DataError, EnvironmentProblem
-from pipeline import cli, mlflow_server
+from dcgan.errors import DataError
+from pipeline import cli
 from pipeline.__main__ import COMMANDS
 from tests.support.imports import ROOT
 
@@ -186,11 +185,3 @@ def test_the_first_signal_is_noted_and_the_second_ends_the_command(
     assert noted() == number
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)
-
-
-def test_ui_refuses_a_port_that_is_taken() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with pytest.raises(EnvironmentProblem, match=f"port {port} .* choose another with --port"):
-            mlflow_server.check_address("127.0.0.1", port)
-    mlflow_server.check_address("127.0.0.1", port)
