@@ -9,7 +9,7 @@ from dcgan import redaction
     ("text", "shown"),
     [
         ("at https://me:canary@example.org/a", "at https://example.org/a"),
-        ("https://me:can@ry@example.org/a", "https://example.org/a"),
+        ("https://me:can@canary@example.org/a", "https://example.org/a"),
         ("https://example.org/a?token=canary&x=1", "https://example.org/a?token=***&x=1"),
         ("key AKIACANARYTWOCANARY2 refused", "key *** refused"),
         ("mail to me@example.org, step 3", "mail to me@example.org, step 3"),

@@ -16,15 +16,9 @@ from pipeline.__main__ import COMMANDS
 from tests.support.imports import ROOT
 
 HEAVY = {
-    "torch",
-    "torchvision",
-    "mlflow",
-    "great_expectations",
-    "torch_fidelity",
-    "pandas",
-    "matplotlib",
-    "scipy",
-}
+    "torch", "torchvision", "mlflow", "great_expectations", "torch_fidelity", "pandas",
+    "matplotlib", "scipy",
+}  # fmt: skip
 
 
 def pipeline(*args: str, python: tuple[str, ...] = ()) -> "subprocess.CompletedProcess[str]":

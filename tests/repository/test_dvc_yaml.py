@@ -22,16 +22,9 @@ def code(stage: str) -> set[str]:
 
 def test_stages_stand_in_run_order():
     assert list(STAGES) == [
-        "download",
-        "prepare",
-        "validate",
-        "reference",
-        "train",
-        "evaluate",
-        "probe",
-        "render",
+        "download", "prepare", "validate", "reference", "train", "evaluate", "probe", "render",
         "paper",
-    ]
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -327,17 +327,9 @@ def test_a_change_of_the_figures_is_shown_against_the_commit_before(tmp_path):
         (ROOT / ".ci/small.yaml").read_text().replace("num_samples: 100", "num_samples: 90")
     )
     run(
-        "git",
-        "-c",
-        "user.name=t",
-        "-c",
-        "user.email=t@t",
-        "commit",
-        "--quiet",
-        "--all",
-        "--message",
-        "fewer samples",
-    )
+        "git", "-c", "user.name=t", "-c", "user.email=t@t",
+        "commit", "--quiet", "--all", "--message", "fewer samples",
+    )  # fmt: skip
     committed, small = run("bash", ".ci/figures").split("### A small run of the graph")
     assert committed.startswith("### Committed figures")
     assert "results/evaluate/metrics.json" not in committed

@@ -54,22 +54,15 @@ def test_points_that_follow_each_other_are_read_as_one_entry(tmp_path: Path) -> 
         writer.append("points", points=[("a", step, 1.0), ("b", step, 2.0)], replace=False)
     writer.append("tags", tags={})
     writer.append("points", points=[("a", 5, 1.0)], replace=True)
-    found = list(journal.merged(the_session(tmp_path).unsent(), 4))
-    assert [entry["op"] for entry, _ in found] == [
-        "open",
-        "points",
-        "points",
-        "points",
-        "tags",
-        "points",
-    ]
-    assert [len(entry["points"]) for entry, _ in found if entry["op"] == "points"] == [4, 4, 2, 1]
-    assert found[-1][0]["points"][0][:3] == ("a", 5, 1.0) and found[-1][0]["points"][0][4] is True
-    offsets = [sent for _, sent in found]
-    assert (
-        offsets == sorted(offsets)
-        and offsets[-1] == (the_session(tmp_path).folder / "entries.jsonl").stat().st_size
-    )
+    entries = list(journal.merged(the_session(tmp_path).unsent(), 4))
+    operations = [entry["op"] for entry, _ in entries]
+    assert operations == ["open", "points", "points", "points", "tags", "points"]
+    assert [len(entry["points"]) for entry, _ in entries if entry["op"] == "points"] == [4, 4, 2, 1]
+    key, step, value, _, replaces = entries[-1][0]["points"][0]
+    assert (key, step, value, replaces) == ("a", 5, 1.0, True)
+    offsets = [sent for _, sent in entries]
+    assert offsets == sorted(offsets)
+    assert offsets[-1] == (the_session(tmp_path).folder / "entries.jsonl").stat().st_size
 
 
 @pytest.mark.parametrize("cut", [1, 10, 30])

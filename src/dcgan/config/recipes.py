@@ -138,13 +138,8 @@ def _in_grammar(value: Any) -> str:
 
 
 def _text(value: str) -> str:
-    if re.fullmatch(r"[A-Za-z_]\w*", value, re.ASCII) and value.lower() not in (
-        "null",
-        "true",
-        "false",
-        "nan",
-        "inf",
-    ):
+    is_word = re.fullmatch(r"[A-Za-z_]\w*", value, re.ASCII)
+    if is_word and value.lower() not in ("null", "true", "false", "nan", "inf"):
         return value
     if not re.fullmatch(r"[\w./:@%+=~-]+", value, re.ASCII):
         raise ValueError(value)
