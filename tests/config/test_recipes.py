@@ -184,13 +184,13 @@ def test_improvements_are_off_in_faithful_recipes(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_recipe_sets_every_key_that_decides_what_is_trained_and_on_what(name):
     values = reading.read_yaml(PARAMS)
-    wanted = {"lr", "beta1", "batch_size", "epochs"}
+    decisive = {"lr", "beta1", "batch_size", "epochs"}
     for section in ("dataset", "generator", "discriminator", "training"):
-        wanted |= {
+        decisive |= {
             f"{section}.{key}" for key in values[section] if key not in FREE.get(section, ())
         }
-    wanted |= {"probe.protocol", "probe.c", "probe.c_unit"}
-    assert set(keys.leaves(recipe(name).overlay)) == wanted
+    decisive |= {"probe.protocol", "probe.c", "probe.c_unit"}
+    assert set(keys.leaves(recipe(name).overlay)) == decisive
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -417,14 +417,14 @@ def test_the_list_has_a_row_for_each_recipe(project):
     rows = [
         [cell.strip() for cell in line.strip("│").split("│")] for line in done.stdout.splitlines()
     ]
-    found = next(i for i, row in enumerate(rows) if row[0] == "celeba64")
-    assert rows[found][1:] == [
+    row_number = next(i for i, row in enumerate(rows) if row[0] == "celeba64")
+    assert rows[row_number][1:] == [
         "celeba",
         "G 3,576,704",
         "alternating",
         "the PyTorch tutorial's DCGAN on CelebA",
     ]
-    assert rows[found + 1][1:3] == ["64 x 64 x 3", "D 2,765,568"]
+    assert rows[row_number + 1][1:3] == ["64 x 64 x 3", "D 2,765,568"]
 
 
 def test_show_says_what_changes_and_sums_the_layers_up(project):

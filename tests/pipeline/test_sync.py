@@ -215,9 +215,9 @@ def test_the_train_stage_with_a_dead_store(tmp_path_factory: pytest.TempPathFact
     assert "runs, " in repo.run("python", "-m", "pipeline", "sync").stdout
     assert look(repo)["statuses"] == ["KILLED"]
     repo.run(*train)
-    found = look(repo)
-    assert found["statuses"] == ["FINISHED"] and found["losses"] == sorted(set(found["losses"]))
-    assert found["images"] == 3 and found["dataset"] == ["fashion_mnist"] and found["system"]
+    logged = look(repo)
+    assert logged["statuses"] == ["FINISHED"] and logged["losses"] == sorted(set(logged["losses"]))
+    assert logged["images"] == 3 and logged["dataset"] == ["fashion_mnist"] and logged["system"]
     assert repo.read("models/checkpoints/epoch-0002/discriminator.safetensors") == weights
     assert not list((repo.folder / ".mlflow/journal").iterdir())
     everything = [

@@ -73,12 +73,12 @@ def test_ui_serves_a_fresh_store_and_ends_with_all_its_children(
 
 def using(port: int) -> list[str]:
     """Command lines of the processes that were started for a port."""
-    found = []
+    commands = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             text = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue
         if f"--port {port}" in text:
-            found.append(text)
-    return found
+            commands.append(text)
+    return commands

@@ -101,24 +101,24 @@ def a_header_of_a_tebibyte(folder: Path, marker: Path) -> None:
 
 def huge_networks(folder: Path, marker: Path) -> None:
     path = (folder / bundle.GENERATOR).with_suffix(".json")
-    about = json.loads(path.read_text())
-    about["architecture"]["channels"] = [4096, 4096]
-    tiny_models.rewrite(folder, str(path.relative_to(folder)), json.dumps(about).encode())
+    description = json.loads(path.read_text())
+    description["architecture"]["channels"] = [4096, 4096]
+    tiny_models.rewrite(folder, str(path.relative_to(folder)), json.dumps(description).encode())
 
 
 def no_architecture(folder: Path, marker: Path) -> None:
     path = (folder / bundle.DISCRIMINATOR).with_suffix(".json")
-    about = {
+    description = {
         key: value for key, value in json.loads(path.read_text()).items() if key != "architecture"
     }
-    tiny_models.rewrite(folder, str(path.relative_to(folder)), json.dumps(about).encode())
+    tiny_models.rewrite(folder, str(path.relative_to(folder)), json.dumps(description).encode())
 
 
 def another_architecture(folder: Path, marker: Path) -> None:
     path = (folder / bundle.GENERATOR).with_suffix(".json")
-    about = json.loads(path.read_text())
-    about["architecture"] |= {"kernel": "os.system"}
-    tiny_models.rewrite(folder, str(path.relative_to(folder)), json.dumps(about).encode())
+    description = json.loads(path.read_text())
+    description["architecture"] |= {"kernel": "os.system"}
+    tiny_models.rewrite(folder, str(path.relative_to(folder)), json.dumps(description).encode())
 
 
 def values_that_are_not_finite(folder: Path, marker: Path) -> None:

@@ -88,8 +88,8 @@ def test_an_alias_moves_only_from_where_it_was_seen(root: Path, made: Path) -> N
     assert registry.alias("toys", "champion") is None
     first, second = add(made / "first"), add(made / "second")
     registry.set_alias("toys", "champion", first.number, "the first", expected=None)
-    found = registry.alias("toys", "champion")
-    assert found and found.number == 1
+    champion = registry.alias("toys", "champion")
+    assert champion and champion.number == 1
     for seen in (None, 2):
         with pytest.raises(
             EnvironmentProblem,
@@ -97,8 +97,8 @@ def test_an_alias_moves_only_from_where_it_was_seen(root: Path, made: Path) -> N
         ):
             registry.set_alias("toys", "champion", second.number, "too late", expected=seen)
     registry.set_alias("toys", "champion", second.number, "better", expected=1)
-    found = registry.alias("toys", "champion")
-    assert found and found.number == 2 and registry.alias("toys", "challenger") is None
+    champion = registry.alias("toys", "champion")
+    assert champion and champion.number == 2 and registry.alias("toys", "challenger") is None
 
 
 def test_of_many_that_saw_the_same_champion_one_moves_it(root: Path, made: Path) -> None:

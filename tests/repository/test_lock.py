@@ -39,9 +39,9 @@ def test_the_locks_are_current_with_pyproject(copy: Path) -> None:
     # Versions that are in a lock already stay while they meet pyproject.toml.
     lock(copy)
     for name in LOCKS:
-        found = pins((ROOT / name).read_text())
-        assert len(found) > 50
-        assert pins((copy / name).read_text()) == found
+        pinned = pins((ROOT / name).read_text())
+        assert len(pinned) > 50
+        assert pins((copy / name).read_text()) == pinned
 
 
 def test_a_dependency_that_is_not_locked_is_noticed(copy: Path) -> None:

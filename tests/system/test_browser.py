@@ -42,7 +42,9 @@ def write_store(folder: Path) -> None:
             {key: float(value) for key, value in row.items()} for row in csv.DictReader(file)
         ][::10]
     grids = [rng.integers(0, 256, (112, 112, 3), np.uint8) for _ in range(EPOCHS + 1)]
-    with runs.open_run(ABOUT["fingerprint"], dataset="toys", tags=ABOUT, system_metrics=True) as run:
+    with runs.open_run(
+        ABOUT["fingerprint"], dataset="toys", tags=ABOUT, system_metrics=True
+    ) as run:
         run.log_params(
             keys.flatten(
                 reading.load(sections.AllParams).model_dump(include={"generator", "training"})
