@@ -51,9 +51,8 @@ def main(
         raise errors.ConfigError(
             f"rollback: --to {target}: is the champion already: give another version"
         )
-    registry.set_alias(
-        name, "champion", target, f"{PREFIX}{reason.strip()}", expected=champion.number
-    )
+    note = f"{PREFIX}{reason.strip()}"
+    registry.set_alias(name, "champion", target, note, expected=champion.number)
     print(
         f"rollback: version {target} of {champion.name} is the champion again,"
         f" version {champion.number} no more: {reason.strip()}"
@@ -66,9 +65,7 @@ def is_one(move: "Move") -> bool:
 
 
 def before(moves: "Sequence[Move]", current: int) -> int | None:
-    """The champion before the current one.
-
-    Two rollbacks in a row go two champions back: the second one does not undo the first.
+    """The champion before the current one: a second rollback in a row does not undo the first.
 
     Args:
         moves: newest first, as `registry.history` has them. Some may be noted and not made, others
