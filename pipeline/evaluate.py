@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dcgan.config import reading, sections
+from dcgan.config import keys, reading, sections
 from pipeline import cli
 
 if TYPE_CHECKING:
@@ -36,8 +36,7 @@ def main() -> None:
     from dcgan.pictures import plots
     from dcgan.progress import Bar
     from dcgan.reports import run_page
-    from dcgan.tracking import provenance
-    from dcgan.tracking import runs as tracking
+    from dcgan.tracking import runs
 
     about = files.read_json(Path("results/train/run.json"))
     reference = files.read_json(REFERENCE / "metrics.json")
@@ -62,7 +61,7 @@ def main() -> None:
     section = f"{extractor.name}-{extractor.sha256[:8]}"
     tags = {"extractor_sha256": extractor.sha256}
     with (
-        tracking.run(about["fingerprint"], dataset=about["dataset"], tags=tags) as run,
+        runs.open_run(about["fingerprint"], dataset=about["dataset"], tags=tags) as run,
         Bar("evaluate", unit="checkpoints") as bar,
     ):
         for folder in folders:
@@ -120,7 +119,7 @@ def main() -> None:
         )
         numbers = {
             key: value
-            for key, value in provenance.flatten(metrics).items()
+            for key, value in keys.flatten(metrics).items()
             if isinstance(value, int | float)
         }
         run.log_metrics({f"{section}/{key}": value for key, value in numbers.items()})

@@ -51,7 +51,7 @@ def main() -> None:
             grids.save_png(RESULTS / f"{name}.png", picture)
     reports = {name: report for name, (_, report) in results.items()}
     files.write_json(RESULTS / "report.json", {"protocol": protocol} | reports)
-    with runs.run(training["fingerprint"], dataset=training["dataset"]) as run:
+    with runs.open_run(training["fingerprint"], dataset=training["dataset"]) as run:
         run.log_folder(RESULTS, "paper")
     made = [name for name, (picture, _) in results.items() if picture is not None]
     print(f"paper: {', '.join(made)} in {RESULTS}")

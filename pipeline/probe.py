@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dcgan.config import reading, sections
+from dcgan.config import keys, reading, sections
 from pipeline import cli
 
 PREPARED, RESULTS = Path("data/prepared"), Path("results/probe")
@@ -22,7 +22,7 @@ def main() -> None:
     from dcgan.networks import exports, models
     from dcgan.pictures import plots
     from dcgan.probing import probe
-    from dcgan.tracking import provenance, runs
+    from dcgan.tracking import runs
 
     training = files.read_json(Path("results/train/run.json"))
     classes = data.read_manifest(PREPARED)["classes"]
@@ -52,8 +52,8 @@ def main() -> None:
     real = files.read_json(Path("results/reference/metrics.json"))
     metrics["classifier"] = probe.supervised(splits, params.probe, len(classes), params.seed, real)
     files.write_json(RESULTS / "metrics.json", metrics)
-    with runs.run(training["fingerprint"], dataset=training["dataset"]) as run:
-        flat = provenance.flatten({"probe": metrics}).items()
+    with runs.open_run(training["fingerprint"], dataset=training["dataset"]) as run:
+        flat = keys.flatten({"probe": metrics}).items()
         run.log_metrics({key: value for key, value in flat if isinstance(value, int | float)})
         run.log_folder(RESULTS, "probe")
 

@@ -11,7 +11,7 @@ from pipeline import children, cli
 
 if TYPE_CHECKING:
     from dcgan.promotion.gate import Decision
-    from dcgan.promotion.registry import Version
+    from dcgan.promotion.versions import Version
 
 MODELS, PREPARED, REFERENCE, RESULTS = (
     Path("models"),
@@ -45,7 +45,7 @@ def main(
     params = reading.load(Params)
     from dcgan import errors, files
     from dcgan.promotion import registry
-    from dcgan.tracking import runs as tracking
+    from dcgan.tracking import runs
 
     name = dataset or params.dataset.name
     about, challenger = files.read_json(RUN), described(GENERATOR)
@@ -66,7 +66,7 @@ def main(
         "numbers": decision.numbers,
     }
     write(record)
-    with tracking.run(
+    with runs.open_run(
         about["fingerprint"], dataset=about["dataset"], tags={"gate": decision.outcome}
     ) as run:
         run.log_folder(RESULTS, "gate")
@@ -123,7 +123,7 @@ def known(
     if champion and same(champion):
         sentence = f"The challenger is the champion, version {champion.number}: the same generator, nothing to compare."
         return gate.Decision("cannot tell", [sentence], {})
-    numbers = {version.number for version in registry.versions(dataset) if same(version)}
+    numbers = {version.number for version in registry.all_versions(dataset) if same(version)}
     for move in registry.history(dataset):
         if rollback.is_one(move) and move.before in numbers:
             sentence = f"This generator was version {move.before}, which was {move.reason}; rollback --to brings it back."

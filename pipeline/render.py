@@ -49,7 +49,7 @@ def main() -> None:
     title = f"generated, epoch {export['epoch']}, {export['weights']} weights"
     comparison = RESULTS / "real_and_generated.png"
     grids.save_png(comparison, grids.beside(real, "real, test split", fake, title))
-    with runs.run(training["fingerprint"], dataset=training["dataset"]) as run:
+    with runs.open_run(training["fingerprint"], dataset=training["dataset"]) as run:
         run.log_folder(RESULTS, "render")
         run.log_image(comparison, "real_and_generated", export["epoch"])
     made = f"{len(epochs)} epochs, a walk of {len(walk)} frames and a comparison"

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dcgan.config import reading, sections
+from dcgan.config import keys, reading, sections
 from pipeline import cli
 
 PREPARED, REPORT = Path("data/prepared"), Path("results/validate/report.json")
@@ -42,9 +42,9 @@ def main() -> None:
     stop = cli.catch_signals()
     tracking = reading.load(sections.AllParams).tracking.model_dump()  # decides no output
     tags = {**record, "params_hash": provenance.params_hash(settings), "validation": validated}
-    tracked = runs.run(record["fingerprint"], dataset=record["dataset"], tags=tags, **tracking)
+    tracked = runs.open_run(record["fingerprint"], dataset=record["dataset"], tags=tags, **tracking)
     with checkpoints, tracked as run, bar:
-        run.log_params(provenance.flatten(settings))
+        run.log_params(keys.flatten(settings))
         watcher = watching.Watcher(run, bar, checkpoints, record, params.training.num_samples)
         watcher.start(len(images), PREPARED, REPORT)
         state = loop.train(

@@ -16,7 +16,7 @@ from dcgan.errors import DataError
 from dcgan.networks import exports
 from dcgan.reports import side_by_side
 from dcgan.reports.side_by_side import Candidate
-from dcgan.tracking import runs as tracking
+from dcgan.tracking import runs
 from dcgan.training import fresh
 from pipeline import cli, compare
 from tests.support.imports import ROOT
@@ -165,11 +165,12 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
         run("git", "checkout", "--quiet", "new")
         run("dvc", "checkout", "--quiet", "--force")
         tags = {"data_sha256": "d"}
-        with tracking.run("0123456789abcdef-2", dataset="toys", tags=tags) as logged:
+        with runs.open_run("0123456789abcdef-2", dataset="toys", tags=tags) as logged:
             logged.log_params({"lr": 0.0003, "epochs": params.epochs})
             logged.log_file(Path(compare.METRICS), "evaluate")
-            logged.log_model(Path(compare.WEIGHTS))
-        with tracking.run("fedc", dataset="toys", tags=tags):
+            logged.log_file(Path(compare.WEIGHTS), "model")
+            logged.log_file(Path(compare.WEIGHTS).with_suffix(".json"), "model")
+        with runs.open_run("fedc", dataset="toys", tags=tags):
             pass
         files.write_text(Path("run_id"), str(logged.id))
     return folder

@@ -151,7 +151,7 @@ def champion(name: str) -> int | None:
 
 
 def numbers(name: str) -> list[int]:
-    return sorted(version.number for version in registry.versions(name))
+    return sorted(version.number for version in registry.all_versions(name))
 
 
 def test_the_first_challenger_is_promoted_by_the_floors_and_can_be_fetched(name, tmp_path):
@@ -355,7 +355,7 @@ def test_of_two_jobs_at_once_one_wins_and_both_versions_stay(name, monkeypatch):
     challenge(1)
     with pytest.raises(
         errors.EnvironmentProblem,
-        match=r"points at version 2, expected version 1: somebody else moved it",
+        match=r"points at version 2, expected version 1: another process moved it",
     ) as caught:
         promote.main(dataset=name)
     assert "\n" not in str(caught.value) and caught.value.exit_code == 6

@@ -1,4 +1,4 @@
-"""The exported generator as MLflow sees it: loaded and served from its folder alone, without a pickle."""
+"""The exported generator in MLflow: loaded and served from its folder alone, without a pickle."""
 
 import ast
 import base64
@@ -25,14 +25,13 @@ from dcgan.errors import ConfigError, DataError
 from dcgan.networks import exports, sampling
 from dcgan.promotion import bundle, registry, serving
 from dcgan.reports import model_card
-from dcgan.tracking import runs as tracking
-from dcgan.tracking import store
+from dcgan.tracking import runs, store
 from tests.support import tiny_models
 from tests.support.imports import ROOT, closure
 
 ABOUT = {
-    "dataset": "fashion_mnist", "data_sha256": "d" * 64, "seed": 999, "epochs": 5, "fingerprint": "0123456789abcdef-5",
-    "device": "cpu", "precision": "bfloat16",
+    "dataset": "fashion_mnist", "data_sha256": "d" * 64, "seed": 999, "epochs": 5,
+    "fingerprint": "0123456789abcdef-5", "device": "cpu", "precision": "bfloat16",
 }  # fmt: skip
 MANIFEST = {
     "classes": ["bag", "boot"], "channels": 1, "image_size": 28,
@@ -89,23 +88,10 @@ def drawn(made: Path, count: int, seed: int) -> np.ndarray:
 
 def test_the_folder_holds_code_safetensors_and_no_pickle(made: Path) -> None:
     names = bundle.listed(made / "model")
-    assert {
-        "MLmodel",
-        "README.md",
-        "pyfunc.py",
-        "input_example.json",
-        "requirements.txt",
-        "sha256.json",
-    } <= set(names)
-    assert {Path(name).suffix for name in names} == {
-        "",
-        ".json",
-        ".md",
-        ".py",
-        ".safetensors",
-        ".txt",
-        ".yaml",
-    }
+    expected = "MLmodel README.md pyfunc.py input_example.json requirements.txt sha256.json"
+    assert set(expected.split()) <= set(names)
+    suffixes = {Path(name).suffix for name in names}
+    assert suffixes == {"", ".json", ".md", ".py", ".safetensors", ".txt", ".yaml"}
     for name in ("generator", "discriminator"):
         for suffix in (".safetensors", ".json"):
             assert (made / f"model/artifacts/{name}{suffix}").read_bytes() == (
@@ -198,7 +184,8 @@ try:
     draw((1, 600), (2, 600))
 except mlflow.MlflowException as error:
     refused.append(str(error))
-print(json.dumps({"dcgan": dcgan.__file__, "rows": draw((7, 3), (8, 1)), "more": draw((7, 101)), "refused": refused}))
+answer = {"rows": draw((7, 3), (8, 1)), "more": draw((7, 101)), "refused": refused}
+print(json.dumps({"dcgan": dcgan.__file__, **answer}))
 """
 
 
@@ -247,7 +234,7 @@ def test_a_run_with_the_folder_has_a_model_that_mlflow_loads(
     import mlflow
     import pandas as pd
 
-    with tracking.run("aa", dataset="toys") as run:
+    with runs.open_run("aa", dataset="toys") as run:
         run.log_folder(made / "model", "model")
         run.set_tags(serving.tags(made / "model", "model"))
     with monkeypatch.context() as patch:
@@ -272,14 +259,15 @@ def test_the_card_says_data_figures_protocol_limits_licence_and_use() -> None:
     metrics = json.loads((ROOT / "results/evaluate/metrics.json").read_text())
     floor, ceiling = metrics["floor"]["fid"], metrics["ceiling"]["fid"]
     assert (
-        f"| fid_10k | {metrics['fid_10k']:.4g} ± {metrics['noise']['fid_10k']:.2g} | {floor:.4g} | {ceiling:.4g} |"
-        in text
+        f"| fid_10k | {metrics['fid_10k']:.4g} ± {metrics['noise']['fid_10k']:.2g} "
+        f"| {floor:.4g} | {ceiling:.4g} |" in text
     )
     for key in ("kid_10k", "recall", "coverage", "smallest_class_share"):
         assert f"| {key} | {metrics[key]:.4g} ± " in text
     for part in (
-        "50000 train, 10000 validation, 10000 test; 28 x 28, grey", "d" * 64, "bag, boot", "| licence | MIT, Zalando SE (https://",
-        metrics["protocol"]["extractor_sha256"], "test split", "10000 generated", "models:/dcgan-fashion_mnist@champion --seed 7",
+        "50000 train, 10000 validation, 10000 test; 28 x 28, grey", "d" * 64, "bag, boot",
+        "| licence | MIT, Zalando SE (https://", metrics["protocol"]["extractor_sha256"],
+        "test split", "10000 generated", "models:/dcgan-fashion_mnist@champion --seed 7",
         "100 random numbers", "loss: hinge", "0123456789abcdef-5", "Epoch 5 of 5, ema weights",
     ):  # fmt: skip
         assert part in text

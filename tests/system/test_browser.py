@@ -10,11 +10,11 @@ from playwright.sync_api import Locator, expect
 
 from bench import screenshots
 from dcgan import files
-from dcgan.config import reading, sections
+from dcgan.config import keys, reading, sections
 from dcgan.pictures import gif, grids
 from dcgan.promotion import registry, serving
 from dcgan.reports import run_page
-from dcgan.tracking import provenance, runs
+from dcgan.tracking import runs
 from tests.support import tiny_models
 from tests.support.imports import ROOT
 
@@ -43,9 +43,11 @@ def write_store(folder: Path) -> None:
             {key: float(value) for key, value in row.items()} for row in csv.DictReader(file)
         ][::10]
     pictures = [rng.integers(0, 256, (112, 112, 3), np.uint8) for _ in range(EPOCHS + 1)]
-    with runs.run(ABOUT["fingerprint"], dataset="toys", tags=ABOUT, system_metrics=True) as run:
+    with runs.open_run(
+        ABOUT["fingerprint"], dataset="toys", tags=ABOUT, system_metrics=True
+    ) as run:
         run.log_params(
-            provenance.flatten(
+            keys.flatten(
                 reading.load(sections.AllParams).model_dump(include={"generator", "training"})
             )
         )
@@ -54,7 +56,7 @@ def write_store(folder: Path) -> None:
         for epoch, grid in enumerate(pictures):
             run.log_image(grid, "samples", epoch)
     model = serving.write_model(folder / "model", tiny_models.write(folder / "exports"), "# card\n")
-    with runs.run(ABOUT["fingerprint"], dataset="toys") as run:
+    with runs.open_run(ABOUT["fingerprint"], dataset="toys") as run:
         for epoch in range(1, EPOCHS + 1):
             run.log_rows([{"step": epoch, "classifier-01234567/validation/fid_ema": 30 / epoch}])
         numbers = {key: value for key, value in metrics.items() if isinstance(value, int | float)}
@@ -65,7 +67,7 @@ def write_store(folder: Path) -> None:
     frames = [grids.labelled(grid, f"epoch {epoch}") for epoch, grid in enumerate(pictures)]
     gif.gif(frames, folder / "render/training.gif", frame_ms=200)
     grids.save_png(folder / "render/real_and_generated.png", pictures[-1])
-    with runs.run(ABOUT["fingerprint"], dataset="toys") as run:
+    with runs.open_run(ABOUT["fingerprint"], dataset="toys") as run:
         run.log_folder(folder / "render", "render")
     version = registry.register(
         model, dataset="toys", fingerprint=ABOUT["fingerprint"], tags={"fid_10k": "5.63"}

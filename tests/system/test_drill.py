@@ -109,7 +109,7 @@ class Site:
             patch.setenv("MLFLOW_TRACKING_URI", self.repo.env["MLFLOW_TRACKING_URI"])
             champion = registry.alias("folder", "champion")
             return champion and champion.number, sorted(
-                version.number for version in registry.versions("folder")
+                version.number for version in registry.all_versions("folder")
             )
 
     def branches(self) -> list[str]:

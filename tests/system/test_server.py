@@ -19,7 +19,6 @@ import pytest
 import requests
 
 from dcgan.tracking import store
-from pipeline import ui
 from tests.support import s3
 from tests.support.imports import ROOT
 from tests.support.ports import free_port
@@ -34,20 +33,23 @@ pytestmark = [
 
 CLIENT = """if True:
     import sys
+    import tempfile
     from pathlib import Path
 
-    import numpy as np
+    from PIL import Image
 
     from dcgan.tracking import outbox, runs, store
 
     # A fresh server on a busy machine is slow.
     outbox.PATIENCE, store.ANSWER_TIMEOUT = 120, 60
+    image = Path(tempfile.mkdtemp(), "image.png")
     sys.stdin.readline()
-    with runs.run(sys.argv[1], dataset="toys") as run:
+    with runs.open_run(sys.argv[1], dataset="toys") as run:
         for start in range(0, 200, 50):
             run.log_rows([{"step": start + i, "loss": float(start + i)} for i in range(50)])
         for step in range(3):
-            run.log_image(np.full((8, 8), step, np.uint8), "samples", step)
+            Image.new("L", (8, 8), step).save(image)
+            run.log_image(image, "samples", step)
         run.log_file(Path("params.yaml"), "notes")
     print(run.id, run.off)
 """
@@ -180,16 +182,14 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
             "https://mlflow.example.org",
         ]
         with open(folder / "server.log", "wb") as log:
-            process = subprocess.Popen(
-                command, env=environment, cwd=folder, stdout=log, stderr=log, start_new_session=True
+            group = processes.Group(
+                command, mlflow_server.ENDING, env=environment, cwd=folder, stdout=log, stderr=log
             )
-        try:
-            ui.wait_until_it_answers(process, f"http://127.0.0.1:{port}")
+        with group:
+            mlflow_server.wait_until_it_answers(group, f"http://127.0.0.1:{port}")
             yield Shared(
                 f"http://127.0.0.1:{port}", passwords, [folder / "server.log", database_log], bucket
             )
-        finally:
-            ui.stop(process)
 
 
 def together(

@@ -9,6 +9,7 @@ import torch
 
 from dcgan import data
 from dcgan.training import checkpoint, loop, trajectory, watching
+from tests.support.prepared import write_prepared
 from tests.support.small_training import small, training_arguments
 
 CPU = torch.device("cpu")

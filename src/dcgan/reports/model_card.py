@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dcgan.config import reading
-from dcgan.tracking import provenance
+from dcgan.config import keys, reading
 
 # The sections of params.yaml that a card shows: what the networks are and how they were trained.
 SETTINGS = ("seed", "lr", "beta1", "batch_size", "epochs", "generator", "discriminator", "training")
@@ -97,13 +96,13 @@ Training `{about["fingerprint"]}` on {about["device"]} in {about["precision"]}. 
 
 def recipe(settings: Mapping[str, Any]) -> str:
     """The recipe that the sections SETTINGS are nearest to, and in what they differ from it; the seed is no part of a recipe."""
-    found = provenance.flatten(settings)
+    found = keys.flatten(settings)
     differences = {}
     for path in sorted(RECIPES.glob("*.yaml")):
         # Not laid over params.yaml: a card must not fail because somebody's own settings do not go
         # together with some recipe.
         overlay = reading.read_yaml(path)
-        known = provenance.flatten(
+        known = keys.flatten(
             {
                 section: overlay[section]
                 for section in SETTINGS
@@ -159,4 +158,4 @@ def _limits(metrics: Mapping[str, Any]) -> str:
 
 
 def _settings(settings: Mapping[str, Any]) -> str:
-    return "\n".join(f"{key}: {value}" for key, value in provenance.flatten(settings).items())
+    return "\n".join(f"{key}: {value}" for key, value in keys.flatten(settings).items())
