@@ -19,6 +19,7 @@ import pytest
 import requests
 
 from dcgan.tracking import store
+from pipeline import mlflow_server, processes
 from tests.support import s3
 from tests.support.imports import ROOT
 from tests.support.ports import free_port
