@@ -10,7 +10,6 @@ from pipeline import cli, tables
 
 if TYPE_CHECKING:
     from dcgan.config import recipes
-    from dcgan.networks import models
 
 RECIPES, PARAMS_FILE = Path("recipes"), Path("params.yaml")
 Name = Annotated[str, typer.Argument(help="A file of the folder recipes, without .yaml.")]
@@ -27,7 +26,7 @@ def list_() -> None:
         dataset, update = recipe.params.dataset, recipe.params.training.update
         data = f"{dataset.name}\n{dataset.image_size} x {dataset.image_size} x {dataset.channels}"
         counts = [
-            f"{title[0].upper()} {models.count_parameters(network)[0]:,}"
+            f"{title[0].upper()} {summary.count_parameters(network)[0]:,}"
             for title, network in networks(recipe).items()
         ]
         table.add_row(name, data, "\n".join(counts), update, recipe.reproduces)
@@ -38,16 +37,16 @@ def show(name: Name) -> None:
     """Show what a recipe changes and its networks: python -m pipeline recipe show celeba64."""
     recipe = load(name)
     from dcgan.config import recipes
-    from dcgan.networks import models
+    from dcgan.networks import summary
 
     print(f"{name} reproduces {recipe.reproduces}")
     for key, old, new in recipes.changes(recipe, PARAMS_FILE):
         print(f"{key}: {json.dumps(old)} -> {json.dumps(new)}")
     for title, network in networks(recipe).items():
         table = tables.new(title, "output shape", "parameters")
-        for layer, shape, count in models.summary(network):
+        for layer, shape, count in summary.layers(network):
             table.add_row(layer, shape, f"{count:,}")
-        trainable, running = models.count_parameters(network)
+        trainable, running = summary.count_parameters(network)
         table.add_section()
         table.add_row("trainable", "", f"{trainable:,}")
         table.add_row("running statistics", "", f"{running:,}")

@@ -12,7 +12,8 @@ from dvc.utils.hydra import apply_overrides
 
 from dcgan.config import edits, keys, reading, recipes, sections
 from dcgan.errors import ConfigError
-from dcgan.networks.models import Discriminator, Generator, count_parameters
+from dcgan.networks.models import Discriminator, Generator
+from dcgan.networks.summary import count_parameters
 from dcgan.training import fresh
 from tests.support.imports import ROOT
 

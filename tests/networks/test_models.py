@@ -5,14 +5,9 @@ import pytest
 import torch
 
 from dcgan.config import reading, sections
-from dcgan.networks.models import (
-    Conv,
-    ConvTranspose,
-    Dropout,
-    activation,
-    count_parameters,
-    plain_weights,
-)
+from dcgan.networks.layers import Conv, ConvTranspose, Dropout, activation
+from dcgan.networks.models import plain_weights
+from dcgan.networks.summary import count_parameters
 from dcgan.training import fresh
 
 PARAMS = reading.load(sections.AllParams)

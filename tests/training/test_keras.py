@@ -225,7 +225,7 @@ def step(name, seed):
 
 
 def test_parameter_totals_are_keras(system):
-    from dcgan.networks.models import count_parameters
+    from dcgan.networks.summary import count_parameters
 
     _, state, (generator, critic) = system
     assert sum(count_parameters(state.generator)) == generator.count_params()

@@ -134,7 +134,7 @@ class GeneratorParams(Section):
         _same_length("channels", self.channels, "strides", self.strides)
         for stride in self.strides:
             # A transposed convolution must give exactly stride x its input; see
-            # models.ConvTranspose.
+            # layers.ConvTranspose.
             surplus = self.kernel - stride
             if self.padding == "same":
                 fits = surplus >= 0

@@ -75,7 +75,7 @@ class GeneratorArchitecture(_Checked):
         _same_length(self)
         for stride in self.strides:
             # A transposed convolution must give exactly stride x its input; see
-            # models.ConvTranspose.
+            # layers.ConvTranspose.
             surplus = self.kernel - stride
             if self.padding == "symmetric":
                 surplus -= 2 * ((self.kernel - 1) // 2)

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from dcgan import data, rng
 from dcgan.networks import sampling
 from dcgan.networks.architecture import DiscriminatorArchitecture
-from dcgan.networks.models import Block, ConvTranspose, Discriminator, Generator, evaluating
+from dcgan.networks.layers import ConvTranspose
+from dcgan.networks.models import Block, Discriminator, Generator, evaluating
 from dcgan.pictures.grids import Region
 
 MIN_REGRESSION = 20  # least samples of the class, and of the others, for the regression

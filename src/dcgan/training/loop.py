@@ -14,7 +14,7 @@ from torch import nn
 from dcgan import data, rng
 from dcgan.config.sections import DiscriminatorParams, GeneratorParams, Training
 from dcgan.errors import DataError, Stopped
-from dcgan.networks import exports, models, sampling
+from dcgan.networks import exports, sampling
 from dcgan.pictures import grids
 from dcgan.training import fresh, optimizers
 from dcgan.training.checkpoint import Checkpoints
@@ -164,19 +164,6 @@ def write_epoch(epoch: int, state: State, folder: Path, *, seed: int, num_sample
         ("discriminator", state.discriminator, {}),
     ):
         exports.export(target / f"{name}.safetensors", network, {**when, **weights})
-
-
-def describe(state: State) -> str:
-    """Both networks as tables: layer, output shape, parameters."""
-    lines = []
-    for name, network in (("generator", state.generator), ("discriminator", state.discriminator)):
-        trainable, running = models.count_parameters(network)
-        lines.append(f"{name}: {trainable:,} trainable parameters, {running:,} running statistics")
-        lines += [
-            f"  {kind:<16} {shape:>16} {count:>12,}"
-            for kind, shape, count in models.summary(network)
-        ]
-    return "\n".join(lines) + "\n"
 
 
 def save(state: State, checkpoints: Checkpoints) -> None:

@@ -22,7 +22,7 @@ RUN_FORMAT = 1  # of run.json
 CODE = (
     "data.py", "files.py", "rng.py",
     "networks/architecture.py", "networks/batches.py", "networks/exports.py",
-    "networks/models.py", "networks/sampling.py", "pictures/grids.py",
+    "networks/layers.py", "networks/models.py", "networks/sampling.py", "pictures/grids.py",
     "training/augment.py", "training/checkpoint.py", "training/fresh.py", "training/loop.py",
     "training/losses.py", "training/optimizers.py", "training/step.py",
 )  # fmt: skip

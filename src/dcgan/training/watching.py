@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from dcgan import files
+from dcgan.networks import summary
 from dcgan.training import loop
 from dcgan.training.checkpoint import Checkpoints
 from dcgan.training.step import Row, State
@@ -88,7 +89,7 @@ class Watcher:
         self.run.log_rows(self.rows)
         self.run.log_image(sample_grid(self.folder, epoch), "samples", epoch)
         if epoch == 0:
-            files.write_text(self.folder / "networks.txt", loop.describe(state))
+            files.write_text(self.folder / "networks.txt", describe(state))
             self.run.log_file(self.folder / "networks.txt", "train")
         if self.rows:
             figures = list(self.rows[-1].items())[2:]  # after epoch and step
@@ -113,3 +114,16 @@ class Watcher:
         if rate:
             self.run.log_metrics({"images_per_second": rate})
         self.bar.say(f"train: {epochs} epochs, {rate:.0f} images a second, exports in {exports}")
+
+
+def describe(state: State) -> str:
+    """Both networks as tables: layer, output shape, parameters."""
+    lines = []
+    for name, network in (("generator", state.generator), ("discriminator", state.discriminator)):
+        trainable, running = summary.count_parameters(network)
+        lines.append(f"{name}: {trainable:,} trainable parameters, {running:,} running statistics")
+        lines += [
+            f"  {kind:<16} {shape:>16} {count:>12,}"
+            for kind, shape, count in summary.layers(network)
+        ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,107 @@
+"""The layers of both networks that torch does not have in this form.
+
+Maps are N x C x H x W.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Conv(nn.Conv2d):
+    """A convolution whose 'same' padding is Keras's.
+
+    It gives ceil(size / stride) pixels; an odd pixel of padding goes after the image.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, *, kernel: int, stride: int, padding: str, bias: bool
+    ) -> None:
+        self.same = padding == "same"
+        super().__init__(
+            inputs,
+            outputs,
+            kernel,
+            stride,
+            padding=0 if self.same else (kernel - 1) // 2,
+            bias=bias,
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """N x C x H x W to N x outputs x H' x W'."""
+        if self.same:
+            kernel, stride, size = self.kernel_size[0], self.stride[0], images.shape[-1]
+            total = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
+            before, after = total // 2, total - total // 2
+            images = F.pad(images, (before, after, before, after))
+        return super().forward(images)
+
+
+class ConvTranspose(nn.ConvTranspose2d):
+    """A transposed convolution to exactly stride times the size.
+
+    'same' crops as Keras does: of the full (size - 1) * stride + kernel pixels, the odd one goes at
+    the end. torch's padding 2 with output_padding 1 (here 'symmetric', for a kernel of 5) is the
+    same net one pixel off.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, *, kernel: int, stride: int, padding: str, bias: bool
+    ) -> None:
+        before = (kernel - stride) // 2 if padding == "same" else (kernel - 1) // 2
+        self.surplus = kernel - stride - 2 * before if padding == "same" else 0
+        output_padding = 0 if padding == "same" else stride - kernel + 2 * before
+        super().__init__(
+            inputs,
+            outputs,
+            kernel,
+            stride,
+            padding=before,
+            output_padding=output_padding,
+            bias=bias,
+        )
+
+    def forward(self, images: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """N x C x H x W to N x outputs x stride*H x stride*W."""
+        images = super().forward(images, output_size)
+        if not self.surplus:
+            return images
+        # A copy, because batch norm's backward pass over a cropped view takes thirty times as long.
+        return images[..., : -self.surplus, : -self.surplus].contiguous(
+            memory_format=torch.channels_last
+        )
+
+
+class Dropout(nn.Module):
+    """Dropout whose mask comes from a given generator.
+
+    So a step's draws depend on (seed, step) alone.
+    """
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        # 16 random bits a value: the kept share is exact to 1/65536, and so is the scale that goes
+        # with it.
+        self.threshold = round(probability * 2**16)
+        self.scale = 2**16 / (2**16 - self.threshold)
+
+    def forward(self, values: Tensor, rng: torch.Generator | None) -> Tensor:
+        """Zero each value with the probability, scale the rest; nothing in evaluation mode."""
+        if not self.training or self.threshold == 0:
+            return values
+        assert rng is not None, "dropout in training mode needs the step's generator"
+        words = torch.empty(math.ceil(values.numel() / 4), dtype=torch.int64, device=values.device)
+        bits = words.random_(torch.iinfo(torch.int64).min, None, generator=rng).view(torch.int16)[
+            : values.numel()
+        ]
+        keep = (bits >= self.threshold - 2**15).view(values.shape)
+        return values * (keep * self.scale).to(values.dtype)
+
+
+def activation(name: str, slope: float) -> nn.Module:
+    """The activation layer called `name`; `slope` is leaky_relu's below zero."""
+    if name == "leaky_relu":
+        return nn.LeakyReLU(slope)
+    return {"relu": nn.ReLU, "selu": nn.SELU}[name]()
