@@ -10,6 +10,7 @@ from pipeline import cli, tables
 
 if TYPE_CHECKING:
     from dcgan.config import recipes
+    from dcgan.networks import models
 
 RECIPES, PARAMS_FILE = Path("recipes"), Path("params.yaml")
 Name = Annotated[str, typer.Argument(help="A file of the folder recipes, without .yaml.")]
@@ -18,7 +19,7 @@ Name = Annotated[str, typer.Argument(help="A file of the folder recipes, without
 def list_() -> None:
     """List the recipes with the size of their networks: python -m pipeline recipe list."""
     from dcgan.config import recipes
-    from dcgan.networks import models
+    from dcgan.networks import summary
 
     table = tables.new("recipe", "data", "parameters", "update", "reproduces")
     for name in recipes.names(RECIPES):
