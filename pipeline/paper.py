@@ -20,7 +20,7 @@ def main() -> None:
     """Repeat the paper's experiments on the chosen checkpoint: python -m pipeline.paper."""
     params = reading.load(Params)
     from dcgan import data, files
-    from dcgan.judging import extractor as features
+    from dcgan.judging.reference import Reference
     from dcgan.networks import exports
     from dcgan.paper import experiments
     from dcgan.pictures import grids, plots
@@ -30,7 +30,7 @@ def main() -> None:
     classes = data.read_manifest(PREPARED)["classes"]
     generator, export = exports.load_generator(Path("models/generator.safetensors"))
     discriminator, _ = exports.load_discriminator(Path("models/discriminator.safetensors"))
-    extractor = features.load(Path("results/reference/extractor"))
+    extractor = Reference.open(Path("results/reference"), params.seed).extractor
     judge = extractor.probabilities if extractor.num_classes else None
     count = params.paper.num_candidates
     test = data.open_split(PREPARED, "test").images[:GUIDED_IMAGES]

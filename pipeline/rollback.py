@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
     from dcgan.promotion.registry import Move
 
-PREFIX = "rolled back: "  # of the noted reason; tells such a move from a promotion
-
 
 def main(
     reason: Annotated[str, typer.Option(help="Why, for those who come after.")],
@@ -47,16 +45,16 @@ def main(
             f"rollback: --to {target}: is the champion already: give another version"
         )
     registry.set_alias(
-        name, "champion", target, f"{PREFIX}{reason.strip()}", expected=champion.number
+        name,
+        "champion",
+        target,
+        f"{registry.ROLLED_BACK}{reason.strip()}",
+        expected=champion.number,
+        kind="rolled back",
     )
     print(
         f"rollback: version {target} of {champion.name} is the champion again, version {champion.number} no more: {reason.strip()}"
     )
-
-
-def is_one(move: "Move") -> bool:
-    """Whether a noted move of the alias was a rollback."""
-    return move.reason.startswith(PREFIX)
 
 
 def before(moves: "Sequence[Move]", current: int) -> int | None:
@@ -82,7 +80,7 @@ def before(moves: "Sequence[Move]", current: int) -> int | None:
     for move in reversed(moves):
         if move.before is not None:
             stands_at(move.before)
-        if is_one(move):
+        if move.kind == "rolled back":
             stands_at(move.version)
         else:
             champions.append(move.version)

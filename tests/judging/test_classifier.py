@@ -6,6 +6,7 @@ from dcgan import files
 from dcgan.errors import DataError, Diverged
 from dcgan.judging import classifier as networks
 from dcgan.judging import fidelity
+from dcgan.judging.sample import Sample
 from tests.support.idx_source import shape
 
 
@@ -103,9 +104,9 @@ def test_distance_grows_with_blur_and_is_largest_for_noise(classifier, shapes):
 
     noise = np.random.default_rng(0).integers(0, 256, other.shape, np.uint8)
     fakes = (other, blurred(3), blurred(7), noise)
-    known = fidelity.statistics(real)
+    statistics = Sample(real).statistics
     distances = [
-        fidelity.fid(known, fidelity.statistics(networks.extract(classifier, fake)[0]))
+        fidelity.fid(statistics, Sample(networks.extract(classifier, fake)[0]).statistics)
         for fake in fakes
     ]
     assert distances == sorted(distances)

@@ -30,6 +30,12 @@ log = logging.getLogger(__name__)
 PARAM_LENGTH, TAG_LENGTH = 6000, 8000  # characters that MLflow takes
 
 
+def run_name(fingerprint: str, dataset: str) -> str:
+    """What a training's run is called in MLflow, and in the column `mlflow_run` of `dvc exp show`."""
+    fingerprint, dataset = safe(fingerprint), safe(dataset).replace("/", "_")
+    return f"{dataset}-{fingerprint[:8]}{fingerprint[16:]}"  # the end is the number of epochs
+
+
 @contextlib.contextmanager
 def run(
     fingerprint: str,
@@ -84,10 +90,8 @@ class Run:
     """
 
     def __init__(self, fingerprint: str, dataset: str, name: str | None = None) -> None:
+        name = name or run_name(fingerprint, dataset)
         fingerprint, dataset = safe(fingerprint), safe(dataset).replace("/", "_")
-        name = (name or f"{dataset}-{fingerprint[:8]}{fingerprint[16:]}")[
-            :200
-        ]  # the end is the number of epochs
         self._broken = self._closing = False
         self._outbox: Outbox | None = None
         self._journal: journal.Writer | None = None
@@ -102,7 +106,7 @@ class Run:
             with contextlib.suppress(Exception):  # the thread meets the same trouble, and tells
                 store.connect()
         tags = _texts({"fingerprint": fingerprint, **environment_tags()})
-        self._note("open", fingerprint=fingerprint, dataset=dataset, name=name, tags=tags)
+        self._note("open", fingerprint=fingerprint, dataset=dataset, name=name[:200], tags=tags)
         self._outbox = Outbox(self._journal.folder.parent, store.location())
 
     @property

@@ -1,0 +1,27 @@
+"""Batches of one size, because a batch of another size changes the last bits of what a network gives."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+
+def padded(images: npt.NDArray[Any] | Tensor, size: int) -> Iterator[tuple[Tensor, int]]:
+    """Batches of exactly `size` rows, in order; zeros fill up the last one.
+
+    Args:
+        images: N x ..., images or latent vectors; mapped images are read a batch at a time.
+        size: rows of each batch, at least 1.
+
+    Yields:
+        The batch, `size` x ..., of the same dtype and on the same device, and how many of its rows
+        are real: the others are to be dropped from the result.
+    """
+    for start in range(0, len(images), size):
+        part = images[start : start + size]
+        # A copy, because torch warns of arrays that cannot be written, as mapped ones.
+        rows = part if isinstance(part, Tensor) else torch.from_numpy(np.array(part))
+        yield torch.cat([rows, rows.new_zeros(size - len(rows), *rows.shape[1:])]), len(rows)
