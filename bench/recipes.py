@@ -1,15 +1,18 @@
-"""Compare recipes at equal minutes of training on Fashion-MNIST, and write the table of docs/recipes.md.
+"""Compare recipes at equal minutes of training on Fashion-MNIST, and write docs/recipes.md's table.
 
     make recipes-table                                    # hours; after `dvc repro -s reference`
-    python bench/recipes.py --minutes 1 --seeds 1         # a look
-    python bench/recipes.py --only best28 --probe         # make probe-table: what best28's
-    discriminators have learnt
+    python bench/recipes.py --minutes 1 --seeds 1         # a quick try
+    python bench/recipes.py --only best28 --probe         # make probe-table
 
-1. Speed: each recipe's training steps are timed in turns, several rounds, so that all see the same machine.
-2. A recipe gets the whole epochs that fit into the minutes at its speed. Equal minutes are thus equal work, and a machine that is
-   busy with something else slows the benchmark and changes no figure.
-3. Each seed is trained, every epoch judged on validation, the best one reported on test: the protocol of the evaluate stage.
-4. `--probe` then fits the L2-SVM on the chosen discriminators and writes the table of docs/protocol.md (`make probe-table`).
+1. Speed: each recipe's training steps are timed in turns, several rounds, so that all see the same
+   machine.
+2. A recipe gets the whole epochs that fit into the minutes at its speed. Equal minutes are thus
+   equal work, and a machine that is busy with something else slows the benchmark and changes no
+   figure.
+3. Each seed is trained, every epoch judged on validation, the best one reported on test: the
+   protocol of the evaluate stage.
+4. `--probe` then fits the L2-SVM on the chosen discriminators, to see what they have learnt, and
+   writes the table of docs/protocol.md.
 
 What is done is kept in .scratch/recipes-table, and a second run goes on from there; delete the
 folder to start anew.
@@ -30,11 +33,13 @@ import torch
 from dcgan import data, files
 from dcgan.config import recipes, sections
 from dcgan.judging import evaluation
-from dcgan.judging import extractor as features
 from dcgan.judging.comparison import Real
+from dcgan.judging.reference import Reference
+from dcgan.judging.sample import Sample
 from dcgan.networks import devices, exports
 from dcgan.probing import probe
 from dcgan.progress import Bar
+from dcgan.reports import markdown
 from dcgan.training import checkpoint, updates
 from dcgan.training import loop as training
 
@@ -72,20 +77,19 @@ def main() -> None:
     if args.epochs:
         for name in args.only:
             for seed in args.seeds:
-                judged(name, seed, args.epochs, images, device)
+                trained(name, seed, args.epochs, images, device)
         return
     rates = speeds(args.only, images, device)
     rows = []
     for name in args.only:
         epochs = max(1, int(args.minutes * 60 * rates[name] / len(images)))
-        found = [judged(name, seed, epochs, images, device) for seed in args.seeds]
+        results = [trained(name, seed, epochs, images, device) for seed in args.seeds]
         if args.probe:
-            rows += probe_rows(
-                name, [probed(name, seed, row) for seed, row in zip(args.seeds, found, strict=True)]
-            )
+            by_seed = zip(args.seeds, results, strict=True)
+            rows += probe_rows(name, [probed(name, seed, result) for seed, result in by_seed])
         else:
-            rows.append(line(name, rates[name], epochs, found))
-        print(rows[-1], flush=True)
+            rows.append(row(name, rates[name], epochs, results))
+        print(", ".join(rows[-1]), flush=True)
     write(rows, args.minutes, args.seeds, args.probe)
 
 
@@ -122,13 +126,13 @@ def speeds(names: list[str], images: Any, device: torch.device) -> dict[str, flo
     return rates
 
 
-def judged(name: str, seed: int, epochs: int, images: Any, device: torch.device) -> dict[str, Any]:
-    """Train one seed and judge it; what was done before is not done again."""
+def trained(name: str, seed: int, epochs: int, images: Any, device: torch.device) -> dict[str, Any]:
+    """Train one seed, judge its epochs and report the best; what is done is not done again."""
     params = parameters(name, seed, epochs)
     precision = devices.choose_precision(params.training.precision, device)
     decays = params.training.linear_decay_from < 1
     folder = f"{name}-seed{seed}" + (f"-{epochs}" if decays else "")
-    judge_of, real, train = judge(seed)
+    judge, real, train = opened(seed)
     with (
         checkpoint.Scratch(SCRATCH, folder) as scratch,
         Bar(folder, unit="images", per_step=params.batch_size) as bar,
@@ -150,15 +154,15 @@ def judged(name: str, seed: int, epochs: int, images: Any, device: torch.device)
         for exports in evaluation.epochs(scratch.folder / "exports")[:epochs]:
             path = exports / "judged.json"
             if not path.is_file():
-                files.write_json(path, judge_of.judge(exports, real["validation"]))
+                files.write_json(path, judge.row(exports, real["validation"]))
             rows.append(files.read_json(path))
             best = min(rows[-1]["fid_raw"], rows[-1]["fid_ema"])
             bar.say(f"{folder}: epoch {rows[-1]['epoch']}: FID {best:.2f} on validation")
         index, weights = evaluation.choose(rows)
         chosen = scratch.folder / "exports" / f"epoch-{index + 1:04d}" / evaluation.WEIGHTS[weights]
-        path = chosen.with_suffix(".reported.json")
+        path = chosen.with_suffix(".figures.json")
         if not path.is_file():
-            files.write_json(path, judge_of.report(chosen, real["test"], train).figures)
+            files.write_json(path, judge.report(chosen, real["test"], train).figures)
         return {
             **files.read_json(path),
             "epoch": index + 1,
@@ -167,19 +171,12 @@ def judged(name: str, seed: int, epochs: int, images: Any, device: torch.device)
         }
 
 
-def judge(seed: int) -> tuple[evaluation.Judge, dict[str, Real], Any]:
-    """What the evaluate stage judges with, the real images of both splits, and the features of the train images."""
-    extractor = features.load(REFERENCE / "extractor")
-    found = {
-        split: features.load_features(REFERENCE / f"features/{split}.npy", extractor.sha256)
-        for split in data.SPLITS
-    }
-    shares = {
-        split: files.read_json(REFERENCE / f"features/{split}.json")["class_shares"]
-        for split in data.SPLITS
-    }
-    real = {split: Real.of(found[split], shares[split], seed) for split in ("validation", "test")}
-    return evaluation.Judge(extractor, 10_000, seed), real, found["train"]
+def opened(seed: int) -> tuple[evaluation.Judge, dict[str, Real], Sample]:
+    """What the evaluate stage judges with, the real images of both splits, and the train images."""
+    reference = Reference.open(REFERENCE, seed)
+    real = {split: reference.real(split) for split in ("validation", "test")}
+    judge = evaluation.Judge(reference.extractor, 10_000, seed)
+    return judge, real, reference.sample("train")
 
 
 def probed(name: str, seed: int, row: dict[str, Any]) -> dict[str, Any]:
@@ -209,75 +206,62 @@ def probed(name: str, seed: int, row: dict[str, Any]) -> dict[str, Any]:
     return dict(files.read_json(path))
 
 
-def probe_rows(name: str, found: list[dict[str, Any]]) -> list[str]:
-    """The rows of the probe's table: mean and deviation over the seeds, and what each C and test accuracy was."""
+def probe_rows(name: str, results: list[dict[str, Any]]) -> list[list[str]]:
+    """The rows of the probe's table: mean and deviation over the seeds; accuracy and C of each."""
     rows = []
-    for which, shown in (
+    for which, title in (
         ("discriminator", f"D of {name}"),
         ("untrained", "the same D, untrained"),
         ("pixels", "raw pixels"),
     ):
-        accuracies = [100 * row[which]["test_accuracy"] for row in found]
-        deviation = f" ± {statistics.stdev(accuracies):.2f}" if len(accuracies) > 1 else ""
-        single = ", ".join(
-            f"{accuracy:.2f} ({row[which]['c']:g})"
-            for accuracy, row in zip(accuracies, found, strict=True)
-        )
-        num_features = found[0][which]["num_features"]
-        rows.append(
-            f"| {shown} | {num_features:,} | {statistics.mean(accuracies):.2f}{deviation} | {single} |"
-        )
+        figures = [result[which] for result in results]
+        single = ", ".join(f"{100 * one['test_accuracy']:.2f} ({one['c']:g})" for one in figures)
+        accuracies = [100 * one["test_accuracy"] for one in figures]
+        rows.append([title, f"{figures[0]['num_features']:,}", spread(accuracies), single])
     return rows
 
 
-def line(name: str, rate: float, epochs: int, found: list[dict[str, Any]]) -> str:
-    """One row of the table."""
-
-    def spread(key: str, digits: int, scale: float = 1.0) -> str:
-        values = [scale * row[key] for row in found]
-        deviation = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
-        return f"{statistics.mean(values):.{digits}f}{deviation}"
-
-    chosen = ", ".join(f"{row['epoch']} {row['weights']}" for row in found)
-    smallest = min(100 * row["smallest_class_share"] for row in found)
-    cells = [
-        name,
-        f"{rate:.0f}",
-        str(epochs),
-        spread("fid_10k", 2),
-        spread("kid_10k", 3),
-        spread("precision", 3),
-    ]
-    return f"| {' | '.join([*cells, spread('recall', 3), f'{smallest:.1f}', chosen])} |"
+def row(name: str, rate: float, epochs: int, results: list[dict[str, Any]]) -> list[str]:
+    """One row of the table of recipes."""
+    chosen = ", ".join(f"{result['epoch']} {result['weights']}" for result in results)
+    smallest = min(100 * result["smallest_class_share"]["mean"] for result in results)
+    return [
+        name, f"{rate:.0f}", str(epochs),
+        *(
+            spread([result[key]["mean"] for result in results])
+            for key in ("fid", "kid", "precision", "recall")
+        ),
+        f"{smallest:.1f}", chosen,
+    ]  # fmt: skip
 
 
-def write(rows: list[str], minutes: float, seeds: list[int], probe_table: bool) -> None:
+def spread(values: list[float]) -> str:
+    """Mean and, of several seeds, standard deviation."""
+    deviation = statistics.stdev(values) if len(values) > 1 else None
+    return markdown.number(statistics.mean(values), deviation)
+
+
+def write(rows: list[list[str]], minutes: float, seeds: list[int], probe_table: bool) -> None:
     """Put the table between its marks in its document."""
-    head = [
-        "recipe",
-        "images/s",
-        "epochs",
-        "FID_10k",
-        "KID",
-        "precision",
-        "recall",
-        "smallest class, %",
-        "chosen epochs",
-    ]
     target = "probe-table" if probe_table else "recipes-table"
+    head = [
+        "recipe", "images/s", "epochs", "FID", "KID", "precision", "recall", "smallest class, %",
+        "chosen epochs",
+    ]  # fmt: skip
     if probe_table:
         head = ["features", "number", "test accuracy, %", "by seed (C)"]
-    table = [f"| {' | '.join(head)} |", "|" + "---|" * len(head), *rows]
     about = (
-        f"{minutes:g} minutes of training ({torch.get_num_threads()} threads, {os.uname().machine}, torch {torch.__version__}),"
+        f"{minutes:g} minutes of training ({torch.get_num_threads()} threads,"
+        f" {os.uname().machine}, torch {torch.__version__}),"
         f" seeds {', '.join(map(str, seeds))}, mean ± standard deviation."
     )
     text = DOCUMENTS[target].read_text()
     mark = MARKS[0].format(target)
     before, _, rest = text.partition(mark)
     _, _, after = rest.partition(MARKS[1])
+    table = markdown.table(head, rows)
     files.write_text(
-        DOCUMENTS[target], "\n".join([before + mark, "", *table, "", about, "", MARKS[1] + after])
+        DOCUMENTS[target], f"{before}{mark}\n\n{table}\n\n{about}\n\n{MARKS[1]}{after}"
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from dcgan.reports.markdown import number
 from tests.support.idx_source import write_idx_source
 from tests.support.imports import ROOT
 from tests.support.repository import Repository, ran
@@ -86,7 +87,7 @@ from mlflow import MlflowClient
 client = MlflowClient("sqlite:///" + sys.argv[1])
 runs = client.search_runs([exp.experiment_id for exp in client.search_experiments()])
 print(json.dumps([{"name": run.info.run_name, "status": run.info.status, "dvc": run.data.tags.get("dvc_experiment"),
-    "params": run.data.params, "fids": [v for k, v in run.data.metrics.items() if k.endswith("/fid_100")]} for run in runs]))
+    "params": run.data.params, "fids": [v for k, v in run.data.metrics.items() if k.endswith("/fid.mean")]} for run in runs]))
 """
     return json.loads(
         repo.run(
@@ -100,7 +101,7 @@ def check_both_ways(repo: Repository, experiment: str) -> None:
     row = table(repo)[experiment]
     (run,) = [run for run in mlflow_runs(repo) if run["name"] == row["mlflow_run"]]
     assert (run["dvc"], run["status"]) == (experiment, "FINISHED")
-    assert run["fids"] == [pytest.approx(float(row["fid_100"]))]
+    assert run["fids"] == [pytest.approx(float(row["fid.mean"]))]
     assert float(run["params"]["lr"]) == float(row["lr"])
 
 
@@ -303,7 +304,7 @@ def test_a_sweep_goes_on_after_a_kill_and_repeats_nothing(repo: Repository) -> N
     document = (repo.folder / "docs/sweep.md").read_text()
     for row in rows.values():
         assert (
-            f"| {float(row['lr']):g} | 32 | {float(row['validation.fid_100']):.2f} | 999: "
+            f"| {float(row['lr']):g} | 32 | {number(float(row['validation.fid']))} | 999: "
             in document
         )
     assert document.count("the best |") == 1 and (repo.folder / "docs/images/sweep.png").is_file()
