@@ -69,7 +69,7 @@ def main() -> None:
         help="probe the discriminators instead of comparing the recipes",
     )
     parser.add_argument(
-        "--epochs", type=int, help="train so many epochs, whatever the speed, and write no table"
+        "--epochs", type=int, help="train this many, whatever the speed, and write no table"
     )
     args = parser.parse_args()
     images = data.open_split(Path("data/prepared"), "train").images
@@ -103,9 +103,9 @@ def parameters(name: str, seed: int, epochs: int) -> sections.AllParams:
 def speeds(names: list[str], images: Any, device: torch.device) -> dict[str, float]:
     """Images a second of each recipe's training steps; the median of some rounds taken in turns."""
     path = SCRATCH / "speeds.json"
-    known: dict[str, float] = files.read_json(path) if path.is_file() else {}
-    if set(names) <= set(known):
-        return known
+    measured: dict[str, float] = files.read_json(path) if path.is_file() else {}
+    if set(names) <= set(measured):
+        return measured
     seconds: dict[str, list[float]] = {name: [] for name in names}
     made = {}
     for name in names:
@@ -121,7 +121,7 @@ def speeds(names: list[str], images: Any, device: torch.device) -> dict[str, flo
                     state, params, data.to_float(batch).to(device), precision, measure=False
                 )
             seconds[name].append((time.perf_counter() - began) / STEPS / params.batch_size)
-    rates = {name: 1 / statistics.median(found) for name, found in seconds.items()}
+    rates = {name: 1 / statistics.median(values) for name, values in seconds.items()}
     files.write_json(path, rates)
     return rates
 
@@ -250,7 +250,7 @@ def write(rows: list[list[str]], minutes: float, seeds: list[int], probe_table: 
     ]  # fmt: skip
     if probe_table:
         head = ["features", "number", "test accuracy, %", "by seed (C)"]
-    about = (
+    setup = (
         f"{minutes:g} minutes of training ({torch.get_num_threads()} threads,"
         f" {os.uname().machine}, torch {torch.__version__}),"
         f" seeds {', '.join(map(str, seeds))}, mean ± standard deviation."
@@ -261,7 +261,7 @@ def write(rows: list[list[str]], minutes: float, seeds: list[int], probe_table: 
     _, _, after = rest.partition(MARKS[1])
     table = markdown.table(head, rows)
     files.write_text(
-        DOCUMENTS[target], f"{before}{mark}\n\n{table}\n\n{about}\n\n{MARKS[1]}{after}"
+        DOCUMENTS[target], f"{before}{mark}\n\n{table}\n\n{setup}\n\n{MARKS[1]}{after}"
     )
 
 

@@ -38,7 +38,7 @@ def test_the_card_says_data_figures_protocol_limits_licence_and_use() -> None:
     text = card()
     for key, meaning in (
         ("fid", "Fréchet distance; lower is better"),
-        ("recall", "real images among generated ones, share; higher is better"),
+        ("recall", "share of real images among generated ones, 0 to 1; higher is better"),
     ):
         floor, ceiling = (number(METRICS[part][key]) for part in ("floor", "ceiling"))
         value = number(METRICS[key]["mean"], METRICS[key]["deviation"])
