@@ -1,7 +1,6 @@
-"""Prepare the images: arrays for train, validation and test, their manifest, a report, and pictures to look at."""
+"""Prepare the images: arrays for train, validation and test, a manifest, a report, pictures."""
 
 import hashlib
-import os
 from pathlib import Path
 
 from dcgan.config import reading, sections
@@ -18,10 +17,11 @@ class Params(sections.Section):
 
 
 def main() -> None:
-    """Decode, split and store the images of data/raw in data/prepared. Example: python -m pipeline.prepare."""
-    params = reading.load(Params)
+    """Decode, split and store the images of data/raw in data/prepared.
 
-    import torch
+    Example: python -m pipeline.prepare.
+    """
+    params = reading.load(Params)
 
     from dcgan import data, files, progress, rng
     from dcgan.pictures import grids
@@ -31,37 +31,46 @@ def main() -> None:
     raw = records.open_raw(RAW, params.dataset, params.seed)
     with progress.Bar("prepare", unit="images") as bar:
         report, dropped = preparation.prepare(
-            raw, PREPARED, scratch(params), params.dataset, params.seed, bar.update
+            raw, PREPARED, resume_folder(params), params.dataset, params.seed, bar.update
         )
     files.write_json(RESULTS / "report.json", report)
     grids.save_png(RESULTS / "duplicates.png", dropped)
     images = data.open_split(PREPARED, "train").images
-    chosen = torch.randperm(len(images), generator=rng.generator(params.seed, "real grid"))[:25]
+    chosen = rng.choose(len(images), 25, params.seed, "real grid")
     grids.save_png(RESULTS / "real.png", grids.tile(images[chosen.numpy()], columns=5))
     manifest = data.read_manifest(PREPARED)
     for split, counts in manifest["splits"].items():
         print(f"prepare: {split}: {counts['count']} images, per class {counts['per_class']}")
     copies = report["duplicates"]
     print(
-        f"prepare: left out: {report['bad']} unreadable, {copies['exact']} exact and {copies['near']} near duplicates"
+        f"prepare: left out: {report['bad']} unreadable,"
+        f" {copies['exact']} exact and {copies['near']} near duplicates"
     )
     print(
-        f"prepare: data sha256 {data.data_sha256(manifest)}; 25 real images in {RESULTS / 'real.png'}"
+        f"prepare: data sha256 {data.data_sha256(manifest)};"
+        f" 25 real images in {RESULTS / 'real.png'}"
     )
 
 
-def scratch(params: Params) -> Path:
-    """The folder in which a killed run goes on: named after the raw data, the parameters and the code that decodes."""
-    from dcgan.preparing import decode
+def resume_folder(params: Params) -> Path:
+    """The folder from which a killed run continues.
 
-    # Without what is decided after decoding, so that skip goes on where refuse stopped.
-    dataset = params.dataset.model_dump_json(exclude={"on_bad_image", "duplicates", "near_bits"})
-    parts = [(RAW / "manifest.json").read_bytes(), dataset.encode(), str(params.seed).encode()]
-    parts.append(Path(decode.__file__).read_bytes())
-    fingerprint = hashlib.sha256(
-        b"".join(hashlib.sha256(part).digest() for part in parts)
-    ).hexdigest()
-    return Path(os.environ.get("DVC_ROOT", ".")) / ".scratch" / f"prepare-{fingerprint[:16]}"
+    Its name is a hash of the raw data, of the parameters and of the code that decodes.
+    """
+    from dcgan import files
+    from dcgan.preparing import decode
+    from dcgan.raw import dataset
+
+    # Without what is decided after decoding, so that skip continues where refuse stopped.
+    decided_later = {"on_bad_image", "duplicates", "near_bits"}
+    parts = [
+        (RAW / "manifest.json").read_bytes(),
+        params.dataset.model_dump_json(exclude=decided_later).encode(),
+        str(params.seed).encode(),
+        *(Path(str(module.__file__)).read_bytes() for module in (decode, dataset)),
+    ]
+    digests = b"".join(hashlib.sha256(part).digest() for part in parts)
+    return files.scratch(f"prepare-{hashlib.sha256(digests).hexdigest()[:16]}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Validate the prepared images: bad data stops here, training depends on the report."""
 
-import os
 from pathlib import Path
 
 from dcgan.config import reading, sections
@@ -15,24 +14,24 @@ class Params(sections.Section):
 
 
 def main() -> None:
-    """Check data/prepared against all expectations; exit 3 where one fails. Example: python -m pipeline.validate."""
+    """Check data/prepared against all expectations; exit 3 where one fails.
+
+    Example: python -m pipeline.validate.
+    """
     reading.load(Params)
 
     from dcgan import data, files, validation
 
     manifest = data.read_manifest(PREPARED)
-    # Data Docs hold dates, so they are no output of the stage; they lie where the tracking store
-    # finds them by the data's hash.
-    docs = (
-        Path(os.environ.get("DVC_ROOT", "."))
-        / ".scratch/data_docs"
-        / data.data_sha256(manifest)[:16]
-    )
+    # Data Docs hold dates, so they are no output of the stage; their folder has the data's hash in
+    # its name, by which tracking finds them.
+    docs = files.scratch("data_docs", data.data_sha256(manifest)[:16])
     report = validation.validate(validation.statistics(PREPARED, manifest), manifest, docs)
     files.write_json(REPORT, report)
     validation.check(report)
     print(
-        f"validate: {report['num_images']} images meet {len(report['expectations'])} expectations; report in {REPORT}"
+        f"validate: {report['num_images']} images meet {len(report['expectations'])} expectations;"
+        f" report in {REPORT}"
     )
     if (docs / "index.html").is_file():
         print(f"validate: Data Docs in {docs / 'index.html'}")

@@ -1,3 +1,4 @@
+import json
 import struct
 import tracemalloc
 from pathlib import Path
@@ -132,6 +133,15 @@ def test_images_are_mapped_from_the_disk_and_read_only(prepared):
     assert isinstance(images, np.memmap)
     with pytest.raises(ValueError, match="read-only"):
         images[0] = 0
+
+
+def test_a_manifest_of_an_earlier_version_knows_no_licence(prepared):
+    path = prepared / "manifest.json"
+    older = json.loads(path.read_text())
+    del older["licence"], older["drawings"]
+    path.write_text(json.dumps(older))
+    manifest = data.read_manifest(prepared)
+    assert (manifest["licence"], manifest["drawings"]) == ("unknown", False)
 
 
 def test_the_manifest_counts_and_hashes_what_is_there(prepared):

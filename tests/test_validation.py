@@ -11,7 +11,7 @@ import pytest
 
 from dcgan import data, validation
 from dcgan.errors import DataError
-from dcgan.raw import fake as shapes
+from dcgan.raw import fake
 
 Splits = dict[str, tuple[np.ndarray, np.ndarray]]
 CLASSES = tuple("abcdefghij")
@@ -22,7 +22,7 @@ KINDS = ("drawings", "photographs")
 
 def drawings(size: int = 28, channels: int = 1) -> Splits:
     """Shapes: 150 images to train, 50 for validation, 100 for the test."""
-    images, labels = shapes.draw(300, size, channels, seed=0)
+    images, labels = fake.draw(300, size, channels, seed=0)
     edges = {"train": slice(0, 150), "validation": slice(150, 200), "test": slice(200, 300)}
     return {split: (images[part], labels[part]) for split, part in edges.items()}
 
@@ -48,11 +48,12 @@ def made(kind: str) -> Splits:
 def write(
     folder: Path, splits: Splits, kind: str = "drawings", classes: Sequence[str] = CLASSES
 ) -> dict[str, Any]:
-    name = "fashion_mnist" if kind == "drawings" else "folder"
-    return data.write_prepared(folder, splits, name=name, classes=classes, image_size=28)
+    return data.write_prepared(
+        folder, splits, name="things", classes=classes, image_size=28, drawings=kind == "drawings"
+    )
 
 
-def judge(
+def report_of(
     folder: Path, manifest: dict[str, Any], change: Callable[[pd.DataFrame], None] | None = None
 ) -> dict[str, Any]:
     table = validation.statistics(folder, manifest)
@@ -204,7 +205,7 @@ IN_TABLE = {"column_values_to_not_be_null mean": _nan}
 def test_good_images_meet_every_expectation_and_each_has_a_reason_and_a_counterexample(
     tmp_path, kind
 ):
-    report = judge(tmp_path, write(tmp_path, made(kind), kind))
+    report = report_of(tmp_path, write(tmp_path, made(kind), kind))
     assert failures(report) == []
     assert report["success"]
     validation.check(report)
@@ -219,7 +220,7 @@ def test_each_expectation_is_broken_alone_by_its_counterexample(tmp_path, kind, 
     (IN_IMAGES if kind == "drawings" else IN_PHOTOGRAPHS).get(broken, lambda _: None)(changed)
     manifest = write(tmp_path, changed, kind)
     IN_MANIFEST.get(broken, lambda _: None)(manifest)
-    report = judge(tmp_path, manifest, IN_TABLE.get(broken))
+    report = report_of(tmp_path, manifest, IN_TABLE.get(broken))
     assert failures(report) == [broken]
     assert not report["success"]
     with pytest.raises(DataError, match="prepared images: expect_"):
@@ -230,7 +231,7 @@ def test_each_expectation_is_broken_alone_by_its_counterexample(tmp_path, kind, 
 def test_channels_that_the_manifest_does_not_say_are_found(tmp_path, kind):
     manifest = write(tmp_path, made(kind), kind)
     manifest["channels"] = 4 - manifest["channels"]
-    assert failures(judge(tmp_path, manifest)) == ["column_values_to_be_in_set channels"]
+    assert failures(report_of(tmp_path, manifest)) == ["column_values_to_be_in_set channels"]
 
 
 @pytest.mark.parametrize(
@@ -240,16 +241,23 @@ def test_a_few_failures_are_no_fault_of_a_collection_of_photographs(tmp_path, ch
     for kind, success in (("photographs", True), ("drawings", False)):
         changed = made(kind)
         change(changed)
-        assert judge(tmp_path / kind, write(tmp_path / kind, changed, kind))["success"] == success
+        assert (
+            report_of(tmp_path / kind, write(tmp_path / kind, changed, kind))["success"] == success
+        )
 
 
 @pytest.mark.parametrize("size", [28, 64])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_generated_shapes_meet_the_expectations_of_drawings(tmp_path, size, channels):
     manifest = data.write_prepared(
-        tmp_path, drawings(size, channels), name="fake", classes=CLASSES, image_size=size
+        tmp_path,
+        drawings(size, channels),
+        name="fake",
+        classes=CLASSES,
+        image_size=size,
+        drawings=True,
     )
-    assert failures(judge(tmp_path, manifest)) == []
+    assert failures(report_of(tmp_path, manifest)) == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -257,13 +265,13 @@ def test_images_without_labels_all_have_the_label_0(tmp_path, kind):
     unlabelled = {
         split: (images, np.zeros_like(labels)) for split, (images, labels) in made(kind).items()
     }
-    report = judge(tmp_path, write(tmp_path, unlabelled, kind, classes=()))
+    report = report_of(tmp_path, write(tmp_path, unlabelled, kind, classes=()))
     assert failures(report) == []
     reasons = {key(entry): entry["reason"] for entry in report["expectations"]}
     assert reasons["column_values_to_be_in_set label"] == "images without labels have the label 0"
     unlabelled["train"][1][3] = 1
-    found = failures(judge(tmp_path, write(tmp_path, unlabelled, kind, classes=())))
-    assert "column_values_to_be_in_set label" in found
+    failed = failures(report_of(tmp_path, write(tmp_path, unlabelled, kind, classes=())))
+    assert "column_values_to_be_in_set label" in failed
 
 
 @pytest.mark.parametrize(
@@ -280,7 +288,7 @@ def test_a_single_pixel_that_is_no_byte_is_found(tmp_path, splits, pixel, broken
         split: (images.astype(np.float32), labels) for split, (images, labels) in splits.items()
     }
     changed["validation"][0][7, 0, 14, 14] = pixel
-    report = judge(tmp_path, write(tmp_path, changed))
+    report = report_of(tmp_path, write(tmp_path, changed))
     assert broken in failures(report)
     json.dumps(report, allow_nan=False)
 
@@ -289,14 +297,14 @@ def test_channels_last_is_found(tmp_path, splits):
     changed = {
         split: (images.transpose(0, 2, 3, 1), labels) for split, (images, labels) in splits.items()
     }
-    report = judge(tmp_path, write(tmp_path, changed))
+    report = report_of(tmp_path, write(tmp_path, changed))
     assert "column_values_to_be_in_set channels" in failures(report)
 
 
 def test_black_images_are_named_ten_at_most_with_split_number_and_class(tmp_path, splits):
     changed = copy.deepcopy(splits)
     changed["train"][0][20:40] = 0
-    report = judge(tmp_path, write(tmp_path, changed))
+    report = report_of(tmp_path, write(tmp_path, changed))
     names = [f"train/{index} {CLASSES[changed['train'][1][index]]}" for index in range(20, 30)]
     entry = next(
         entry for entry in report["expectations"] if key(entry) == "column_values_to_be_between max"
@@ -312,7 +320,7 @@ def test_black_images_are_named_ten_at_most_with_split_number_and_class(tmp_path
 
 def test_the_report_is_the_same_for_the_same_images(tmp_path, splits):
     manifest = write(tmp_path, splits)
-    first, second = judge(tmp_path, manifest), judge(tmp_path, manifest)
+    first, second = report_of(tmp_path, manifest), report_of(tmp_path, manifest)
     assert json.dumps(first) == json.dumps(second)
 
 

@@ -19,6 +19,7 @@ from dcgan.errors import DataError
 
 SPLITS = ("train", "validation", "test")
 PIECE_BYTES = 2**24  # that are copied at once
+UNKNOWN = "unknown"  # licence
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
@@ -40,6 +41,8 @@ def write_prepared(
     classes: Sequence[str],
     image_size: int,
     positions: dict[str, Labels] | None = None,
+    licence: str = UNKNOWN,
+    drawings: bool = False,
 ) -> dict[str, Any]:
     """Write images and labels of each split, and last the manifest that describes them, which is returned.
 
@@ -52,11 +55,15 @@ def write_prepared(
         image_size: side of the images, pixels.
         positions: by split, which of its images and labels, and in which order; None: all of them,
             as they are.
+        licence: of the data set, and who says so.
+        drawings: whether the images are bright things on black; False: photographs.
     """
     manifest: dict[str, Any] = {
         "dataset": name,
         "classes": list(classes),
         "image_size": image_size,
+        "licence": licence,
+        "drawings": drawings,
         "splits": {},
         "files": {},
     }
@@ -83,7 +90,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """The description of a prepared folder.
 
     Keys: `dataset`; `classes`, their names; `image_size`, pixels; `channels`; `splits`, by name
-    `count` and `per_class`; `files`, by name `shape`, `dtype` and `sha256`.
+    `count` and `per_class`; `files`, by name `shape`, `dtype` and `sha256`; `licence` and
+    `drawings`, as given to `write_prepared`, which manifests of earlier versions lack.
 
     Raises:
         DataError: the manifest is missing or damaged.
@@ -95,7 +103,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise DataError(
             f"{path}: has not the keys {', '.join(sorted(wanted))}: run the stage that makes it"
         )
-    return manifest
+    return {"licence": UNKNOWN, "drawings": False, **manifest}
 
 
 def data_sha256(manifest: dict[str, Any]) -> str:

@@ -229,7 +229,7 @@ def test_a_lying_suffix_is_accepted_where_nobody_asks():
 
 def test_a_file_that_is_too_long_is_refused():
     with pytest.raises(BadImage, match="67108865 bytes, more than 67108864"):
-        decode.decode(bytes(decode.MAX_BYTES + 1), size=SIZE, channels=1, crop=None)
+        decode.decode(bytes(decode.MAX_IMAGE_BYTES + 1), size=SIZE, channels=1, crop=None)
 
 
 @pytest.mark.parametrize(

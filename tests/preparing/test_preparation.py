@@ -1,4 +1,3 @@
-import hashlib
 import io
 import json
 import struct
@@ -16,10 +15,9 @@ from PIL import Image
 from dcgan import data, files
 from dcgan.config import reading, sections
 from dcgan.errors import ConfigError, DataError, EnvironmentProblem
-from dcgan.preparing import decoding as scratch
-from dcgan.preparing import preparation
-from dcgan.raw import downloads, idx, records
-from dcgan.raw import fake as shapes
+from dcgan.preparing import decoding, preparation
+from dcgan.raw import catalog, downloads, fake, idx, records
+from dcgan.raw.dataset import Raw, Unreadable
 
 SETTINGS = {"image_size": 28, "validation_size": 50}
 
@@ -60,7 +58,7 @@ class Given:
 
 def drawn(count: int, seed: int = 0, size: int = 28, channels: int = 1) -> list[np.ndarray]:
     """Pixels as records give them."""
-    images = shapes.draw(count, size, channels, seed)[0]
+    images = fake.draw(count, size, channels, seed)[0]
     return [image[0] if channels == 1 else image.transpose(1, 2, 0) for image in images]
 
 
@@ -68,12 +66,12 @@ def classes(count: int) -> np.ndarray:
     return np.arange(count) % 10
 
 
-def given(num_pool: int = 200, num_test: int | None = 100) -> records.Raw:
+def given(num_pool: int = 200, num_test: int | None = 100) -> Raw:
     test = None if num_test is None else Given(drawn(num_test, seed=1), classes(num_test))
-    return records.Raw(Given(drawn(num_pool), classes(num_pool)), test, tuple("abcdefghij"), 3)
+    return Raw(Given(drawn(num_pool), classes(num_pool)), test, tuple("abcdefghij"), 3)
 
 
-def run(raw: records.Raw, folder: Path, seed: int = 7, **changes: object) -> dict:
+def run(raw: Raw, folder: Path, seed: int = 7, **changes: object) -> dict:
     return preparation.prepare(
         raw, folder / "prepared", folder / "scratch/here", dataset(**changes), seed
     )[0]
@@ -99,11 +97,8 @@ def test_what_is_held_out_has_the_shares_of_the_whole_and_is_disjoint_and_nothin
 
 def test_a_size_that_does_not_divide_gives_the_first_of_equal_classes_one_more():
     labels = np.repeat(np.arange(3), 9)
-    assert np.bincount(labels[preparation.hold_out(labels, 8, 1, "validation")[1]]).tolist() == [
-        3,
-        3,
-        2,
-    ]
+    _, drawn_positions = preparation.hold_out(labels, 8, 1, "validation")
+    assert np.bincount(labels[drawn_positions]).tolist() == [3, 3, 2]
 
 
 def test_what_is_held_out_depends_on_the_seed_and_the_split_alone():
@@ -160,13 +155,18 @@ def test_the_arrays_of_fashion_mnist_are_those_of_every_version_before(tmp_path)
         settings,
         999,
     )
-    manifest = tmp_path / "prepared/manifest.json"
+    manifest = files.read_json(tmp_path / "prepared/manifest.json")
     assert (
-        data.data_sha256(files.read_json(manifest))
+        data.data_sha256(manifest)
         == "e1f0acb80bc1e6c92e8398ce1892a8e64ac40335a0380b074e096d51acfbf28e"
     )
+    # What the manifest has held since the first version.
+    files.write_json(
+        tmp_path / "older.json",
+        {key: manifest[key] for key in manifest.keys() - {"licence", "drawings"}},
+    )
     assert (
-        hashlib.sha256(manifest.read_bytes()).hexdigest()
+        files.sha256(tmp_path / "older.json")
         == "61d1819de1867039078c01fb14ee97f40bd49f9a98246c9ccc78b25e08f999b7"
     )
 
@@ -200,6 +200,14 @@ def test_preparing_twice_gives_the_same_bytes_and_leaves_no_scratch(tmp_path):
     assert contents(tmp_path / "first/prepared") == contents(tmp_path / "second/prepared")
 
 
+def test_the_manifest_says_what_is_known_of_the_data_set(tmp_path):
+    for name, source in (("fashion_mnist", None), ("svhn", None)):
+        run(given(), tmp_path / name, name=name, source=source)
+        manifest = data.read_manifest(tmp_path / name / "prepared")
+        assert manifest["licence"] == catalog.DATA_SETS[name].licence
+        assert manifest["drawings"] == (name == "fashion_mnist")
+
+
 def test_the_data_hash_changes_with_the_data_and_with_nothing_else(tmp_path):
     digests = []
     for name, seed, size in (("a", 7, 28), ("b", 7, 28), ("c", 8, 28), ("d", 7, 32)):
@@ -217,17 +225,13 @@ def test_encoded_files_and_pixels_give_the_wanted_size_and_channels(tmp_path, ch
         return file.getvalue()
 
     items = [*drawn(20, size=40, channels=3), *map(png, drawn(20, seed=1, size=50, channels=1))]
-    raw = records.Raw(Given(items, classes(40)), None, tuple("abcdefghij"), 0)
+    raw = Raw(Given(items, classes(40)), None, tuple("abcdefghij"), 0)
     run(raw, tmp_path, channels=channels, validation_size=10, test_size=10)
     manifest = data.read_manifest(tmp_path / "prepared")
     assert (manifest["channels"], manifest["image_size"]) == (channels, 28)
     for split, count in (("train", 20), ("validation", 10), ("test", 10)):
-        assert data.open_split(tmp_path / "prepared", split).images.shape == (
-            count,
-            channels,
-            28,
-            28,
-        )
+        images = data.open_split(tmp_path / "prepared", split).images
+        assert images.shape == (count, channels, 28, 28)
         assert manifest["splits"][split] == {"count": count, "per_class": [count // 10] * 10}
 
 
@@ -242,7 +246,7 @@ def test_the_test_split_is_held_out_where_there_is_none_and_nothing_is_in_two_sp
 
 
 def test_images_without_labels_get_zeros_and_no_classes(tmp_path):
-    raw = records.Raw(Given(drawn(100)), None, (), 0)
+    raw = Raw(Given(drawn(100)), None, (), 0)
     run(raw, tmp_path, test_size=30, validation_size=20)
     manifest = data.read_manifest(tmp_path / "prepared")
     assert manifest["classes"] == []
@@ -258,7 +262,7 @@ def test_too_few_images_name_the_parameter(tmp_path):
         ({"test_size": 10, "validation_size": 90}, "validation_size"),
     ):
         with pytest.raises(ConfigError, match=rf"dataset\.{key} = "):
-            run(records.Raw(Given(drawn(100)), None, (), 0), tmp_path, **changes)
+            run(Raw(Given(drawn(100)), None, (), 0), tmp_path, **changes)
 
 
 def test_at_most_max_images_are_used_in_their_order_and_the_choice_depends_on_the_seed(tmp_path):
@@ -272,8 +276,8 @@ def test_at_most_max_images_are_used_in_their_order_and_the_choice_depends_on_th
     assert chosen[0] != list(range(80))
     train = data.open_split(tmp_path / "a/prepared", "train").images
     positions = {image.tobytes(): position for position, image in enumerate(given().pool.items)}
-    found = [positions[image.tobytes()] for image in train]
-    assert found == sorted(found)
+    in_train = [positions[image.tobytes()] for image in train]
+    assert in_train == sorted(in_train)
 
 
 def test_max_images_does_not_count_the_test_images_that_are_held_out(tmp_path):
@@ -287,12 +291,12 @@ def test_max_images_does_not_count_the_test_images_that_are_held_out(tmp_path):
 PAIR = ("none", "Male", "Smiling", "Male+Smiling")
 
 
-def labelled(pool: Sequence[int], test: Sequence[int]) -> records.Raw:
+def labelled(pool: Sequence[int], test: Sequence[int]) -> Raw:
     """Records of CelebA with these labels."""
     parts = [
         Given(drawn(len(part), seed), np.array(part)) for seed, part in enumerate((pool, test))
     ]
-    return records.Raw(*parts, PAIR, 0)
+    return Raw(*parts, PAIR, 0)
 
 
 CELEBA = {"name": "celeba", "attributes": ["Male", "Smiling"], "validation_size": 8}
@@ -331,8 +335,8 @@ def test_a_combination_that_no_image_has_is_refused_by_name_in_one_line(
     with pytest.raises(DataError) as caught:
         run(raw, tmp_path, **CELEBA)
     assert str(caught.value) == (
-        f"params.yaml: dataset.attributes: no image {place} has the combination {names}: each split needs some of each;"
-        " choose other attributes, or use more images"
+        f"params.yaml: dataset.attributes: no image {place} has the combination {names}:"
+        " each split needs some of each; choose other attributes, or use more images"
     )
     assert bool(raw.pool.reads) == (
         place == "in validation"
@@ -363,7 +367,7 @@ def png(pixels: np.ndarray) -> bytes:
 BAD = {
     3: b"<html>",
     8: b"",
-    12: records.Unreadable("CRC is wrong"),
+    12: Unreadable("CRC is wrong"),
     17: png(np.zeros((5, 5), np.uint8)),
 }
 REASONS = [
@@ -374,20 +378,19 @@ REASONS = [
 ]
 
 
-def with_bad(bad: dict[int, object] = BAD, count: int = 100) -> records.Raw:
+def with_bad(bad: dict[int, object] = BAD, count: int = 100) -> Raw:
     items: list[object] = list(drawn(count))
     for position, item in bad.items():
         items[position] = item
-    return records.Raw(
-        Given(items, None, [f"photo {index}.png" for index in range(count)]), None, (), 0
-    )
+    return Raw(Given(items, None, [f"photo {index}.png" for index in range(count)]), None, (), 0)
 
 
 def test_bad_images_are_refused_by_name_and_reason_in_one_line(tmp_path):
     with pytest.raises(DataError) as caught:
         run(with_bad(), tmp_path, test_size=10, validation_size=10)
     assert str(caught.value) == (
-        f"4 of 100 images are unreadable: {', '.join(REASONS)}; repair or remove them, or set dataset.on_bad_image to skip"
+        f"4 of 100 images are unreadable: {', '.join(REASONS)};"
+        " repair or remove them, or set dataset.on_bad_image to skip"
     )
     assert not (tmp_path / "prepared").exists()
 
@@ -422,14 +425,14 @@ def test_labels_stay_with_their_images_where_some_are_bad(tmp_path):
     raw = with_bad()
     raw.pool.labels, raw.classes = classes(100), tuple("abcdefghij")
     run(raw, tmp_path, test_size=10, validation_size=10, on_bad_image="skip")
-    wanted = {
+    label_of = {
         item.tobytes(): position % 10
         for position, item in enumerate(raw.pool.items)
         if position not in BAD
     }
     for split in data.SPLITS:
         part = data.open_split(tmp_path / "prepared", split)
-        assert [wanted[image.tobytes()] for image in part.images] == part.labels.tolist()
+        assert [label_of[image.tobytes()] for image in part.images] == part.labels.tolist()
 
 
 def test_bad_images_of_the_test_split_count_too(tmp_path):
@@ -444,14 +447,14 @@ def test_bad_images_of_the_test_split_count_too(tmp_path):
     ("raw", "complaint"),
     [
         (
-            records.Raw(Given([]), None, (), 0),
+            Raw(Given([]), None, (), 0),
             "0 images outside the test split: need at least 1; unreadable: none",
         ),
         (
-            records.Raw(Given([b"", b""]), None, (), 0),
+            Raw(Given([b"", b""]), None, (), 0),
             r"0 images outside .* unreadable: image 0 \(no bytes\), image 1",
         ),
-        (records.Raw(Given(drawn(5)), Given([b""]), (), 0), "0 images in the test split"),
+        (Raw(Given(drawn(5)), Given([b""]), (), 0), "0 images in the test split"),
     ],
 )
 def test_no_image_left_is_refused(tmp_path, raw, complaint):
@@ -477,10 +480,10 @@ def test_what_pillow_warns_of_is_not_printed(tmp_path, recwarn):
 
 
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path, monkeypatch):
-    monkeypatch.setattr(scratch, "CHUNK", 100)
+    monkeypatch.setattr(decoding, "CHUNK", 100)
     monkeypatch.setattr(data, "PIECE_BYTES", 2**20)
     image = np.arange(128 * 128 * 3, dtype=np.uint32).astype(np.uint8).reshape(128, 128, 3)
-    raw = records.Raw(Given([image] * 1000), None, (), 0)
+    raw = Raw(Given([image] * 1000), None, (), 0)
     tracemalloc.start()
     try:
         run(raw, tmp_path, image_size=128, channels=3, test_size=100, validation_size=100)
@@ -493,7 +496,7 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path, monkeypatch):
 # Duplicates
 
 
-def with_copies() -> records.Raw:
+def with_copies() -> Raw:
     """200 images for the pool, of which 190 .. 193 copy others, and two that look like others."""
     raw = given()
     pool, test = raw.pool.items, raw.test.items
@@ -549,7 +552,7 @@ def test_the_picture_shows_what_stays_beside_what_goes(tmp_path):
 
 
 def test_a_pool_of_nothing_but_test_images_is_refused(tmp_path):
-    raw = records.Raw(Given(drawn(20)), Given(drawn(20)), (), 0)
+    raw = Raw(Given(drawn(20)), Given(drawn(20)), (), 0)
     with pytest.raises(DataError, match="0 images are left"):
         run(raw, tmp_path, duplicates="exact")
 
@@ -559,10 +562,10 @@ def test_a_pool_of_nothing_but_test_images_is_refused(tmp_path):
 
 @pytest.mark.parametrize("dies_in", ["pool", "test"])
 def test_a_killed_run_goes_on_with_the_first_chunk_that_is_not_done(tmp_path, monkeypatch, dies_in):
-    monkeypatch.setattr(scratch, "CHUNK", 30)
+    monkeypatch.setattr(decoding, "CHUNK", 30)
     bad = {5: b"", 100: b"<html>"}
 
-    def raw() -> records.Raw:
+    def raw() -> Raw:
         made = given()
         for position, item in bad.items():
             made.pool.items[position] = item
@@ -607,13 +610,18 @@ def test_a_refused_run_goes_on_where_it_stopped_when_bad_images_are_to_be_skippe
     assert not raw.pool.reads
 
 
-def test_two_processes_do_not_share_a_scratch_folder(tmp_path):
+def test_two_processes_do_not_share_a_resume_folder(tmp_path):
     (tmp_path / "scratch").mkdir()
     with (
         filelock.FileLock(tmp_path / "scratch/here.lock"),
         pytest.raises(EnvironmentProblem, match="another process prepares the same data"),
     ):
         run(given(), tmp_path)
+
+
+def test_nothing_is_left_beside_the_resume_folder_when_all_is_done(tmp_path):
+    run(given(), tmp_path)
+    assert list((tmp_path / "scratch").iterdir()) == []
 
 
 def test_every_image_is_read_once(tmp_path):

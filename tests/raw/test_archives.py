@@ -11,7 +11,8 @@ import zlib
 import pytest
 
 from dcgan.errors import DataError
-from dcgan.raw import archives
+from dcgan.raw import archives, downloads
+from tests.raw.given import IMAGES, LABELS, copy_of, fashion
 
 WANTED = "data/wanted.bin"
 CONTENT = bytes(range(250)) * 40  # 10,000 bytes
@@ -256,3 +257,39 @@ def test_a_zip_that_hides_its_size_gives_no_more_than_it_declares(path):
         struct.pack_into("<I", packed, offset, 10_000)
     assert peak_memory(unzip, path, packed, "is damaged") < 4_000_000
     assert outside(path) == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "complaint"),
+    [
+        (lambda packed: packed[:-9], "is truncated after"),
+        (
+            lambda packed: packed[:-8] + bytes([packed[-8] ^ 1]) + packed[-7:],
+            "incorrect data check",
+        ),
+        (lambda packed: packed + b"more", "has garbage after its end"),
+        (lambda packed: packed + b"\x1f", "has garbage after its end"),
+        (lambda packed: packed + gzip.compress(b"more"), "has a second gzip member"),
+        (lambda packed: b"PK\x03\x04" + packed, "incorrect header check"),
+    ],
+)
+def test_damaged_gzip_files_are_told_apart_and_named(tmp_path, idx_source, damage, complaint):
+    source = copy_of(idx_source, tmp_path / "source")
+    path = source / f"{IMAGES}.gz"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(DataError, match=f"{IMAGES}.gz: .*{complaint}"):
+        downloads.fetch(tmp_path / "raw", fashion(str(source)))
+    assert not (tmp_path / "raw").exists()
+
+
+def test_a_gzip_bomb_is_stopped_at_its_expected_size(tmp_path, idx_source):
+    source = copy_of(idx_source, tmp_path / "source")
+    bomb = gzip.compress(struct.pack(">2I", 0x801, 100) + bytes(200 << 20), compresslevel=1)
+    (source / f"{LABELS}.gz").write_bytes(bomb)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=f"{LABELS}.gz: holds more than the expected 108 bytes"):
+            downloads.fetch(tmp_path / "raw", fashion(str(source)))
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()

@@ -1,4 +1,4 @@
-"""A small data set in Fashion-MNIST's format: generated shapes, ten classes that differ at a glance."""
+"""A small data set in Fashion-MNIST's format: shapes of ten classes that differ at a glance."""
 
 import gzip
 import struct
@@ -12,7 +12,7 @@ __all__ = ["shape", "write_idx_source"]
 
 
 def write_idx_source(folder: Path, num_train: int, num_test: int, seed: int = 0) -> None:
-    """Write the four gzipped IDX files: 28 x 28 uint8, no image twice, classes as even as the counts allow."""
+    """Write the four gzipped IDX files: 28 x 28 uint8, no image twice, classes about equal."""
     folder.mkdir(parents=True, exist_ok=True)
     generator = np.random.default_rng(seed)
     for part, count in (("train", num_train), ("t10k", num_test)):

@@ -12,15 +12,16 @@ from PIL import Image
 from scipy.io import savemat
 
 from dcgan.config import sections
-from dcgan.raw import fake as shapes
-from dcgan.raw.catalog import CIFAR_TEST, CIFAR_TRAIN
+from dcgan.raw import cifar10, fake
 
 # The names of the forty, in the publisher's order.
 ATTRIBUTES = (
-    "5_o_Clock_Shadow Arched_Eyebrows Attractive Bags_Under_Eyes Bald Bangs Big_Lips Big_Nose Black_Hair Blond_Hair Blurry"
-    " Brown_Hair Bushy_Eyebrows Chubby Double_Chin Eyeglasses Goatee Gray_Hair Heavy_Makeup High_Cheekbones Male"
-    " Mouth_Slightly_Open Mustache Narrow_Eyes No_Beard Oval_Face Pale_Skin Pointy_Nose Receding_Hairline Rosy_Cheeks Sideburns"
-    " Smiling Straight_Hair Wavy_Hair Wearing_Earrings Wearing_Hat Wearing_Lipstick Wearing_Necklace Wearing_Necktie Young"
+    "5_o_Clock_Shadow Arched_Eyebrows Attractive Bags_Under_Eyes Bald Bangs Big_Lips Big_Nose"
+    " Black_Hair Blond_Hair Blurry Brown_Hair Bushy_Eyebrows Chubby Double_Chin Eyeglasses"
+    " Goatee Gray_Hair Heavy_Makeup High_Cheekbones Male Mouth_Slightly_Open Mustache"
+    " Narrow_Eyes No_Beard Oval_Face Pale_Skin Pointy_Nose Receding_Hairline Rosy_Cheeks"
+    " Sideburns Smiling Straight_Hair Wavy_Hair Wearing_Earrings Wearing_Hat Wearing_Lipstick"
+    " Wearing_Necklace Wearing_Necktie Young"
 )
 
 
@@ -46,7 +47,7 @@ def section(name: str, source: object, **changes: object) -> sections.Dataset:
 
 def pictures(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """N x 32 x 32 x 3 and labels."""
-    images, labels = shapes.draw(count, 32, 3, seed)
+    images, labels = fake.draw(count, 32, 3, seed)
     return images.transpose(0, 2, 3, 1), labels
 
 
@@ -54,8 +55,8 @@ def write_cifar(folder: Path, each: int = 4) -> dict[str, bytes]:
     """The publisher's tar with `each` images a file; returns the files that are in it."""
     folder.mkdir(parents=True, exist_ok=True)
     contents = {}
-    for number, name in enumerate((*CIFAR_TRAIN, CIFAR_TEST)):
-        images, labels = shapes.draw(each, 32, 3, seed=number)
+    for number, name in enumerate(cifar10.NAMES):
+        images, labels = fake.draw(each, 32, 3, seed=number)
         contents[name] = b"".join(
             bytes([label]) + image.tobytes() for image, label in zip(images, labels, strict=True)
         )
@@ -97,9 +98,12 @@ def write_celeba(
     enlarged: bool = False,
     attributes: Sequence[Sequence[str]] | None = None,
 ) -> list[bytes]:
-    """The zip and the partition file, pictures enlarged to the publisher's 178 x 218 or not; returns their bytes in their order.
+    """The zip and the partition file; with `attributes`, those of each picture, a third file.
 
-    With `attributes`, those that each picture has, also the attribute file.
+    Pictures have the publisher's 178 x 218 pixels if they are `enlarged`.
+
+    Returns:
+        The bytes of the pictures, in their order.
     """
     folder.mkdir(parents=True, exist_ok=True)
     images = [Image.fromarray(image) for image in pictures(len(partitions))[0]]

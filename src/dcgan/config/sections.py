@@ -7,12 +7,15 @@ whatever a stage reads stands in params.yaml, where DVC sees it.
 import math
 import re
 import reprlib
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-WITHOUT_TEST_SPLIT = ("folder", "lsun", "fake")
+# The data sets, by whether the publisher keeps images apart for the test.
+WithTestSplit = Literal["mnist", "fashion_mnist", "cifar10", "svhn", "celeba"]
+WithoutTestSplit = Literal["lsun", "folder", "fake"]
+WITHOUT_TEST_SPLIT = get_args(WithoutTestSplit)
 
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 BatchSize = Annotated[int, Field(ge=1, le=65536)]
@@ -33,7 +36,7 @@ class Section(BaseModel):
 class Dataset(Section):
     """What is downloaded and how it becomes arrays of one size."""
 
-    name: Literal["mnist", "fashion_mnist", "cifar10", "svhn", "celeba", "lsun", "folder", "fake"]
+    name: Literal[WithTestSplit, WithoutTestSplit]
     source: str | None
     image_size: int = Field(ge=8, le=1024)
     channels: Literal[1, 3]

@@ -1,4 +1,4 @@
-"""From raw records to the prepared folder: decoded, resized, split, without copies, in memory-mapped arrays.
+"""From raw records to the prepared folder: images decoded, resized, split, without copies.
 
 Knows `raw`, `config` and `pictures`. Read `preparation` first.
 """

@@ -1,31 +1,19 @@
-"""From one raw image, an encoded file or pixels, to the square uint8 array that the pipeline prepares.
+"""From one raw image, an encoded file or pixels, to the square uint8 array that is prepared.
 
 Files come from anywhere, so each is taken for hostile: its format, its size and its frames are
-looked at before any pixel is decoded, and whatever Pillow raises becomes the reason why the image
-is bad. No state is shared: threads may decode at once.
+checked before any pixel is decoded, and any error of Pillow's becomes the reason why the image is
+bad. No state is shared: threads may decode at once.
 """
 
 import io
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-MAX_BYTES = 64 * 2**20  # of a file
-MAX_PIXELS = 64_000_000  # of an image
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
-SUFFIXES = {
-    ".png": "PNG",
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".webp": "WEBP",
-    ".bmp": "BMP",
-    ".gif": "GIF",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-}
+from dcgan.raw.dataset import MAX_IMAGE_BYTES, SUFFIXES, Pixels
 
-Pixels = npt.NDArray[np.uint8]
+MAX_PIXELS = 64_000_000  # of an image
+FORMATS = tuple(dict.fromkeys(SUFFIXES.values()))  # each once, in their order
 
 
 class BadImage(Exception):
@@ -41,32 +29,34 @@ def decode(
 ) -> Pixels:
     """Decode, turn, convert, cut out the central square and resize.
 
-    | what is found                                  | what is done                                                          |
-    |------------------------------------------------|-----------------------------------------------------------------------|
-    | an array, H x W or H x W x 3                   | taken as grey or RGB pixels; the rows from "crop" on hold for it too  |
-    | PNG, JPEG, WEBP, BMP, GIF, TIFF, by content    | decoded in full; a PNG's checksums are compared                       |
-    | any other content                              | bad                                                                   |
-    | content that is not what the suffix says       | bad; a suffix that is not in SUFFIXES says nothing                    |
-    | no bytes, truncated, damaged                   | bad; a damaged JPEG is noticed only where its decoder stumbles        |
-    | over MAX_BYTES, or over MAX_PIXELS by header   | bad, before a pixel is decoded                                        |
-    | more than one frame or page                    | bad                                                                   |
-    | a JPEG with further pictures behind it (MPO)   | its first picture                                                     |
-    | EXIF orientation                               | applied                                                               |
-    | 1 bit, palette                                 | converted to grey, to RGB                                             |
-    | alpha, a transparent colour                    | laid over white                                                       |
-    | CMYK, YCbCr, LAB                               | converted to RGB                                                      |
-    | 16 bits a channel                              | the higher 8 bits                                                     |
-    | 32-bit integers, floats                        | bad: their range is not known                                         |
-    | grey for 3 channels                            | three equal channels                                                  |
-    | colour for 1 channel                           | grey, .299 R + .587 G + .114 B                                        |
-    | crop                                           | the central square of that side; a shorter side below it is bad       |
-    | no crop                                        | the central square of the shorter side                                |
-    | a file's square below half of `size`           | bad: too small                                                        |
-    | a square of another size                       | Pillow's bilinear resize with antialias, for files and arrays alike   |
-    | a square of that size                          | the pixels stay as they are                                           |
+    | what the source is                         | what is done                                    |
+    |--------------------------------------------|-------------------------------------------------|
+    | an array, H x W or H x W x 3               | grey or RGB pixels; from "crop" on as a file    |
+    | PNG, JPEG, WEBP, BMP, GIF, TIFF by content | decoded in full; a PNG's checksums are compared |
+    | any other content                          | bad                                             |
+    | content of another format than the suffix  | bad; a suffix not in SUFFIXES says nothing      |
+    | no bytes, truncated, damaged               | bad; in a JPEG only what its decoder notices    |
+    | over MAX_IMAGE_BYTES                       | bad, before a pixel is decoded                  |
+    | over MAX_PIXELS, by its header             | bad, before a pixel is decoded                  |
+    | more than one frame or page                | bad                                             |
+    | a JPEG with more pictures behind it (MPO)  | its first picture                               |
+    | EXIF orientation                           | applied                                         |
+    | 1 bit, palette                             | converted to grey, to RGB                       |
+    | alpha, a transparent colour                | laid over white                                 |
+    | CMYK, YCbCr, LAB                           | converted to RGB                                |
+    | 16 bits a channel                          | the higher 8 bits                               |
+    | 32-bit integers, floats                    | bad: their range is not known                   |
+    | grey for 3 channels                        | three equal channels                            |
+    | colour for 1 channel                       | grey, .299 R + .587 G + .114 B                  |
+    | crop                                       | the central square of that side                 |
+    | a side shorter than crop                   | bad                                             |
+    | no crop                                    | the central square of the shorter side          |
+    | a file's square below half of `size`       | bad: too small                                  |
+    | a square of another size                   | Pillow's bilinear resize with antialias         |
+    | a square of that size                      | the pixels stay as they are                     |
 
-    Pillow's warnings are not touched here, because filters are shared by all threads; whoever
-    starts the threads sets them.
+    Pillow's warnings are not touched here: all threads share the filters, so the caller that starts
+    the threads sets them.
 
     Args:
         source: the bytes of an image file, or uint8 pixels.
@@ -104,8 +94,8 @@ def _open(content: bytes, suffix: str | None) -> Image.Image:
     """Check what can be checked without decoding, then decode and turn."""
     if not content:
         raise BadImage("no bytes")
-    if len(content) > MAX_BYTES:
-        raise BadImage(f"{len(content)} bytes, more than {MAX_BYTES}")
+    if len(content) > MAX_IMAGE_BYTES:
+        raise BadImage(f"{len(content)} bytes, more than {MAX_IMAGE_BYTES}")
     try:
         image: Image.Image = Image.open(io.BytesIO(content), formats=FORMATS)
     except UnidentifiedImageError:

@@ -1,8 +1,8 @@
-"""Decoded images on their way, in a folder that outlives a killed run.
+"""Decoding of all chosen images, in a folder that outlives a killed run.
 
-They are decoded in chunks, by all cores, each chunk marked when it is on the disk: a run that is
-started again goes on with the first chunk that is not done. Memory does not grow with the number of
-images.
+Images are decoded in chunks, by all cores, each chunk marked when it is on the disk: a run that is
+started again continues with the first chunk that has no mark. Memory does not grow with the number
+of images.
 """
 
 import json
@@ -19,7 +19,7 @@ import numpy.typing as npt
 from dcgan import data, files
 from dcgan.config import sections
 from dcgan.preparing import decode
-from dcgan.raw.records import Records, Unreadable
+from dcgan.raw.dataset import Records, Unreadable
 
 CHUNK = 1024  # images between two marks
 PENDING, GOOD, BAD = 0, 1, 2
@@ -27,7 +27,7 @@ PENDING, GOOD, BAD = 0, 1, 2
 
 @dataclass
 class Part:
-    """Chosen records and their decoded images, mapped from the scratch folder."""
+    """Chosen records and their decoded images, mapped from the resume folder."""
 
     records: Records
     chosen: data.Labels  # positions in the records
@@ -51,13 +51,13 @@ class Part:
 
 
 def open_part(
-    scratch: Path, name: str, records: Records, chosen: data.Labels, dataset: sections.Dataset
+    folder: Path, name: str, records: Records, chosen: data.Labels, dataset: sections.Dataset
 ) -> Part:
-    """Map what an earlier run has left, or reserve the room."""
+    """Map what an earlier run has left in the resume folder, or reserve the room for it."""
     shape = (len(chosen), dataset.channels, dataset.image_size, dataset.image_size)
-    images = _map(scratch / f"{name}.images.npy", shape)
-    status = _map(scratch / f"{name}.status.npy", shape[:1])
-    return Part(records, chosen, images, status, scratch / f"{name}.bad.jsonl")
+    images = _map(folder / f"{name}.images.npy", shape)
+    status = _map(folder / f"{name}.status.npy", shape[:1])
+    return Part(records, chosen, images, status, folder / f"{name}.bad.jsonl")
 
 
 def decode_part(part: Part, dataset: sections.Dataset, on_progress: Callable[[int], None]) -> None:

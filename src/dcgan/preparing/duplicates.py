@@ -1,7 +1,7 @@
-"""Images that are there twice: with the same pixels, or with almost the same perceptual hash.
+"""Duplicate images: those with the same pixels, or with almost the same perceptual hash.
 
-The rule is simple and depends on the order alone: an image goes if it is a copy of an earlier image
-that stays. Protected images, which come first, always stay.
+An image is dropped if it copies an earlier image that is kept, so the order decides. Protected
+images, which come first, are always kept.
 """
 
 import hashlib
@@ -36,9 +36,9 @@ def find(
 
     Args:
         images: C x H x W each, uint8.
-        protected: so many images at the beginning are never copies.
+        protected: the first `protected` images are always kept.
         rule: exact: the same pixels; near: these, and then, among the images that are left,
-            perceptual hashes that differ little.
+            perceptual hashes that differ in few bits.
         near_bits: bits in which two hashes may differ.
 
     Returns:
@@ -55,84 +55,103 @@ def find(
     copies = np.full(len(exact), NONE, np.int64)
     if rule == "near":
         left = np.flatnonzero(exact == NONE)
-        found = near(np.frombuffer(hashes, np.uint64)[left], near_bits, protected)
-        copies[left] = np.where(found == NONE, NONE, left[found])
+        sources = near(np.frombuffer(hashes, np.uint64)[left], near_bits, protected)
+        copies[left] = np.where(sources == NONE, NONE, left[sources])
     return exact, copies
 
 
 def same(keys: Hashes, protected: int = 0) -> Positions:
-    """For each row of N x K keys the position of the first equal row, or NONE where it is the first or protected."""
-    _, first, which = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-    earlier: Positions = first[which]
-    positions = np.arange(len(keys))
-    return np.where((earlier < positions) & (positions >= protected), earlier, NONE)
+    """The first equal row for each row of N x K keys; NONE for a first or a protected row."""
+    _, first, distinct = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    return _earlier(first[distinct], protected)
 
 
 def near(hashes: Hashes, bits: int, protected: int = 0) -> Positions:
-    """For each of N hashes the position of an earlier one that stays and differs in at most `bits` bits, or NONE.
+    """The image that each of N hashes copies: an earlier kept one, at most `bits` bits different.
 
-    Equal hashes are looked at as one, so that a thousand copies of one image are no half million
+    Equal hashes are compared once, so that a thousand copies of one image are not half a million
     pairs.
+
+    Returns:
+        Positions, N; NONE for an image that is kept.
     """
-    _, first, which = np.unique(hashes, return_index=True, return_inverse=True)
-    order = np.argsort(first)  # distinct hashes by their first appearance
-    rank = np.argsort(order)[which]  # of each hash among the distinct ones
-    first = first[order]
-    copies = _earlier_kept(
-        len(first), close_pairs(hashes[first], bits), int(np.searchsorted(first, protected))
+    # Positions of two kinds: `image` counts all hashes, `distinct` the different ones in the order
+    # in which they first appear; np.unique returns these in the order of their values.
+    _, first_of_value, value_of_image = np.unique(hashes, return_index=True, return_inverse=True)
+    first_image = np.sort(first_of_value)  # by distinct
+    distinct_of_image = np.searchsorted(first_image, first_of_value)[value_of_image]
+    copied = _earlier_kept(
+        len(first_image),
+        close_pairs(hashes[first_image], bits),
+        protected=int(np.searchsorted(first_image, protected)),
     )
-    # A hash that stays is copied by its own repetitions, one that goes hands on what it copies.
-    source = first[np.where(copies == NONE, np.arange(len(first)), copies)][rank]
-    positions = np.arange(len(hashes))
-    return np.where((source < positions) & (positions >= protected), source, NONE)
+    # A kept hash is what its own repetitions copy; a dropped one passes on what it copies.
+    kept = np.where(copied == NONE, np.arange(len(copied)), copied)
+    return _earlier(first_image[kept[distinct_of_image]], protected)
 
 
 def close_pairs(hashes: Hashes, bits: int) -> Positions:
-    """All pairs of hashes that differ in at most `bits` bits: P x 2 positions, the lower first, in order of the second.
+    """All pairs of hashes that differ in at most `bits` bits.
 
     The 64 bits are cut into bits + 1 bands. Two hashes that differ in at most `bits` bits agree in
-    at least one band, so only those are compared that do: memory is that of N hashes and of the
-    pairs found, time that of the candidates.
+    at least one band, so only such hashes are compared. Memory is that of N hashes and of the close
+    pairs, time that of the compared ones.
+
+    Returns:
+        P x 2 positions, the lower first, in order of the second.
     """
-    found = [np.empty((0, 2), np.int64)]
+    close = [np.empty((0, 2), np.int64)]
     edges = np.linspace(0, BITS, bits + 2).astype(int).tolist()
     for low, high in itertools.pairwise(edges):
         band = (hashes >> np.uint64(low)) & np.uint64((1 << (high - low)) - 1)
         order = np.argsort(band, kind="stable")
         band, sorted_hashes = band[order], hashes[order]
         here = np.arange(len(hashes))
-        # Each hash against the next one of its band, then against the one after that, until no band
-        # is so full.
-        for step in range(1, len(hashes)):
-            here = here[here + step < len(hashes)]
-            here = here[band[here] == band[here + step]]
+        # Each hash against the next one of its band, then against the second next, and so on, until
+        # no band has that many.
+        for distance in range(1, len(hashes)):
+            here = here[here + distance < len(hashes)]
+            here = here[band[here] == band[here + distance]]
             if not len(here):
                 break
-            close = here[np.bitwise_count(sorted_hashes[here] ^ sorted_hashes[here + step]) <= bits]
-            found.append(np.stack([order[close], order[close + step]], axis=1))
-    pairs = np.unique(np.sort(np.concatenate(found), axis=1)[:, ::-1], axis=0)
+            there = here + distance
+            is_close = np.bitwise_count(sorted_hashes[here] ^ sorted_hashes[there]) <= bits
+            close.append(np.stack([order[here[is_close]], order[there[is_close]]], axis=1))
+    pairs = np.unique(np.sort(np.concatenate(close), axis=1)[:, ::-1], axis=0)
     return pairs[:, ::-1]
 
 
 def picture(pairs: Sequence[tuple[data.Images, data.Images]]) -> data.Images:
-    """Kept images on the left, their dropped copies on the right, a row a pair, the first twenty pairs: H x W x 3.
+    """The first twenty pairs, a row each: left the kept image, right its dropped copy.
 
     Args:
-        pairs: kept and dropped, C x H x W each, uint8; none: a black square that says so.
+        pairs: kept and dropped, C x H x W each, uint8; none: a black picture that says so.
+
+    Returns:
+        H x W x 3, uint8.
     """
     if not pairs:
         return _nothing_dropped()
     return grids.tile(np.stack([image for pair in pairs[:MAX_PAIRS] for image in pair]), columns=2)
 
 
+def _earlier(sources: Positions, protected: int) -> Positions:
+    """`sources`, N positions, where they lie before the image itself; NONE elsewhere."""
+    positions = np.arange(len(sources))
+    return np.where((sources < positions) & (positions >= protected), sources, NONE)
+
+
 def _earlier_kept(count: int, pairs: Positions, protected: int) -> Positions:
-    """For each of `count` hashes the first earlier one that is close and stays, or NONE; pairs as from `close_pairs`."""
-    copies = [NONE] * count
-    # In order of the later one: whether the earlier one stays is then decided.
+    """The first earlier close hash that is kept, or NONE, for each of `count` hashes.
+
+    `pairs` as from `close_pairs`.
+    """
+    copied = [NONE] * count
+    # In order of the later one: whether the earlier one is kept is decided by then.
     for earlier, later in pairs.tolist():
-        if later >= protected and copies[later] == NONE and copies[earlier] == NONE:
-            copies[later] = earlier
-    return np.array(copies, np.int64)
+        if later >= protected and copied[later] == NONE and copied[earlier] == NONE:
+            copied[later] = earlier
+    return np.array(copied, np.int64)
 
 
 def _perceptual(image: data.Images) -> bytes:

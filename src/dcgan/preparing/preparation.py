@@ -1,22 +1,20 @@
-"""From raw records to prepared arrays: decode, leave out what is bad or there twice, hold out, write."""
+"""From raw records to prepared arrays: decode, leave out bad images and copies, hold out, write."""
 
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import filelock
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from dcgan import data, rng
 from dcgan.config import sections
-from dcgan.errors import ConfigError, DataError, EnvironmentProblem
-from dcgan.preparing import decoding as scratch
-from dcgan.preparing import duplicates
+from dcgan.errors import ConfigError, DataError
+from dcgan.preparing import decoding, duplicates
 from dcgan.preparing.decoding import Part
-from dcgan.raw.records import Raw
+from dcgan.raw import catalog, locks
+from dcgan.raw.dataset import Raw
 
 NUM_NAMED = 10  # bad images that are named
 
@@ -24,7 +22,7 @@ NUM_NAMED = 10  # bad images that are named
 def prepare(
     raw: Raw,
     folder: Path,
-    scratch_folder: Path,
+    resume_folder: Path,
     dataset: sections.Dataset,
     seed: int,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
@@ -38,8 +36,8 @@ def prepare(
     Args:
         raw: the records.
         folder: where `SPLIT.images.npy`, `SPLIT.labels.npy` and `manifest.json` go.
-        scratch_folder: for what a killed run has done; the caller names it after all that decoding
-            depends on; deleted at the end.
+        resume_folder: keeps what a killed run has decoded; the caller names it after all that
+            decoding depends on; deleted at the end.
         dataset: the section of params.yaml.
         seed: of the choice of `max_images` and of the splits.
         on_progress: called with images done and images in all.
@@ -57,23 +55,18 @@ def prepare(
         EnvironmentProblem: another process prepares the same data; or the disk is full.
     """
     if dataset.attributes:
-        # Before room is reserved and anything decoded; each split is looked at again when it is
-        # known.
+        # Before room is reserved and anything is decoded; each split is checked again after the
+        # images are held out.
         _check_combinations(raw.pool.labels, raw.classes, "outside the test split")
         _check_combinations(raw.test.labels if raw.test else None, raw.classes, "in the test split")
-    scratch_folder.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with filelock.FileLock(scratch_folder.with_name(f"{scratch_folder.name}.lock"), timeout=0):
-            pool, test = _decode_all(raw, scratch_folder, dataset, seed, on_progress)
-            bad = scratch.bad([pool, test] if test else [pool])
-            _judge_bad(bad, pool, test, dataset.on_bad_image)
-            kept, dropped, picture = _without_duplicates(pool, test, dataset)
-            manifest = _write(raw, folder, pool, test, kept, dataset, seed)
-            shutil.rmtree(scratch_folder)
-    except filelock.Timeout:
-        raise EnvironmentProblem(
-            f"{scratch_folder}: another process prepares the same data: wait for it, then run again"
-        ) from None
+    lock = resume_folder.with_name(f"{resume_folder.name}.lock")
+    with locks.held(lock, 0, "prepares the same data"):
+        pool, test = _decode_all(raw, resume_folder, dataset, seed, on_progress)
+        bad = decoding.bad([pool, test] if test else [pool])
+        _check_bad(bad, pool, test, dataset.on_bad_image)
+        kept, dropped, picture = _without_duplicates(pool, test, dataset)
+        manifest = _write(raw, folder, pool, test, kept, dataset, seed)
+        shutil.rmtree(resume_folder)
     report = {
         "num_images": {split: counts["count"] for split, counts in manifest["splits"].items()},
         "bad": len(bad),
@@ -90,7 +83,10 @@ def prepare(
 def hold_out(
     labels: npt.NDArray[Any], size: int, seed: int, split: str
 ) -> tuple[data.Labels, data.Labels]:
-    """Draw `size` images, from each class in proportion; what does not divide goes to the largest remainders, the first of equals.
+    """Draw `size` images, from each class in proportion.
+
+    Where a share is no whole number it is rounded down; the images that are then left to draw go to
+    the classes with the largest remainders, one each, the first of equals.
 
     Args:
         labels: N integers.
@@ -113,11 +109,11 @@ def hold_out(
         if share >= len(members):
             of_class = f" of class {label}" if len(classes) > 1 else ""
             raise ConfigError(
-                f"params.yaml: dataset.{split}_size = {size}: takes {share} of the {len(members)} images{of_class}:"
-                " must leave at least one; choose a smaller value"
+                f"params.yaml: dataset.{split}_size = {size}: takes {share} of the {len(members)}"
+                f" images{of_class}: must leave at least one; choose a smaller value"
             )
-        order = torch.randperm(len(members), generator=rng.generator(seed, split, int(label)))
-        drawn.append(members[order[:share].numpy()])
+        chosen = rng.choose(len(members), int(share), seed, split, int(label))
+        drawn.append(members[chosen.numpy()])
     held_out = np.sort(np.concatenate(drawn))
     return np.setdiff1d(np.arange(len(labels)), held_out), held_out
 
@@ -134,42 +130,47 @@ def _decode_all(
     if dataset.max_images is not None:
         # The limit is that of the images outside the test split, which is 0 here where the data set
         # has one of its own.
-        order = torch.randperm(len(chosen), generator=rng.generator(seed, "max_images"))
-        chosen = np.sort(order[: dataset.max_images + dataset.test_size].numpy())
-    pool = scratch.open_part(folder, "pool", raw.pool, chosen, dataset)
+        limit = dataset.max_images + dataset.test_size
+        chosen = np.sort(rng.choose(len(raw.pool), limit, seed, "max_images").numpy())
+    pool = decoding.open_part(folder, "pool", raw.pool, chosen, dataset)
     test = (
         None
         if raw.test is None
-        else scratch.open_part(folder, "test", raw.test, np.arange(len(raw.test)), dataset)
+        else decoding.open_part(folder, "test", raw.test, np.arange(len(raw.test)), dataset)
     )
     total = len(pool.chosen) + (len(test.chosen) if test else 0)
-    scratch.decode_part(pool, dataset, lambda done: on_progress(done, total))
+    decoding.decode_part(pool, dataset, lambda done: on_progress(done, total))
     if test:
-        scratch.decode_part(test, dataset, lambda done: on_progress(len(pool.chosen) + done, total))
+        decoding.decode_part(
+            test, dataset, lambda done: on_progress(len(pool.chosen) + done, total)
+        )
     return pool, test
 
 
-def _judge_bad(bad: list[str], pool: Part, test: Part | None, rule: str) -> None:
+def _check_bad(bad: list[str], pool: Part, test: Part | None, rule: str) -> None:
     named = ", ".join(bad[:NUM_NAMED]) + (", ..." if len(bad) > NUM_NAMED else "")
     if bad and rule == "refuse":
         total = len(pool.chosen) + (len(test.chosen) if test else 0)
         raise DataError(
-            f"{len(bad)} of {total} images are unreadable: {named}; repair or remove them, or set dataset.on_bad_image to skip"
+            f"{len(bad)} of {total} images are unreadable: {named};"
+            " repair or remove them, or set dataset.on_bad_image to skip"
         )
     for part, place in ((pool, "outside the test split"), (test, "in the test split")):
         if part is not None and not len(part.good):
             raise DataError(
-                f"0 images {place}: need at least 1; unreadable: {named or 'none'}; check dataset.source"
+                f"0 images {place}: need at least 1; unreadable: {named or 'none'};"
+                " check dataset.source"
             )
 
 
 def _check_combinations(labels: data.Labels | None, classes: Sequence[str], place: str) -> None:
-    """Refuse a combination of attributes that no image has: it could be neither learnt nor judged."""
+    """Refuse a combination of attributes that no image has: it cannot be learnt or measured."""
     empty = [name for label, name in enumerate(classes) if labels is None or label not in labels]
     if empty:
         raise DataError(
-            f"params.yaml: dataset.attributes: no image {place} has the combination {' or '.join(empty)}: each split needs some of"
-            " each; choose other attributes, or use more images"
+            f"params.yaml: dataset.attributes: no image {place} has the combination"
+            f" {' or '.join(empty)}: each split needs some of each;"
+            " choose other attributes, or use more images"
         )
 
 
@@ -217,7 +218,8 @@ def _write(
     """Hold out test and validation, then write the three splits."""
     if not len(kept):
         raise DataError(
-            "0 images are left: all others are copies of test images; set dataset.duplicates to keep"
+            "0 images are left: all others are copies of test images;"
+            " set dataset.duplicates to keep"
         )
     if test is None:
         stay, drawn = hold_out(pool.labels[kept], dataset.test_size, seed, "test")
@@ -229,10 +231,9 @@ def _write(
         _check_combinations(pool.labels[kept[stay]], raw.classes, "in train")
         _check_combinations(pool.labels[kept[drawn]], raw.classes, "in validation")
         _check_combinations((test or pool).labels[tested], raw.classes, "in test")
-    of_pool, of_test = (
-        (pool.images, pool.labels),
-        (pool.images, pool.labels) if test is None else (test.images, test.labels),
-    )
+    of_pool = (pool.images, pool.labels)
+    of_test = of_pool if test is None else (test.images, test.labels)
+    data_set = catalog.of(dataset)
     return data.write_prepared(
         folder,
         {"train": of_pool, "validation": of_pool, "test": of_test},
@@ -240,4 +241,6 @@ def _write(
         name=dataset.name,
         classes=raw.classes,
         image_size=dataset.image_size,
+        licence=data_set.licence,
+        drawings=data_set.drawings,
     )

@@ -1,6 +1,7 @@
-"""Bytes out of files that others made: gzip, tar, zip. Only what was asked for comes out, and never more of it than allowed.
+"""Bytes out of gzip, tar and zip files that others made.
 
-Every refusal is a DataError that names the file.
+Only the members that were asked for come out, each up to a limit. Every refusal is a DataError that
+names the file.
 """
 
 import contextlib
@@ -23,26 +24,21 @@ from dcgan.raw import idx
 CHUNK = 1 << 16
 MAX_MEMBERS = 1000  # of a tar
 MAX_TAR_HEADER = 1 << 16  # bytes of an extended header
-TAR_ROOM = 16 << 20  # bytes for headers and for members that nobody asked for
+TAR_ROOM = 16 << 20  # bytes for headers and for members that were not asked for
 TAR_TYPES = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE, tarfile.XHDTYPE, tarfile.XGLTYPE)
 # What zipfile and its inflater raise at damaged, encrypted and unknown data.
 ZIP_ERRORS = (
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-    ValueError,
-)
+    zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError,
+)  # fmt: skip
 
 
 def check_digest(path: Path, digest: str) -> None:
-    """Compare a file with "algorithm:hex"."""
+    """Compare a file with "algorithm:hex"; raise DataError where they differ."""
     algorithm, expected = digest.split(":")
     with open(path, "rb") as file:
-        found = hashlib.file_digest(file, algorithm).hexdigest()
-    if found != expected:
-        raise DataError(f"{path.name}: {algorithm} is {found}, expected {expected}: refused")
+        actual = hashlib.file_digest(file, algorithm).hexdigest()
+    if actual != expected:
+        raise DataError(f"{path.name}: {algorithm} is {actual}, expected {expected}: refused")
 
 
 def copy(path: Path, target: Path, limit: int) -> None:
@@ -51,7 +47,10 @@ def copy(path: Path, target: Path, limit: int) -> None:
 
 
 def unpack_idx(path: Path, target: Path, limit: int) -> None:
-    """Write the uncompressed bytes of an IDX file, gzipped where its name ends so: as many as its header says, at most `limit`."""
+    """Write the uncompressed bytes of an IDX file, which is gzipped if its name ends in .gz.
+
+    Written are as many bytes as its header says, at most `limit`; more are an error.
+    """
     chunks = _gunzip(path) if path.suffix == ".gz" else _read(path)
     head = next(chunks, b"")
     size = idx.parse(head[:16], path.name)[0]
@@ -59,7 +58,12 @@ def unpack_idx(path: Path, target: Path, limit: int) -> None:
 
 
 def unpack_tar(path: Path, targets: Mapping[str, Path], limit: int) -> None:
-    """Write the members of a gzipped tar that `targets` names, at most `limit` bytes of each; the others are passed over.
+    """Write some members of a gzipped tar.
+
+    Args:
+        path: the tar.
+        targets: where each goes, by its name in the tar; other members are skipped.
+        limit: bytes that each may have.
 
     Raises:
         DataError: a member is missing, comes twice or is too long; anything in the archive is a
@@ -81,7 +85,8 @@ def unpack_tar(path: Path, targets: Mapping[str, Path], limit: int) -> None:
                 if member.name in targets:
                     if member.name not in missing or not member.isreg():
                         raise DataError(
-                            f"{path.name}: {member.name!r} comes twice or is no regular file: refused"
+                            f"{path.name}: {member.name!r} comes twice or is no regular file:"
+                            " refused"
                         )
                     missing.remove(member.name)
                     inside = archive.extractfile(member)
@@ -109,28 +114,33 @@ def open_zip(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.Zi
     except ZIP_ERRORS as error:
         raise DataError(f"{path.name}: is damaged or no zip file ({error}): refused") from error
     with archive:
-        found: dict[str, zipfile.ZipInfo] = {}
+        entries: dict[str, zipfile.ZipInfo] = {}
         end = 0
         for entry in sorted(archive.infolist(), key=lambda entry: entry.header_offset):
             _check_entry(entry, path)
-            if entry.filename in found:
+            if entry.filename in entries:
                 raise DataError(f"{path.name}: {entry.filename!r} comes twice: refused")
             # 30: the fixed part of the header before the packed bytes.
             if entry.header_offset < end:
                 raise DataError(f"{path.name}: {entry.filename!r} lies over another entry: refused")
             end = entry.header_offset + 30 + len(entry.filename) + entry.compress_size
-            found[entry.filename] = entry
-        yield archive, {name: entry for name, entry in found.items() if not entry.is_dir()}
+            entries[entry.filename] = entry
+        yield archive, {name: entry for name, entry in entries.items() if not entry.is_dir()}
 
 
 def unpack_zip(path: Path, name: str, target: Path, limit: int) -> None:
-    """Write one member of a zip; errors as of `open_zip`, or it is missing, longer than `limit` or damaged."""
+    """Write one member of a zip.
+
+    Raises:
+        DataError: as `open_zip`; or the member is missing, damaged or longer than `limit` bytes.
+    """
     with open_zip(path) as (archive, entries):
         if name not in entries:
             raise DataError(f"{path.name}: has no {name}: is it the right file?")
-        if entries[name].file_size > limit:
+        size = entries[name].file_size
+        if size > limit:
             raise DataError(
-                f"{path.name}: {name} has {entries[name].file_size} bytes, more than the allowed {limit}: refused"
+                f"{path.name}: {name} has {size} bytes, more than the allowed {limit}: refused"
             )
         try:
             with archive.open(name) as inside:
@@ -140,7 +150,10 @@ def unpack_zip(path: Path, name: str, target: Path, limit: int) -> None:
 
 
 class _PlainMember(tarfile.TarInfo):
-    """Looks at each raw header before tarfile acts on it: an extended header of a gigabyte would be read into memory."""
+    """A member whose raw header is checked before tarfile acts on it.
+
+    Otherwise tarfile would read an extended header of a gigabyte into memory.
+    """
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_PlainMember":
@@ -180,12 +193,12 @@ def _check_entry(entry: zipfile.ZipInfo, path: Path) -> None:
     kind = stat.S_IFMT(entry.external_attr >> 16)
     _check_name(entry.filename, path)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR) or entry.flag_bits & 0x1:
-        raise DataError(
-            f"{path.name}: {entry.filename!r} is {'encrypted' if entry.flag_bits & 0x1 else 'a link'}: refused"
-        )
+        problem = "encrypted" if entry.flag_bits & 0x1 else "a link"
+        raise DataError(f"{path.name}: {entry.filename!r} is {problem}: refused")
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise DataError(
-            f"{path.name}: {entry.filename!r} is packed by method {entry.compress_type}, expected 0 or 8: refused"
+            f"{path.name}: {entry.filename!r} is packed by method {entry.compress_type},"
+            " expected 0 or 8: refused"
         )
 
 
@@ -221,7 +234,7 @@ def _chunks(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def _gunzip(path: Path) -> Iterator[bytes]:
-    """The uncompressed bytes, at most CHUNK at a time, of a file that is one whole gzip member and nothing else."""
+    """The uncompressed bytes, at most CHUNK at a time, of a file with exactly one gzip member."""
     inflater = zlib.decompressobj(wbits=31)
     with open(path, "rb") as file:
         while not inflater.eof:

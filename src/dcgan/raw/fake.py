@@ -1,16 +1,19 @@
 """Generated shapes: ten classes that differ at a glance, for trials without a download."""
 
+from pathlib import Path
+
 import numpy as np
-import numpy.typing as npt
 
-from dcgan import rng
+from dcgan.config import sections
+from dcgan.raw.dataset import DataSet, Labels, Pixels, Raw
 
-NUM_CLASSES = 10  # their names: catalog.CLASSES["fake"]
+CLASSES = (
+    "disc", "square", "bar", "column", "plus", "cross", "triangle", "ring", "frame", "chessboard",
+)  # fmt: skip
+NUM_IMAGES = 2000  # drawn for train and validation where dataset.max_images gives no number
 
 
-def draw(
-    count: int, size: int, channels: int, seed: int
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+def draw(count: int, size: int, channels: int, seed: int) -> tuple[Pixels, Labels]:
     """Draw the first `count` images; image i depends on (seed, i) and the two sizes alone.
 
     Args:
@@ -25,22 +28,29 @@ def draw(
     images = np.empty((count, channels, size, size), np.uint8)
     for index in range(count):
         images[index] = draw_one(index, size, channels, seed)
-    return images, np.arange(count) % NUM_CLASSES
+    return images, np.arange(count) % len(CLASSES)
 
 
-def draw_one(index: int, size: int, channels: int, seed: int) -> npt.NDArray[np.uint8]:
+def draw_one(index: int, size: int, channels: int, seed: int) -> Pixels:
     """Image `index` of `draw`: C x size x size, uint8."""
+    # Here, because it imports torch, which a download does not need.
+    from dcgan import rng
+
     # The index beside its derived seed, whose 32 bits may come twice among many images.
     generator = np.random.default_rng([rng.derive(seed, "shapes", index), index])
-    image = shape(index % NUM_CLASSES, generator, size)
+    image = shape(index % len(CLASSES), generator, size)
     if channels == 1:
         return image[None]
     colour = generator.uniform(0.2, 1, size=3)
     return (image * (colour / colour.max())[:, None, None]).astype(np.uint8)
 
 
-def shape(label: int, generator: np.random.Generator, size: int = 28) -> npt.NDArray[np.uint8]:
-    """One grey image of a class at a random place, radius and brightness: size x size, bright on black, the brightest pixel 255."""
+def shape(label: int, generator: np.random.Generator, size: int = 28) -> Pixels:
+    """One grey image of a class at a random place, radius and brightness.
+
+    Returns:
+        size x size, uint8: bright on black, the brightest pixel 255.
+    """
     scale = size / 28
     y, x = np.mgrid[0:size, 0:size]
     radius = generator.uniform(8, 11) * scale
@@ -63,3 +73,38 @@ def shape(label: int, generator: np.random.Generator, size: int = 28) -> npt.NDA
     image = np.where(inside, shade, 0).clip(0, 255).astype(np.uint8)
     image[tuple(np.argwhere(inside)[0])] = 255
     return image
+
+
+class _DrawnRecords:
+    """Shapes, drawn when they are read."""
+
+    def __init__(self, count: int, size: int, channels: int, seed: int) -> None:
+        self.count, self.size, self.channels, self.seed = count, size, channels, seed
+        self.labels: Labels | None = np.arange(count) % len(CLASSES)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def name(self, index: int) -> str:
+        return f"fake[{index}]"
+
+    def read(self, index: int) -> Pixels:
+        image = draw_one(index, self.size, self.channels, self.seed)
+        return image[0] if self.channels == 1 else image.transpose(1, 2, 0)
+
+
+def _open(folder: Path, dataset: sections.Dataset, seed: int) -> Raw:
+    count = (dataset.max_images or NUM_IMAGES) + dataset.test_size
+    pool = _DrawnRecords(count, dataset.image_size, dataset.channels, seed)
+    return Raw(pool, None)
+
+
+FAKE = DataSet(
+    raw=(),
+    unpack=lambda served, target, pins, dataset: None,
+    open=_open,
+    licence="none needed: shapes drawn by this project",
+    drawings=True,
+    test_split=False,
+    classes=CLASSES,
+)

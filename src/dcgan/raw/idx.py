@@ -1,4 +1,4 @@
-"""The IDX format of MNIST and its relatives: a header with the sizes, big-endian, then the bytes."""
+"""The IDX format of MNIST and its like: a header with the sizes, big-endian, then the bytes."""
 
 import math
 import struct
@@ -31,7 +31,8 @@ def parse(header: bytes, name: str) -> tuple[int, tuple[int, ...]]:
     length = MAGIC.get(header[:4])
     if length is None or len(header) < length:
         raise DataError(
-            f"{name}: begins with {header[:4].hex() or 'nothing'}, expected an IDX header (00000801 or 00000803)"
+            f"{name}: begins with {header[:4].hex() or 'nothing'},"
+            " expected an IDX header (00000801 or 00000803)"
         )
     shape = struct.unpack(f">{length // 4 - 1}I", header[4:length])
     if 0 in shape:
@@ -49,20 +50,23 @@ def shape(path: Path) -> tuple[int, ...]:
     """
     try:
         with open(path, "rb") as file:
-            size, found = parse(file.read(16), str(path))
+            size, dimensions = parse(file.read(16), str(path))
     except OSError as error:
         raise DataError(
             f"{path}: cannot be read ({error.strerror}): run the stage that makes it"
         ) from error
     if path.stat().st_size != size:
         raise DataError(
-            f"{path}: has {path.stat().st_size} bytes, its header ({_text(found)}) says {size}: get it again"
+            f"{path}: has {path.stat().st_size} bytes,"
+            f" its header ({_text(dimensions)}) says {size}: get it again"
         )
-    return found
+    return dimensions
 
 
 def read(path: Path) -> npt.NDArray[np.uint8]:
-    """Read an IDX file: uint8, N for labels, N x H x W for images. Allocates the file's size and no more.
+    """Read an IDX file: uint8, N for labels, N x H x W for images.
+
+    Allocates the file's size and no more.
 
     Raises:
         DataError: as `shape`.
@@ -90,11 +94,13 @@ def check_pair(images: Path, labels: Path) -> None:
     for path, dimensions in ((images, 3), (labels, 1)):
         if len(shape(path)) != dimensions:
             raise DataError(
-                f"{path}: has {len(shape(path))} dimensions, expected {dimensions}: are images and labels swapped?"
+                f"{path}: has {len(shape(path))} dimensions, expected {dimensions}:"
+                " are images and labels swapped?"
             )
     if shape(images)[0] != shape(labels)[0]:
         raise DataError(
-            f"{labels}: has {shape(labels)[0]} labels, {images.name} has {shape(images)[0]} images: get both again"
+            f"{labels}: has {shape(labels)[0]} labels,"
+            f" {images.name} has {shape(images)[0]} images: get both again"
         )
 
 

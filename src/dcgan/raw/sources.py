@@ -1,14 +1,12 @@
-"""Where the files of a data set, or of one of one's own in its format, come from.
+"""Where the files of a data set come from: its publisher, or a place that the user names.
 
-A source fills a folder with what it serves. Whether that is right is for `dcgan.downloads` to say.
+A source fills a folder with the files that it serves, unverified; `downloads` checks them.
 """
 
 import contextlib
 import functools
 import ipaddress
-import os
 import queue
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -22,14 +20,13 @@ from requests.adapters import HTTPAdapter
 
 from dcgan import files
 from dcgan.errors import ConfigError, DataError, EnvironmentProblem
-from dcgan.raw.catalog import DEBIAN_DIGESTS, DEBIAN_PACKAGE, IDX_NAMES, File, Known
+from dcgan.raw import debian
+from dcgan.raw.dataset import DataSet, File
 
 CHUNK = 1 << 16
 CONNECT_SECONDS, READ_SECONDS = 3, 8
-ANSWER_SECONDS = (
-    8  # until a server has said what it will send, look-up of its name and tries included
-)
-PACKAGE_SECONDS = 300  # for Debian's package
+# Until a server has said what it will send; the look-up of its name and all tries count.
+ANSWER_SECONDS = 8
 
 
 @dataclass(frozen=True)
@@ -37,43 +34,55 @@ class Source:
     """A place that has the files of a data set, under one of their names each."""
 
     name: str
-    get: Callable[
-        [Path], Path
-    ]  # given an empty folder, returns the folder that now holds the files
-    digests: Mapping[
-        str, str
-    ]  # of each file as served, "algorithm:hex" by its name there; empty where nobody published any
+    get: Callable[[Path], Path]  # given an empty folder, returns the folder that has the files then
+    digests: Mapping[str, str]  # "algorithm:hex" by served name; empty where none is published
 
 
-def publisher_sources(name: str, known: Known) -> list[Source]:
-    """Where a data set of the catalog is to be had, the nearest first; `known` is what the catalog says of it.
+def publisher_sources(name: str, data_set: DataSet) -> list[Source]:
+    """The places that serve a data set, nearest first.
+
+    Args:
+        name: of the data set, for the message.
+        data_set: its entry in the catalog.
 
     Raises:
-        ConfigError: nowhere without a person's help; the message says what to do.
+        ConfigError: no place serves it to a program; the message says what the user must do.
     """
-    if known.by_hand:
+    if data_set.by_hand:
         raise ConfigError(
-            f"params.yaml: dataset.source = null: {name} cannot be fetched without you: {known.by_hand}"
+            f"params.yaml: dataset.source = null: {name} cannot be fetched without you:"
+            f" {data_set.by_hand}"
         )
-    found = [
-        Source(base, functools.partial(_mirror, base, known.files), known.digests)
-        for base in known.mirrors
+    if not data_set.raw:
+        return [
+            Source("nowhere: its images are drawn when they are needed", lambda empty: empty, {})
+        ]
+    sources = [
+        Source(base, functools.partial(_mirror, base, data_set.files), data_set.digests)
+        for base in data_set.mirrors
     ]
-    if name == "fashion_mnist":
-        found.insert(
-            0, Source(f"the installed Debian package {DEBIAN_PACKAGE}", _installed, DEBIAN_DIGESTS)
-        )
-        found.append(
-            Source(f"Debian's package {DEBIAN_PACKAGE}, by apt-get download", _apt, DEBIAN_DIGESTS)
-        )
-    return found
+    if package := data_set.debian:
+        installed = functools.partial(debian.installed, package)
+        by_apt = functools.partial(debian.by_apt, package)
+        first = f"the installed Debian package {package.name}"
+        last = f"Debian's package {package.name}, by apt-get download"
+        sources = [
+            Source(first, installed, package.digests),
+            *sources,
+            Source(last, by_apt, package.digests),
+        ]
+    return sources
 
 
 def own_source(source: str, wanted: Sequence[File]) -> Source:
-    """A folder, or an https URL (http on this machine) from which the wanted files are downloaded.
+    """A place that the user names: a folder, or a URL below which the wanted files are.
+
+    Args:
+        source: a folder's path, or an https URL (http on this machine).
+        wanted: the files to download; none: only a folder will do.
 
     Raises:
-        ConfigError: the URL is neither, or nothing can be asked of a URL.
+        ConfigError: it is another kind of URL, or a URL where only a folder will do.
     """
     if "://" not in source:
         return Source(source, lambda _: Path(source).expanduser(), {})
@@ -85,7 +94,8 @@ def own_source(source: str, wanted: Sequence[File]) -> Source:
         ) from error
     if not wanted:
         raise ConfigError(
-            f"params.yaml: dataset.source = {shown(source)}: must be a folder of this machine, with dataset.name: folder"
+            f"params.yaml: dataset.source = {shown(source)}: must be a folder of this machine,"
+            " with dataset.name: folder"
         )
     if not may_ask:
         raise ConfigError(
@@ -101,8 +111,8 @@ def download(url: str, limits: File, path: Path, redirects: Collection[str] = ()
         url: https, or http on this machine.
         limits: bytes and seconds it may take; its names mean nothing here.
         path: where it goes.
-        redirects: hosts, with the port where it is not the usual one, to which the server may send
-            us on, once.
+        redirects: hosts, with the port where it is not the usual one, to which the server may
+            redirect, once.
 
     Raises:
         ConfigError: another kind of URL.
@@ -120,72 +130,6 @@ def download(url: str, limits: File, path: Path, redirects: Collection[str] = ()
             raise EnvironmentProblem(f"{shown(url)}: is not there (404)")
 
 
-def _installed(_: Path) -> Path:
-    listed = _run(["dpkg", "-L", DEBIAN_PACKAGE], seconds=10).splitlines()
-    for line in listed:
-        if line.endswith(f"/{IDX_NAMES[0]}.gz"):
-            return Path(line).parent
-    raise EnvironmentProblem(f"{DEBIAN_PACKAGE} is installed without {IDX_NAMES[0]}.gz")
-
-
-def _apt(served: Path) -> Path:
-    served = served.resolve()  # one of the commands runs there
-    for folder in ("lists/partial", "cache/archives/partial"):
-        (served / folder).mkdir(parents=True)
-    (served / "status").touch()
-    settings = {
-        # Lists, cache and status of our own: no root needed, the machine's own are not touched.
-        "Dir::State": served,
-        "Dir::State::Lists": served / "lists",
-        "Dir::State::status": served / "status",
-        "Dir::Cache": served / "cache",
-        "APT::Sandbox::User": "",
-        "Acquire::Languages": "none",
-        "Acquire::Retries": 1,
-        "Acquire::http::Timeout": READ_SECONDS,
-        "APT::Update::Error-Mode": "any",  # without it, an update that reached nobody ends well
-    }
-    options = [part for key, value in settings.items() for part in ("-o", f"{key}={value}")]
-    try:
-        _run(["apt-get", "-q", *options, "update"], seconds=30)
-    except EnvironmentProblem:
-        # One repository of several that does not answer is no reason to give up.
-        if not any((served / "lists").glob("*_Packages*")):
-            raise
-    _run(
-        ["apt-get", "-q", *options, "download", DEBIAN_PACKAGE], seconds=PACKAGE_SECONDS, cwd=served
-    )
-    packages = list(served.glob("*.deb"))
-    if len(packages) != 1:
-        raise EnvironmentProblem(f"apt-get download left {len(packages)} packages, expected 1")
-    _run(["dpkg-deb", "-x", str(packages[0]), str(served / "package")], seconds=60)
-    return served / "package/usr/share/datasets/fashion-mnist"
-
-
-def _run(command: list[str], *, seconds: float, cwd: Path | None = None) -> str:
-    """Standard output of a command; the first line of its complaint becomes the error."""
-    environment = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
-    try:
-        done = subprocess.run(
-            command,
-            cwd=cwd,
-            env=environment,
-            timeout=seconds,
-            capture_output=True,
-            check=True,
-            text=True,
-            errors="replace",
-        )
-    except FileNotFoundError as error:
-        raise EnvironmentProblem(f"{command[0]} is not on this machine") from error
-    except subprocess.TimeoutExpired as error:
-        raise EnvironmentProblem(f"{command[0]} took more than {seconds:.0f} s") from error
-    except subprocess.CalledProcessError as error:
-        complaint = (error.stderr.strip().splitlines() or ["no reason given"])[0]
-        raise EnvironmentProblem(f"{command[0]} failed: {complaint}") from error
-    return done.stdout
-
-
 def _mirror(base: str, wanted: Sequence[File], served: Path) -> Path:
     """Download each wanted file under the first of its names that the server has."""
     with _session(base) as session:
@@ -198,7 +142,7 @@ def _mirror(base: str, wanted: Sequence[File], served: Path) -> Path:
 
 
 def _session(base: str) -> requests.Session:
-    """A session that speaks https, to whomever; http to the one loopback address in `base`, and to nobody else."""
+    """A session for https to any host, and for http only where `base` is on this machine."""
     retries = urllib3.Retry(
         total=2,
         connect=0,
@@ -211,7 +155,7 @@ def _session(base: str) -> requests.Session:
     session.adapters.clear()
     session.mount("https://", HTTPAdapter(max_retries=retries))
     parts = urlsplit(base)
-    if parts.scheme == "http" and _is_loopback(parts.hostname):
+    if parts.scheme == "http" and is_loopback(parts.hostname):
         session.mount(f"http://{parts.netloc}/", HTTPAdapter(max_retries=retries))
         session.trust_env = False  # a proxy would look for this address on itself
     session.headers["Accept-Encoding"] = "identity"
@@ -219,16 +163,15 @@ def _session(base: str) -> requests.Session:
 
 
 def _download(session: requests.Session, base: str, name: str, limits: File, served: Path) -> bool:
-    """Stream one file, within its limits, into the folder `served`; False where the server has none."""
-    return _stream(
-        session, urljoin(base if base.endswith("/") else f"{base}/", name), served / name, limits
-    )
+    """Stream one file, within its limits, into the folder `served`; False where it is not there."""
+    url = urljoin(base if base.endswith("/") else f"{base}/", name)
+    return _stream(session, url, served / name, limits)
 
 
 def _stream(
     session: requests.Session, url: str, path: Path, limits: File, redirects: Collection[str] = ()
 ) -> bool:
-    """Stream a URL, within its limits, to `path`; False where the server has none."""
+    """Stream a URL, within its limits, to `path`; False where the server has no such file."""
     name = path.name
     deadline = time.monotonic() + limits.seconds
     with _answer(session, url) as response, contextlib.ExitStack() as stack:
@@ -304,22 +247,26 @@ def _answer(session: requests.Session, url: str) -> requests.Response:
 
 
 def _may_ask(url: str) -> bool:
-    """Whether it is an https URL, or an http one on this machine; ValueError where it is none at all."""
+    """Whether it is an https URL, or an http one on this machine; ValueError where it is no URL."""
     parts = urlsplit(url)
     return bool(parts.hostname) and (
-        parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname))
+        parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname))
     )
 
 
 def _may_follow(location: str, redirects: Collection[str]) -> bool:
-    """Whether a redirect leads to one of the hosts; compared with all that stands between // and /, so no user, no other port."""
+    """Whether a redirect leads to one of the hosts.
+
+    All that stands between // and / is compared, so that no user and no other port passes.
+    """
     try:
         return urlsplit(location).netloc.lower() in redirects and _may_ask(location)
     except ValueError:
         return False
 
 
-def _is_loopback(host: str | None) -> bool:
+def is_loopback(host: str | None) -> bool:
+    """Whether a host's name or address is this machine's own: localhost, 127.x.x.x or ::1."""
     try:
         return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
     except ValueError:

@@ -1,10 +1,10 @@
-"""Published weights of networks that are not trained here: downloaded once, or a file of one's own."""
+"""Published weights of networks that are not trained here: downloaded once, or the user's file."""
 
 from pathlib import Path
 
 from dcgan.errors import ConfigError, DataError, EnvironmentProblem
 from dcgan.raw import downloads
-from dcgan.raw.catalog import GIB, HOUR, File
+from dcgan.raw.dataset import GIB, HOUR, File
 
 # The weights of Inception of 2015-12-05, which FID has been computed with since it was proposed, as
 # torch-fidelity converted them from TensorFlow.
@@ -16,7 +16,7 @@ REDIRECTS = ("release-assets.githubusercontent.com", "objects.githubusercontent.
 
 
 def fetch_inception(weights: str | None, sha256: str | None, folder: Path) -> tuple[Path, str]:
-    """The file with Inception's weights, and the sha256 that it must have; whoever reads it checks that.
+    """The file with Inception's weights, and the sha256 that its reader must check.
 
     Args:
         weights: a file's path, an https URL, or None: the published ones.
@@ -47,7 +47,6 @@ def fetch_inception(weights: str | None, sha256: str | None, folder: Path) -> tu
         advice = (
             "; or set it to a file that you have" if isinstance(error, EnvironmentProblem) else ""
         )
-        raise type(error)(
-            f"params.yaml: reference.weights = {'null' if weights is None else 'a URL'}: {error}{advice}"
-        ) from error
+        value = "null" if weights is None else "a URL"
+        raise type(error)(f"params.yaml: reference.weights = {value}: {error}{advice}") from error
     return path, expected

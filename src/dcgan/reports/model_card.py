@@ -12,28 +12,6 @@ from dcgan.tracking import provenance
 RECIPES = Path("recipes")
 FEW = 8  # settings in which a training may differ from a recipe that its card still names
 
-# What is known of each data set's licence, and who says so.
-UNKNOWN = "unknown"
-LICENCES = {
-    "mnist": (
-        "unknown from the publishers; Keras's documentation names them as holders of the copyright"
-        " and Creative Commons Attribution-ShareAlike 3.0 as the licence"
-        " (https://keras.io/api/datasets/mnist/)"
-    ),
-    "fashion_mnist": "MIT, Zalando SE (https://github.com/zalandoresearch/fashion-mnist)",
-    "cifar10": (
-        "unknown; the publisher asks for a citation (https://www.cs.toronto.edu/~kriz/cifar.html)"
-    ),
-    "svhn": "for non-commercial use only (http://ufldl.stanford.edu/housenumbers/)",
-    "celeba": (
-        "for non-commercial research only, under the publisher's agreement"
-        " (https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html)"
-    ),
-    "lsun": "unknown (https://www.yf.io/p/lsun)",
-    "folder": "unknown: images of your own; their licence is for you to know",
-    "fake": "none needed: shapes drawn by this project",
-}
-
 
 def write(
     training: Mapping[str, Any], manifest: Mapping[str, Any], metrics: Mapping[str, Any]
@@ -54,7 +32,7 @@ def write(
         ["images", f"{counts}; {size} x {size}, {colour}"],
         ["sha256 of the prepared images", f"`{training['data_sha256']}`"],
         ["classes", ", ".join(manifest["classes"]) or "none"],
-        ["licence", LICENCES.get(name, UNKNOWN)],
+        ["licence", manifest.get("licence", "unknown")],
     ]
     figures = markdown.table(["", "model", "floor", "ceiling", ""], markdown.figure_rows(metrics))
     lines = "\n".join(f"{key}: {value}" for key, value in provenance.flatten(trained_with).items())

@@ -1,26 +1,31 @@
-"""A folder of images, however it grew, as one zip with plain names and a list of what is in it."""
+"""A folder of the user's own images: packed as one zip with plain names and a list of them."""
 
 import errno
 import os
 import stat
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dcgan import files
-from dcgan.errors import DataError
-from dcgan.raw.catalog import FOLDER_LIST, FOLDER_ZIP, MAX_IMAGE_BYTES, MIB
+import numpy as np
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+from dcgan import files
+from dcgan.config import sections
+from dcgan.errors import DataError
+from dcgan.raw import readers
+from dcgan.raw.dataset import MAX_IMAGE_BYTES, MIB, SUFFIXES, DataSet, Pin, Raw
+
+ZIP, LIST = "images.zip", "images.json"
 
 
 def pack(source: Path, folder: Path, *, class_folders: bool, at_least: int) -> None:
-    """Put every image below `source` into `folder`: `images.zip`, and `images.json` that says what each is.
+    """Put every image below `source` into `folder`: `images.zip`, and their list, `images.json`.
 
-    Files whose names end in .png .jpg .jpeg .webp .bmp .gif .tif or .tiff, in capitals or not, are
-    images; other files are counted. Files and folders whose names begin with a dot, and Thumbs.db,
-    are passed over in silence. Linked files are read, linked folders not followed. A broken link, a
-    file that cannot be read or is no regular one, and one over 64 MiB are listed with a `problem`
+    Images are files whose names end in .png .jpg .jpeg .webp .bmp .gif .tif or .tiff, in capitals
+    or not; other files are counted. Files and folders whose names begin with a dot, and Thumbs.db,
+    are skipped and not counted. Linked files are read, linked folders not followed. A broken link,
+    a file that cannot be read or is no regular one, and one over 64 MiB are listed with a `problem`
     and no bytes, so that the next stage can name them.
 
     The folders directly below `source` are classes if at least two of them hold images, no image
@@ -39,18 +44,19 @@ def pack(source: Path, folder: Path, *, class_folders: bool, at_least: int) -> N
         at_least: images that the error for an empty folder asks for.
 
     Raises:
-        DataError: there is no image, or a folder cannot be read.
+        DataError: no image is there, or a folder cannot be read.
     """
     paths, ignored = _walk(source)
     if not paths:
         raise DataError(
-            f"0 images found in {source} ({ignored} other files): need at least {at_least}; check dataset.source"
+            f"0 images found in {source} ({ignored} other files): need at least {at_least};"
+            " check dataset.source"
         )
     classes = _classes(paths) if class_folders else []
     positions = {name: position for position, name in enumerate(classes)}
     entries: list[dict[str, Any]] = []
     with (
-        files.replacing(folder / FOLDER_ZIP) as temporary,
+        files.replacing(folder / ZIP) as temporary,
         zipfile.ZipFile(temporary, "w") as archive,
     ):
         for number, path in enumerate(paths):
@@ -67,9 +73,7 @@ def pack(source: Path, folder: Path, *, class_folders: bool, at_least: int) -> N
                 }
             )
     names = [printable(name) for name in classes]
-    files.write_json(
-        folder / FOLDER_LIST, {"classes": names, "images": entries, "ignored": ignored}
-    )
+    files.write_json(folder / LIST, {"classes": names, "images": entries, "ignored": ignored})
 
 
 def printable(name: str) -> str:
@@ -93,16 +97,17 @@ def _walk(source: Path) -> tuple[list[str], int]:
     def refuse(error: OSError) -> None:
         folder = printable(os.fspath(error.filename))
         raise DataError(
-            f"{folder}: the folder cannot be read ({error.strerror}): check dataset.source and the rights"
+            f"{folder}: the folder cannot be read ({error.strerror}):"
+            " check dataset.source and the rights"
         ) from error
 
     images, ignored = [], 0
     for parent, folders, names in os.walk(source, onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
         seen = [name for name in names if not name.startswith(".") and name.lower() != "thumbs.db"]
-        found = [str(Path(parent, name).relative_to(source)) for name in seen if _suffix(name)]
-        images += found
-        ignored += len(seen) - len(found)
+        here = [str(Path(parent, name).relative_to(source)) for name in seen if _suffix(name)]
+        images += here
+        ignored += len(seen) - len(here)
     # By bytes, as no setting of the language changes them.
     return sorted(images, key=os.fsencode), ignored
 
@@ -132,3 +137,37 @@ def _content(path: Path) -> tuple[bytes, str]:
     except OSError as error:
         broken = error.errno == errno.ENOENT and path.is_symlink()
         return b"", "is a broken link" if broken else f"cannot be read ({error.strerror})"
+
+
+def _unpack(served: Path, target: Path, pins: Mapping[str, Pin], dataset: sections.Dataset) -> None:
+    at_least = dataset.validation_size + dataset.test_size + 1
+    pack(served, target, class_folders=dataset.class_folders, at_least=at_least)
+
+
+def _open(folder: Path, dataset: sections.Dataset, seed: int) -> Raw:
+    listed = files.read_json(folder / LIST)
+    images = listed["images"]
+    archive = readers.OpenZip(folder / ZIP)
+    # The zip has them in the order of the list.
+    entries = [
+        (image["name"], member)
+        for image, member in zip(images, archive.zip.namelist(), strict=True)
+    ]
+    problems = {
+        number: image["problem"] for number, image in enumerate(images) if "problem" in image
+    }
+    labels = None
+    if listed["classes"]:
+        labels = np.array([image["class"] for image in images], dtype=np.int64)
+    pool = readers.ZipRecords(archive, entries, labels, problems)
+    return Raw(pool, None, tuple(listed["classes"]), listed["ignored"])
+
+
+FOLDER = DataSet(
+    raw=(ZIP, LIST),
+    unpack=_unpack,
+    open=_open,
+    licence="unknown: images of your own; their licence is for you to know",
+    drawings=False,
+    test_split=False,
+)

@@ -8,21 +8,23 @@ from pathlib import Path
 import pytest
 
 from dcgan.errors import DataError
-from dcgan.raw import downloads, trees
-from tests.support.tiny import section, write_tree
+from dcgan.raw import downloads, folder
+from dcgan.raw.dataset import Unreadable
+from tests.raw.given import raw_of, read_all
+from tests.support.tiny import encoded, pictures, section, write_tree
 
 
-def pack(source, folder, **options):
-    trees.pack(source, folder, **{"class_folders": True, "at_least": 1, **options})
-    return json.loads((folder / "images.json").read_text())
+def pack(source, target, **options):
+    folder.pack(source, target, **{"class_folders": True, "at_least": 1, **options})
+    return json.loads((target / "images.json").read_text())
 
 
 def names(listed):
     return [image["name"] for image in listed["images"]]
 
 
-def contents(folder):
-    with zipfile.ZipFile(folder / "images.zip") as archive:
+def contents(target):
+    with zipfile.ZipFile(target / "images.zip") as archive:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
@@ -138,7 +140,7 @@ def test_files_and_folders_without_rights_are_named(tmp_path):
     me = os.geteuid()
     nobody = me or 65534  # root ignores rights, so it becomes somebody else, who must get this far
     if not me:
-        for folder in (
+        for path in (
             tmp_path,
             *(
                 parent
@@ -146,7 +148,7 @@ def test_files_and_folders_without_rights_are_named(tmp_path):
                 if parent.owner() == "root" and parent != Path("/")
             ),
         ):
-            folder.chmod(folder.stat().st_mode | 0o555)
+            path.chmod(path.stat().st_mode | 0o555)
     os.seteuid(nobody)
     try:
         listed = pack(source, tmp_path / "raw")
@@ -204,3 +206,34 @@ def test_a_folder_without_images_is_refused_with_what_is_needed(tmp_path):
     with pytest.raises(DataError, match="/none: the folder cannot be read"):
         downloads.fetch(tmp_path / "raw", section("folder", tmp_path / "none"))
     assert not (tmp_path / "raw").exists()
+
+
+def test_a_folder_gives_files_by_their_names_and_its_folders_as_classes(tmp_path):
+    png = [encoded(image, "PNG") for image in pictures(3)[0]]
+    source = write_tree(
+        tmp_path / "source",
+        {"b/1.png": png[0], "a/x/2.PNG": png[1], "a/3.png": png[2], "a/notes.txt": b""},
+    )
+    raw = raw_of(tmp_path, "folder", source)
+    assert [raw.pool.name(index) for index in range(3)] == ["a/3.png", "a/x/2.PNG", "b/1.png"]
+    assert read_all(raw.pool) == [png[2], png[1], png[0]]
+    assert (raw.pool.labels.tolist(), raw.classes, raw.ignored, raw.test) == (
+        [0, 0, 1],
+        ("a", "b"),
+        1,
+        None,
+    )
+    raw = raw_of(tmp_path, "folder", source, class_folders=False)
+    assert (raw.pool.labels, raw.classes) == (None, ())
+
+
+def test_images_that_cannot_be_read_are_told_one_by_one(tmp_path):
+    good = encoded(pictures(1)[0][0], "PNG")
+    source = write_tree(tmp_path / "source", {"empty.png": b"", "good.png": good})
+    (source / "gone.png").symlink_to("nowhere")
+    pool = raw_of(tmp_path, "folder", source).pool
+    with pytest.raises(Unreadable, match="is empty"):
+        pool.read(0)
+    with pytest.raises(Unreadable, match="is a broken link"):
+        pool.read(1)
+    assert pool.read(2) == good

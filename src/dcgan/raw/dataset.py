@@ -1,0 +1,110 @@
+"""What is known of every data set, and what its images look like to the rest of the project."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from dcgan.config import sections
+
+MIB, GIB = 1 << 20, 1 << 30
+MINUTE, HOUR = 60, 3600
+MAX_IMAGE_BYTES = 64 * MIB  # of one encoded image
+# The formats in which single images are read, by the endings of their files' names.
+SUFFIXES = {
+    ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP",
+    ".bmp": "BMP", ".gif": "GIF", ".tif": "TIFF", ".tiff": "TIFF",
+}  # fmt: skip
+
+Pixels = npt.NDArray[np.uint8]  # H x W or H x W x 3, or N of these
+Labels = npt.NDArray[np.int64]
+
+
+class Unreadable(Exception):
+    """An image whose bytes cannot be had; the text says why. The caller decides what follows."""
+
+
+class Records(Protocol):
+    """Images by number, with labels where there are any."""
+
+    @property
+    def labels(self) -> Labels | None:
+        """Positions in the data set's classes, N; None where it has none."""
+
+    def __len__(self) -> int:
+        """The number of images."""
+
+    def name(self, index: int) -> str:
+        """What to call an image in a message."""
+
+    def read(self, index: int) -> bytes | Pixels:
+        """An encoded image file, or pixels, H x W or H x W x 3. Thread-safe; raises Unreadable."""
+
+
+@dataclass
+class Raw:
+    """A data set as it was downloaded."""
+
+    pool: Records  # everything outside the data set's own test split
+    test: Records | None  # that split, where it has one
+    classes: tuple[str, ...] = ()  # their names; () where there are no labels
+    ignored: int = 0  # files of a folder that are no images
+
+
+@dataclass(frozen=True)
+class File:
+    """A file that a source serves."""
+
+    names: tuple[str, ...]  # what it may be called; the first that is there is taken
+    max_bytes: int = GIB
+    seconds: float = 30 * MINUTE  # for the whole download, however slow the server is
+
+
+@dataclass(frozen=True)
+class Pin:
+    """What one raw file must be."""
+
+    size: int  # bytes
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class DebianPackage:
+    """A package of Debian that holds the files, compressed anew and so with digests of its own."""
+
+    name: str
+    folder: str  # of the files, below the root
+    digests: Mapping[str, str]  # "algorithm:hex" by file name
+
+
+# Makes the raw files out of what a source serves. Arguments: the folder with the served files, the
+# folder for the raw files, pins by raw name (none for the user's own data), and the section
+# `dataset` of params.yaml. Raises DataError for a file that is missing, damaged or not what it
+# claims to be.
+Unpack = Callable[[Path, Path, Mapping[str, Pin], sections.Dataset], None]
+# Opens the raw files. Arguments: their folder, the section `dataset` of params.yaml, and the seed
+# for images that are drawn. Raises DataError as Unpack does.
+Open = Callable[[Path, sections.Dataset, int], Raw]
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """All that is known of one data set."""
+
+    raw: tuple[str, ...]  # the files that a download leaves, beside the manifest
+    unpack: Unpack
+    open: Open
+    licence: str  # what its publisher or others say of it, and where
+    drawings: bool  # single bright things on black; False: photographs
+    test_split: bool  # whether the publisher keeps images apart for the test
+    classes: tuple[str, ...] = ()  # their names; () where there are none, or `open` finds them
+    files: tuple[File, ...] = ()  # what a source serves
+    mirrors: tuple[str, ...] = ()  # the publisher's own
+    digests: Mapping[str, str] = field(default_factory=dict)  # "algorithm:hex" by served name
+    pins: Mapping[str, Pin] = field(default_factory=dict)  # by raw name, of the publisher's files
+    debian: DebianPackage | None = None
+    by_hand: str = ""  # how the user gets the files, where no server can be asked
+    labelled: "DataSet | None" = None  # the same set with the files that dataset.attributes needs

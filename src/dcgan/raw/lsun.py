@@ -1,0 +1,103 @@
+"""LSUN's bedrooms: encoded RGB photographs of any size, without labels, in an LMDB database."""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dcgan.config import sections
+from dcgan.errors import DataError
+from dcgan.raw import archives, readers, unpacking
+from dcgan.raw.dataset import GIB, HOUR, DataSet, File, Labels, Pin, Raw, Unreadable
+
+ZIP, MEMBER, DATABASE = "bedroom_train_lmdb.zip", "bedroom_train_lmdb/data.mdb", "train.mdb"
+MAX_BYTES = 64 * GIB
+LMDB_MAGIC = b"\xde\xc0\xef\xbe"
+
+
+class _DatabaseRecords:
+    """Encoded images in LSUN's database, in the order of their keys."""
+
+    labels: Labels | None = None
+
+    def __init__(self, environment: Any, keys: Sequence[bytes]) -> None:
+        self.environment, self.keys = environment, keys
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def name(self, index: int) -> str:
+        return f"{DATABASE}[{self.keys[index].decode('ascii', 'backslashreplace')}]"
+
+    def read(self, index: int) -> bytes:
+        with self.environment.begin() as transaction:
+            content: bytes = transaction.get(self.keys[index], b"")
+        if not content:
+            raise Unreadable("is empty")
+        return content
+
+
+def _unpack(served: Path, target: Path, pins: Mapping[str, Pin], dataset: sections.Dataset) -> None:
+    """The database, out of its zip or as it is."""
+    path = unpacking.find(served, ZIP, MEMBER, "data.mdb")
+    if path.name == ZIP:
+        archives.unpack_zip(path, MEMBER, target / DATABASE, MAX_BYTES)
+    else:
+        archives.copy(path, target / DATABASE, MAX_BYTES)
+    _read(target / DATABASE)[0].close()
+
+
+def _open(folder: Path, dataset: sections.Dataset, seed: int) -> Raw:
+    """Only once at a time in a process: LMDB allows no more."""
+    return Raw(_DatabaseRecords(*_read(folder / DATABASE)), None)
+
+
+def _read(path: Path) -> tuple[Any, list[bytes]]:
+    """The database, an `lmdb.Environment`, and its keys, sorted.
+
+    What the two first pages say is compared with the file's length; a forged database can still
+    break the reading process.
+    """
+    import lmdb
+
+    size = readers.size_of(path)
+    with open(path, "rb") as file:
+        if file.read(20)[16:] != LMDB_MAGIC:
+            raise DataError(f"{path}: is no LMDB file: get it again")
+    with contextlib.ExitStack() as stack:
+        try:
+            environment = lmdb.open(
+                str(path), subdir=False, readonly=True, lock=False, create=False, readahead=False
+            )
+            stack.callback(environment.close)
+            needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
+            if size < needed:
+                raise DataError(
+                    f"{path}: has {size} bytes, its header says {needed}: is truncated:"
+                    " get it again"
+                )
+            with environment.begin() as transaction:
+                keys = list(transaction.cursor().iternext(keys=True, values=False))
+        except lmdb.Error as error:
+            raise DataError(
+                f"{path}: is a damaged LMDB file or cannot be opened ({error}): get it again"
+            ) from error
+        if not keys:
+            raise DataError(f"{path}: holds 0 images: is it the right file?")
+        stack.pop_all()  # it is good: stays open
+    return environment, keys
+
+
+LSUN = DataSet(
+    raw=(DATABASE,),
+    unpack=_unpack,
+    open=_open,
+    licence="unknown (https://www.yf.io/p/lsun)",
+    drawings=False,
+    test_split=False,
+    files=(File((ZIP,), MAX_BYTES, 24 * HOUR),),
+    by_hand=(
+        f"get {ZIP} from https://www.yf.io/p/lsun and set dataset.source to the folder or https URL"
+        " that holds it"
+    ),
+)
