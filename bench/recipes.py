@@ -1,18 +1,15 @@
-"""Compare recipes at equal minutes of training on Fashion-MNIST, and write docs/recipes.md's table.
+"""Compare recipes at equal minutes of training on Fashion-MNIST, and write the table of docs/recipes.md.
 
     make recipes-table                                    # hours; after `dvc repro -s reference`
-    python bench/recipes.py --minutes 1 --seeds 1         # a quick try
-    python bench/recipes.py --only best28 --probe         # make probe-table
+    python bench/recipes.py --minutes 1 --seeds 1         # a look
+    python bench/recipes.py --only best28 --probe         # make probe-table: what best28's
+    discriminators have learnt
 
-1. Speed: each recipe's training steps are timed in turns, several rounds, so that all see the same
-   machine.
-2. A recipe gets the whole epochs that fit into the minutes at its speed. Equal minutes are thus
-   equal work, and a machine that is busy with something else slows the benchmark and changes no
-   figure.
-3. Each seed is trained, every epoch judged on validation, the best one reported on test: the
-   protocol of the evaluate stage.
-4. `--probe` then fits the L2-SVM on the chosen discriminators, to see what they have learnt, and
-   writes the table of docs/protocol.md.
+1. Speed: each recipe's training steps are timed in turns, several rounds, so that all see the same machine.
+2. A recipe gets the whole epochs that fit into the minutes at its speed. Equal minutes are thus equal work, and a machine that is
+   busy with something else slows the benchmark and changes no figure.
+3. Each seed is trained, every epoch judged on validation, the best one reported on test: the protocol of the evaluate stage.
+4. `--probe` then fits the L2-SVM on the chosen discriminators and writes the table of docs/protocol.md (`make probe-table`).
 
 What is done is kept in .scratch/recipes-table, and a second run goes on from there; delete the
 folder to start anew.
@@ -69,7 +66,7 @@ def main() -> None:
         help="probe the discriminators instead of comparing the recipes",
     )
     parser.add_argument(
-        "--epochs", type=int, help="train this many, whatever the speed, and write no table"
+        "--epochs", type=int, help="train so many epochs, whatever the speed, and write no table"
     )
     args = parser.parse_args()
     images = data.open_split(Path("data/prepared"), "train").images
@@ -77,18 +74,19 @@ def main() -> None:
     if args.epochs:
         for name in args.only:
             for seed in args.seeds:
-                trained(name, seed, args.epochs, images, device)
+                judged(name, seed, args.epochs, images, device)
         return
     rates = speeds(args.only, images, device)
     rows = []
     for name in args.only:
         epochs = max(1, int(args.minutes * 60 * rates[name] / len(images)))
-        results = [trained(name, seed, epochs, images, device) for seed in args.seeds]
+        found = [judged(name, seed, epochs, images, device) for seed in args.seeds]
         if args.probe:
-            by_seed = zip(args.seeds, results, strict=True)
-            rows += probe_rows(name, [probed(name, seed, result) for seed, result in by_seed])
+            rows += probe_rows(
+                name, [probed(name, seed, row) for seed, row in zip(args.seeds, found, strict=True)]
+            )
         else:
-            rows.append(row(name, rates[name], epochs, results))
+            rows.append(line(name, rates[name], epochs, found))
         print(", ".join(rows[-1]), flush=True)
     write(rows, args.minutes, args.seeds, args.probe)
 
@@ -103,9 +101,9 @@ def parameters(name: str, seed: int, epochs: int) -> sections.AllParams:
 def speeds(names: list[str], images: Any, device: torch.device) -> dict[str, float]:
     """Images a second of each recipe's training steps; the median of some rounds taken in turns."""
     path = SCRATCH / "speeds.json"
-    measured: dict[str, float] = files.read_json(path) if path.is_file() else {}
-    if set(names) <= set(measured):
-        return measured
+    known: dict[str, float] = files.read_json(path) if path.is_file() else {}
+    if set(names) <= set(known):
+        return known
     seconds: dict[str, list[float]] = {name: [] for name in names}
     made = {}
     for name in names:
@@ -121,18 +119,18 @@ def speeds(names: list[str], images: Any, device: torch.device) -> dict[str, flo
                     state, params, data.to_float(batch).to(device), precision, measure=False
                 )
             seconds[name].append((time.perf_counter() - began) / STEPS / params.batch_size)
-    rates = {name: 1 / statistics.median(values) for name, values in seconds.items()}
+    rates = {name: 1 / statistics.median(found) for name, found in seconds.items()}
     files.write_json(path, rates)
     return rates
 
 
-def trained(name: str, seed: int, epochs: int, images: Any, device: torch.device) -> dict[str, Any]:
-    """Train one seed, judge its epochs and report the best; what is done is not done again."""
+def judged(name: str, seed: int, epochs: int, images: Any, device: torch.device) -> dict[str, Any]:
+    """Train one seed and judge it; what was done before is not done again."""
     params = parameters(name, seed, epochs)
     precision = devices.choose_precision(params.training.precision, device)
     decays = params.training.linear_decay_from < 1
     folder = f"{name}-seed{seed}" + (f"-{epochs}" if decays else "")
-    judge, real, train = opened(seed)
+    judge_of, real, train = judge(seed)
     with (
         checkpoint.Scratch(SCRATCH, folder) as scratch,
         Bar(folder, unit="images", per_step=params.batch_size) as bar,
@@ -154,7 +152,7 @@ def trained(name: str, seed: int, epochs: int, images: Any, device: torch.device
         for exports in evaluation.epochs(scratch.folder / "exports")[:epochs]:
             path = exports / "judged.json"
             if not path.is_file():
-                files.write_json(path, judge.row(exports, real["validation"]))
+                files.write_json(path, judge_of.row(exports, real["validation"]))
             rows.append(files.read_json(path))
             best = min(rows[-1]["fid_raw"], rows[-1]["fid_ema"])
             bar.say(f"{folder}: epoch {rows[-1]['epoch']}: FID {best:.2f} on validation")
@@ -162,7 +160,7 @@ def trained(name: str, seed: int, epochs: int, images: Any, device: torch.device
         chosen = scratch.folder / "exports" / f"epoch-{index + 1:04d}" / evaluation.WEIGHTS[weights]
         path = chosen.with_suffix(".figures.json")
         if not path.is_file():
-            files.write_json(path, judge.report(chosen, real["test"], train).figures)
+            files.write_json(path, judge_of.report(chosen, real["test"], train).figures)
         return {
             **files.read_json(path),
             "epoch": index + 1,
@@ -171,12 +169,11 @@ def trained(name: str, seed: int, epochs: int, images: Any, device: torch.device
         }
 
 
-def opened(seed: int) -> tuple[evaluation.Judge, dict[str, Real], Sample]:
+def judge(seed: int) -> tuple[evaluation.Judge, dict[str, Real], Sample]:
     """What the evaluate stage judges with, the real images of both splits, and the train images."""
     reference = Reference.open(REFERENCE, seed)
     real = {split: reference.real(split) for split in ("validation", "test")}
-    judge = evaluation.Judge(reference.extractor, 10_000, seed)
-    return judge, real, reference.sample("train")
+    return evaluation.Judge(reference.extractor, 10_000, seed), real, reference.sample("train")
 
 
 def probed(name: str, seed: int, row: dict[str, Any]) -> dict[str, Any]:
@@ -221,7 +218,7 @@ def probe_rows(name: str, results: list[dict[str, Any]]) -> list[list[str]]:
     return rows
 
 
-def row(name: str, rate: float, epochs: int, results: list[dict[str, Any]]) -> list[str]:
+def line(name: str, rate: float, epochs: int, results: list[dict[str, Any]]) -> list[str]:
     """One row of the table of recipes."""
     chosen = ", ".join(f"{result['epoch']} {result['weights']}" for result in results)
     smallest = min(100 * result["smallest_class_share"]["mean"] for result in results)

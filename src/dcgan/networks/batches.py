@@ -1,4 +1,4 @@
-"""Batches of one size, because a batch of another size changes the last bits of what a network gives."""
+"""Batches of one size: in a batch of another size, a network's last bits would differ."""
 
 from collections.abc import Iterator
 from typing import Any
