@@ -26,25 +26,25 @@ def diversity():
 
 
 def test_even_classes_diverge_by_nothing():
-    found = coverage.class_coverage(np.arange(1000) % 10, EVEN)
-    assert found["class_shares"] == EVEN and found["smallest_class_share"] == 0.1
-    assert found["js_divergence"] == pytest.approx(0, abs=1e-12) and found["js_divergence"] >= 0
-    assert found["dropped_classes"] == []
+    classes = coverage.class_coverage(np.arange(1000) % 10, EVEN)
+    assert classes["class_shares"] == EVEN and classes["smallest_class_share"] == 0.1
+    assert classes["js_divergence"] == pytest.approx(0, abs=1e-12) and classes["js_divergence"] >= 0
+    assert classes["dropped_classes"] == []
 
 
 def test_the_divergence_is_the_square_of_scipys_distance_in_bits():
     verdicts = np.random.default_rng(0).choice(3, 500, p=[0.2, 0.7, 0.1])
     real = [0.5, 0.2, 0.3]
-    found = coverage.class_coverage(verdicts, real)
-    assert found["js_divergence"] == pytest.approx(
-        jensenshannon(found["class_shares"], real, base=2) ** 2
+    classes = coverage.class_coverage(verdicts, real)
+    assert classes["js_divergence"] == pytest.approx(
+        jensenshannon(classes["class_shares"], real, base=2) ** 2
     )
 
 
 def test_no_class_in_common_is_one_bit():
-    found = coverage.class_coverage(np.zeros(50, np.int64), [0, 0.5, 0.5])
-    assert found["js_divergence"] == pytest.approx(1) and found["js_divergence"] <= 1
-    assert found["smallest_class_share"] == 0
+    classes = coverage.class_coverage(np.zeros(50, np.int64), [0, 0.5, 0.5])
+    assert classes["js_divergence"] == pytest.approx(1) and classes["js_divergence"] <= 1
+    assert classes["smallest_class_share"] == 0
 
 
 def test_the_divergence_of_equal_shares_is_never_nan():
@@ -64,9 +64,9 @@ def test_the_divergence_of_equal_shares_is_never_nan():
 
 def test_a_class_is_dropped_below_a_tenth_of_its_real_share():
     counts = [400, 9, 11, 0, 580]
-    found = coverage.class_coverage(np.repeat(np.arange(5), counts), [0.4, 0.1, 0.1, 0, 0.4])
-    assert found["dropped_classes"] == [1]  # class 3 has no real images to speak of
-    assert found["class_shares"] == pytest.approx([0.4, 0.009, 0.011, 0, 0.58])
+    classes = coverage.class_coverage(np.repeat(np.arange(5), counts), [0.4, 0.1, 0.1, 0, 0.4])
+    assert classes["dropped_classes"] == [1]  # class 3 has no real images to speak of
+    assert classes["class_shares"] == pytest.approx([0.4, 0.009, 0.011, 0, 0.58])
 
 
 @pytest.mark.parametrize("shares", [[], [0.5, 0.4], [0.5, np.nan], [1.5, -0.5], [[0.5, 0.5]]])

@@ -66,13 +66,18 @@ def test_training_writes_the_network_and_tells_its_accuracy(tmp_path):
     seen = []
     accuracy = train(tmp_path, "classifier", on_epoch=lambda *row: seen.append(row))
     assert [row[0] for row in seen] == [1, 2] and all(0 <= row[2] <= 1 for row in seen)
-    network, about = classifier.load_classifier(tmp_path / "classifier.safetensors")
+    network, description = classifier.load_classifier(tmp_path / "classifier.safetensors")
     assert (
         classifier.accuracy(network, images(40, 2), np.arange(40) % 2)
         == accuracy
-        == about["test_accuracy"]
+        == description["test_accuracy"]
     )
-    assert (about["extractor"], about["dataset"], about["image_size"], about["num_classes"]) == (
+    assert (
+        description["extractor"],
+        description["dataset"],
+        description["image_size"],
+        description["num_classes"],
+    ) == (
         "classifier",
         "toys",
         16,
@@ -92,22 +97,22 @@ def test_an_extractor_gives_features_of_the_first_network_and_verdicts_of_the_cl
     target = made(folder, tmp_path / "extractor", *names)
     extractor = extractors.load(target)
     sample = extractor.extract(images(7))
-    network, about = classifier.load_classifier(folder / f"{names[0]}.safetensors")
-    of_classes, its_about = classifier.load_classifier(folder / "classifier.safetensors")
+    network, description = classifier.load_classifier(folder / f"{names[0]}.safetensors")
+    of_classes, its_description = classifier.load_classifier(folder / "classifier.safetensors")
     assert (sample.features == classifier.extract(network, images(7))[0]).all()
     assert (extractor.name, extractor.num_features, extractor.num_classes) == (
         names[0],
         128,
         classes,
     )
-    assert extractor.sha256 == about["sha256"]
-    described = {"extractor": names[0], "extractor_sha256": about["sha256"], "resize": "none"}
+    assert extractor.sha256 == description["sha256"]
+    described = {"extractor": names[0], "extractor_sha256": description["sha256"], "resize": "none"}
     if "classifier" in names:
         verdicts = classifier.extract(of_classes, images(7))[1]
         assert (sample.verdicts == verdicts).all()
         assert (extractor.probabilities(images(7)).argmax(axis=1) == verdicts).all()
         if names[0] != "classifier":
-            described["classifier_sha256"] = its_about["sha256"]
+            described["classifier_sha256"] = its_description["sha256"]
     else:
         assert sample.verdicts is None
         with pytest.raises(DataError, match="has no classifier"):
@@ -122,17 +127,17 @@ def test_inception_gives_the_features_and_the_classifier_the_verdicts(folder, tm
     extractor = extractors.load(made(folder, tmp_path / "extractor", "inception", "classifier"))
     seen = []
     sample = extractor.extract(images(2), lambda *row: seen.append(row))
-    network, about = inception.load(folder / "inception.safetensors")
-    of_classes, its_about = classifier.load_classifier(folder / "classifier.safetensors")
+    network, description = inception.load(folder / "inception.safetensors")
+    of_classes, its_description = classifier.load_classifier(folder / "classifier.safetensors")
     assert sample.features.shape == (2, 2048)
     assert (sample.features == inception.extract(network, images(2))).all()
     assert (sample.verdicts == classifier.extract(of_classes, images(2))[1]).all()
     assert seen == [(2, 2)]
     assert (extractor.num_features, extractor.num_classes) == (2048, 2)
     assert extractor.description() == {
-        "extractor": "inception", "extractor_sha256": about["weights_sha256"],
+        "extractor": "inception", "extractor_sha256": description["weights_sha256"],
         "resize": "bicubic to 299 x 299, clean-fid",
-        "classifier_sha256": its_about["sha256"],
+        "classifier_sha256": its_description["sha256"],
     }  # fmt: skip
 
 

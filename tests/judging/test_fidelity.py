@@ -8,7 +8,7 @@ import torch
 from dcgan import rng
 from dcgan.errors import DataError
 from dcgan.judging import fidelity
-from dcgan.judging.sample import Sample, Statistics, class_histogram
+from dcgan.judging.sample import Sample, Statistics
 
 
 def normal(count=400, dims=8, seed=0, mean=0.0, scale=1.0):
@@ -239,10 +239,6 @@ def test_distance_grows_with_blur_and_is_largest_for_noise():
     assert fid(real, other) < fid(real, noise) / 20
 
 
-def test_the_class_histogram_counts_every_class():
-    assert class_histogram(np.array([0, 2, 2]), 4) == [1, 0, 2, 0]
-
-
 BAD = {
     "no images": (normal(0), "0 images"),
     "one image": (normal(1), "1 images"),
@@ -263,12 +259,6 @@ def test_bad_features_are_refused_in_one_line(name, figure):
         with pytest.raises(DataError, match=message) as caught:
             figure(*pair)
         assert "\n" not in str(caught.value) and caught.value.exit_code == 3
-
-
-@pytest.mark.parametrize("verdicts", [[], [-1], [0, 10]])
-def test_verdicts_out_of_range_are_refused(verdicts):
-    with pytest.raises(DataError, match="must be 0 to 9"):
-        class_histogram(np.array(verdicts, np.int64), 10)
 
 
 def test_statistics_that_are_not_finite_are_refused():

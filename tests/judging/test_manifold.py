@@ -57,13 +57,11 @@ PAIRS = {
 def test_the_figures_equal_the_published_definitions(monkeypatch, name, chunk):
     monkeypatch.setattr(manifold, "CHUNK", chunk)  # ten rows at a time, the last turn fewer
     real, fake = PAIRS[name]
-    found, three, five = compare(real, fake), published(real, fake, 3), published(real, fake, 5)
-    assert (found["precision"], found["recall"]) == pytest.approx(
+    ours, three, five = compare(real, fake), published(real, fake, 3), published(real, fake, 5)
+    assert (ours["precision"], ours["recall"]) == pytest.approx(
         (three["precision"], three["recall"])
     )
-    assert (found["density"], found["coverage"]) == pytest.approx(
-        (five["density"], five["coverage"])
-    )
+    assert (ours["density"], ours["coverage"]) == pytest.approx((five["density"], five["coverage"]))
     assert three != five  # or else a wrong k would not show
 
 
@@ -77,8 +75,8 @@ def test_precision_and_recall_equal_those_of_torch_fidelity(name):
         save_cpu_ram=False,
         verbose=False,
     )
-    found = compare(real, fake)
-    assert (found["precision"], found["recall"]) == pytest.approx(
+    ours = compare(real, fake)
+    assert (ours["precision"], ours["recall"]) == pytest.approx(
         (theirs["precision"], theirs["recall"])
     )
 
@@ -132,9 +130,9 @@ def test_identical_images_have_defined_figures():
 def test_one_image_far_off_makes_noise_precise_but_covers_nothing():
     real = np.concatenate([normal(300, scale=0.1), np.full((1, 8), 50, np.float32)])
     noise = normal(300, seed=1, mean=20)
-    found = compare(real, noise)
-    assert found["precision"] == 1 and found["density"] > 0
-    assert found["recall"] == 0 and found["coverage"] < 0.01
+    figures = compare(real, noise)
+    assert figures["precision"] == 1 and figures["density"] > 0
+    assert figures["recall"] == 0 and figures["coverage"] < 0.01
 
 
 def features_of(images):
@@ -168,11 +166,11 @@ def test_which_figures_keep_the_order_from_real_to_noise():
         distances = [figure(fake) for fake in fakes]
         assert distances == sorted(distances)
     measured = Manifold.of(real)
-    found = [manifold.compare(measured, fake) for fake in fakes]
-    recalls = [figures["recall"] for figures in found]
+    figures = [manifold.compare(measured, fake) for fake in fakes]
+    recalls = [each["recall"] for each in figures]
     assert recalls == sorted(recalls, reverse=True) and recalls[0] > 0.8 and recalls[1] < 0.5
     # Density does not promise it: blurred images lie denser than real ones.
-    assert found[1]["density"] > found[0]["density"] > found[3]["density"]
+    assert figures[1]["density"] > figures[0]["density"] > figures[3]["density"]
 
 
 BAD = {
@@ -238,28 +236,31 @@ def test_copies_of_training_images_are_found():
     ] == pytest.approx(0.01, abs=0.01)
     fake[100:160] = train[300:360] + normal(60, seed=4, scale=1e-3)
     fake[5] = train[8]
-    found, pairs = memorisation(fake, train, test)
-    assert found["closer_than_test"] == pytest.approx(
+    memorised, pairs = memorisation(fake, train, test)
+    assert memorised["closer_than_test"] == pytest.approx(
         honest["closer_than_test"] + 61 / 600, abs=0.004
     )
-    assert found["ratio"] < honest["ratio"] and found["test_to_train"] == honest["test_to_train"]
+    assert memorised["ratio"] < honest["ratio"]
+    assert memorised["test_to_train"] == honest["test_to_train"]
     assert pairs[0] == (5, 8) and len(pairs) == 10
     assert all(train_index == index + 200 for index, train_index in pairs[1:])
 
 
 def test_the_medians_are_those_of_the_nearest_distances():
     train, test, fake = normal(100, seed=1), normal(80, seed=2), normal(60, seed=3, mean=1)
-    found, _ = memorisation(fake, train, test)
+    memorised, _ = memorisation(fake, train, test)
     medians = [np.median(pairwise(a, train).min(axis=1)) for a in (fake, test)]
-    assert [found["generated_to_train"], found["test_to_train"]] == pytest.approx(medians)
-    assert found["ratio"] == pytest.approx(medians[0] / medians[1]) and found["ratio"] > 1
+    assert [memorised["generated_to_train"], memorised["test_to_train"]] == pytest.approx(medians)
+    assert memorised["ratio"] == pytest.approx(medians[0] / medians[1]) and memorised["ratio"] > 1
 
 
 def test_without_a_test_distance_there_is_no_ratio():
     train = normal(50)
-    found, pairs = memorisation(normal(5, seed=1), train, train)
-    assert set(found) == {"generated_to_train", "test_to_train", "closer_than_test"}
-    assert found["test_to_train"] == 0 and found["closer_than_test"] == 0 and len(pairs) == 5
+    memorised, pairs = memorisation(normal(5, seed=1), train, train)
+    assert set(memorised) == {"generated_to_train", "test_to_train", "closer_than_test"}
+    assert (
+        memorised["test_to_train"] == 0 and memorised["closer_than_test"] == 0 and len(pairs) == 5
+    )
     copied, _ = memorisation(np.concatenate([normal(4, seed=1), train[:1]]), train, train)
     assert copied["closer_than_test"] == pytest.approx(1 / 5)
 

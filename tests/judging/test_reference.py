@@ -29,10 +29,10 @@ def test_features_survive_a_round_trip_and_a_damaged_file_is_refused(tmp_path):
         reference.load_features(tmp_path / "validation.npy", "ab")
 
 
-@pytest.mark.parametrize("about", [{"extractor_sha256": "a" * 64}, {}])
-def test_features_of_another_extractor_are_never_compared(tmp_path, about):
+@pytest.mark.parametrize("description", [{"extractor_sha256": "a" * 64}, {}])
+def test_features_of_another_extractor_are_never_compared(tmp_path, description):
     path = tmp_path / "test.npy"
-    reference.save_features(path, np.zeros((5, 128), np.float32), about)
+    reference.save_features(path, np.zeros((5, 128), np.float32), description)
     with pytest.raises(
         DataError,
         match=f"test.npy: features of the extractor .*, expected those of {'b' * 16}: run ref",

@@ -142,8 +142,8 @@ def gate() -> dict:
 
 
 def champion(name: str) -> int | None:
-    found = registry.alias(name, "champion")
-    return found.number if found else None
+    version = registry.alias(name, "champion")
+    return version.number if version else None
 
 
 def numbers(name: str) -> list[int]:
@@ -256,11 +256,11 @@ def test_a_generator_that_cannot_be_measured_is_refused_and_the_champion_stays(n
     assert run(name, 2) == 0
     challenge(0)
     path = Path("models/generator.safetensors")
-    tensors, about = files.read_tensors(path)
+    tensors, description = files.read_tensors(path)
     if bad == "NaN":
         next(iter(tensors.values())).view(-1)[0] = math.nan
         files.write_tensors(
-            path, tensors, {key: value for key, value in about.items() if key != "sha256"}
+            path, tensors, {key: value for key, value in description.items() if key != "sha256"}
         )
     else:
         path.write_bytes(path.read_bytes()[:-1] + b"x")

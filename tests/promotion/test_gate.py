@@ -64,14 +64,14 @@ def test_the_gain_must_exceed_the_largest_of_the_three_margins():
             challenger = figures(
                 5.0 - gain, noise=tuple(spread * step for step in (-2, -1, 0, 1, 2))
             )
-            found = gate.decide(
+            decision = gate.decide(
                 champion, challenger, limits(absolute=absolute, relative=relative, z=z)
             )
             without = "promoted" if gain > 0 else "refused"
-            assert found.outcome == (expected if any(names) else without), (names, gain)
-            assert found.numbers["gain"] == pytest.approx(gain)
+            assert decision.outcome == (expected if any(names) else without), (names, gain)
+            assert decision.numbers["gain"] == pytest.approx(gain)
             if any(names):
-                assert found.numbers["margin"] == pytest.approx(0.5)
+                assert decision.numbers["margin"] == pytest.approx(0.5)
 
 
 def test_what_the_draws_have_in_common_cancels():
@@ -173,11 +173,11 @@ def test_random_figures_are_judged_without_a_preference_for_either_side():
 
 def test_a_better_challenger_is_never_judged_worse_than_a_worse_one():
     order = ["refused", "cannot tell", "promoted"]
-    found = [
+    ranks = [
         order.index(outcome(figures(5.0), figures(6.0 - step / 50), absolute=0.2, z=1.0))
         for step in range(100)
     ]
-    assert found == sorted(found) and set(found) == {0, 1, 2}
+    assert ranks == sorted(ranks) and set(ranks) == {0, 1, 2}
 
 
 def test_the_side_of_a_limit_is_that_of_the_table_of_figures():
