@@ -16,7 +16,10 @@ def main(
         "results/compare"
     ),
 ) -> None:
-    """Compare runs: parameters, figures, samples: python -m pipeline compare HEAD workspace."""
+    """Compare runs side by side: parameters, figures with verdicts, samples.
+
+    Example: python -m pipeline compare HEAD workspace.
+    """
     if len(runs) < 2:
         raise ConfigError(f"compare: {runs[0]} alone: must be at least two, each {ACCEPTED}")
     from dcgan.config import reading, sections

@@ -46,8 +46,8 @@ def main() -> None:
         plots.by_epoch(result.rows, result.real, *result.chosen, RESULTS / "by_epoch.png")
         pair = (result.generated, data.open_split(PREPARED, "train").images[result.nearest])
         plots.pairs(*pair, ("generated", "nearest in train"), RESULTS / "nearest.png")
-        numbers = {f"{section}/{key}": value for key, value in provenance.flatten(metrics).items()}
-        run.log_metrics({key: x for key, x in numbers.items() if isinstance(x, int | float)})
+        flat = {f"{section}/{name}": value for name, value in provenance.flatten(metrics).items()}
+        run.log_metrics({name: x for name, x in flat.items() if isinstance(x, int | float)})
         run.describe(run_page.describe(training, metrics))
         run.log_folder(RESULTS, "evaluate")
         card = model_card.write(training, data.read_manifest(PREPARED), metrics)

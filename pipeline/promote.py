@@ -10,7 +10,7 @@ from pipeline import children, cli
 
 if TYPE_CHECKING:
     from dcgan.promotion.gate import Decision
-    from dcgan.promotion.registry import Version
+    from dcgan.promotion.versions import Version
 
 MODELS, PREPARED, RESULTS = Path("models"), Path("data/prepared"), Path("results/gate")
 RUN, METRICS = Path("results/train/run.json"), Path("results/evaluate/metrics.json")
@@ -35,10 +35,12 @@ def main(
         bool, typer.Option("--floors-only", help="Replace a champion that cannot be compared with.")
     ] = False,
 ) -> None:
-    """Promote models/, refuse it, or cannot tell (exit 0, 4, 7): python -m pipeline promote."""
+    """Promote models/, refuse it, or say that one cannot tell (exit 0, 4, 7).
+
+    Example: python -m pipeline promote.
+    """
     params = reading.load(Params)
     from dcgan import data, errors, files
-    from dcgan.judging import figures
     from dcgan.promotion import registry, trial
     from dcgan.reports import model_card
     from dcgan.tracking import runs
@@ -52,19 +54,17 @@ def main(
     decision = decision or measure(params, None if floors_only else champion, record)
     record |= vars(decision)
     write(record)
-    key, tags = training["fingerprint"], {"gate": decision.outcome}
-    with runs.run(key, dataset=training["dataset"], tags=tags) as run:
+    outcome, reason, key = decision.outcome, decision.reasons[0], training["fingerprint"]
+    with runs.run(key, dataset=training["dataset"], tags={"gate": outcome}) as run:
         run.log_folder(RESULTS, "gate")
-    reason, more = decision.reasons[0], f"{RESULTS}/gate.md says more"
     failures = {"refused": errors.Refused, "cannot tell": errors.CannotTell}
-    if decision.outcome in failures:
-        raise failures[decision.outcome](f"promote: {decision.outcome}. {reason} {more}")
+    if outcome in failures:
+        raise failures[outcome](f"promote: {outcome}. {reason} {RESULTS}/gate.md says more")
     if children.has_remote() and (code := children.run("dvc", "push")):
         raise errors.EnvironmentProblem(
             f"promote: dvc push ended with {code}: nothing is registered; run promote again"
         )
-    metrics = figures.read(files.read_json(METRICS), str(METRICS))
-    card = model_card.write(training, data.read_manifest(PREPARED), metrics)
+    card = model_card.write(training, data.read_manifest(PREPARED), files.read_json(METRICS))
     version = trial.register(record, training, MODELS, card)
     expected = champion.number if champion else None
     registry.set_alias(name, "champion", version.number, reason, expected=expected)

@@ -83,12 +83,12 @@ class Reference:
             The content of metrics.json.
         """
         for split, sample in samples.items():
-            about = {
+            description = {
                 "split": split,
                 "class_shares": class_shares(sample, self.extractor.num_classes),
                 **self.extractor.description(),
             }
-            save_features(self._path(split), sample.features, about)
+            save_features(self._path(split), sample.features, description)
         metrics = {
             **self.extractor.description(),
             "num_images": len(samples["test"]),

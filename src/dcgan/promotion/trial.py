@@ -23,7 +23,7 @@ from dcgan.judging.sample import Sample
 from dcgan.networks import exports
 from dcgan.promotion import bundle, gate, registry, serving
 from dcgan.promotion.gate import Decision, Measured
-from dcgan.promotion.registry import Version
+from dcgan.promotion.versions import Version
 
 SHOWN = 64  # images in the picture
 NO_LABELS = "the data set has no labels"

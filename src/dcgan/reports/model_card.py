@@ -6,6 +6,7 @@ from typing import Any
 
 from dcgan.config import reading
 from dcgan.errors import DataError
+from dcgan.judging import figures
 from dcgan.reports import markdown
 from dcgan.tracking import provenance
 
@@ -21,8 +22,12 @@ def write(
     Args:
         training: results/train/run.json, `checked`.
         manifest: of the prepared images.
-        metrics: results/evaluate/metrics.json.
+        metrics: results/evaluate/metrics.json, also of the older shape.
+
+    Raises:
+        DataError: as `figures.read`.
     """
+    metrics = figures.read(metrics, "results/evaluate/metrics.json")
     trained_with, protocol = training["settings"], metrics["protocol"]
     name, size = training["dataset"], manifest["image_size"]
     colour = "grey" if manifest["channels"] == 1 else "RGB"
@@ -34,7 +39,7 @@ def write(
         ["classes", ", ".join(manifest["classes"]) or "none"],
         ["licence", manifest.get("licence", "unknown")],
     ]
-    figures = markdown.table(["", "model", "floor", "ceiling", ""], markdown.figure_rows(metrics))
+    table = markdown.table(["", "model", "floor", "ceiling", ""], markdown.figure_rows(metrics))
     lines = "\n".join(f"{key}: {value}" for key, value in provenance.flatten(trained_with).items())
     return f"""# dcgan-{name}
 
@@ -49,7 +54,7 @@ lowest FID on validation images.
 
 ## Figures
 
-{figures}
+{table}
 
 Measured once on the {protocol["reported_on"]} split: {protocol["generated_images"]} generated \
 against {protocol["real_images"]}

@@ -25,7 +25,7 @@ class Candidate:
 
     Attributes:
         name: as the user calls it.
-        params: flat parameters, as many as are known.
+        params: parameters by their dotted names; some may be missing.
         metrics: results/evaluate/metrics.json, from `figures.read`.
         data_sha256: of the prepared data.
         images: samples, uint8 N x C x H x W.
