@@ -1,13 +1,15 @@
-# One image for CPU and CUDA: the locked torch wheel holds both, and uses a GPU when the container is given one.
+# One image for CPU and CUDA: the locked torch wheel holds both, and uses a GPU when the container is
+# given one.
 #
 #   docker build -t dcgan-pipeline .
 #   docker run --rm --user "$(id -u):$(id -g)" --read-only --tmpfs /tmp -v "$PWD":/work dcgan-pipeline dvc repro
 #
-# The repository is mounted, not copied: the pipeline's outputs, cache and git history belong to whoever runs it. It is the only volume;
-# the root may be read-only.
+# The repository is mounted, not copied: the pipeline's outputs, cache and git history belong to the
+# user who runs it. It is the only volume; the root may be read-only.
 #
-# The base is pinned by the version that the committed results were made with. Pin its digest too where a registry can be asked for it
-# (`docker buildx imagetools inspect python:3.11.7-slim-bookworm`): FROM python:3.11.7-slim-bookworm@sha256:…
+# The base is pinned by the version that the committed results were made with. Pin its digest too
+# where a registry can be asked for it (`docker buildx imagetools inspect
+# python:3.11.7-slim-bookworm`): FROM python:3.11.7-slim-bookworm@sha256:…
 
 FROM python:3.11.7-slim-bookworm AS build
 COPY requirements.lock /tmp/requirements.lock
@@ -16,8 +18,8 @@ RUN python -m venv --without-pip /opt/venv \
     && python -m pip --python /opt/venv/bin/python install --no-cache-dir --require-hashes -r /tmp/requirements.lock
 
 FROM python:3.11.7-slim-bookworm
-# git for DVC; tini as PID 1, which hands on signals and buries orphans. Their versions are Debian's: it serves the newest only, so that a
-# pinned one would stop the build at the next security fix.
+# git for DVC; tini as PID 1, which hands on signals and collects orphans. Their versions are Debian's:
+# it serves the newest only, so that a pinned one would stop the build at the next security fix.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends git tini \
@@ -27,7 +29,8 @@ RUN apt-get update \
     && git config --system --add safe.directory /work
 COPY --from=build /opt/venv /opt/venv
 COPY docker/entrypoint.sh /usr/local/bin/entrypoint
-# Everything that is written lies in the volume or in /tmp, and nothing asks who the user is: --user may name any.
+# Everything that is written lies in the volume or in /tmp, and nothing depends on who the user is:
+# --user may name any.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -68,7 +68,8 @@ sweep: .venv/.runtime  ## Learning rates x batch sizes x three seeds as DVC expe
 clean:  ## Delete the virtual environment and what the checks leave
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache
 
-# The runtime lock is what the stages depend on; development tools have their own, so that a new linter retrains nothing.
+# The stages depend on the runtime lock. Development tools have a lock of their own, so that a new
+# linter retrains nothing.
 .venv/.runtime: requirements.lock
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v == (3, 11) else f"error: {sys.executable} is Python {v[0]}.{v[1]}: must be 3.11; use make PYTHON=/path/to/python3.11")'
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv

@@ -1,13 +1,12 @@
 """The probe's solver against sklearn's LinearSVC: same images, same C, same objective, one run.
 
     python bench/probe.py                                     # 2,000 x 784, about half a minute
-    python bench/probe.py --images 60000 --features 3072      # the size of CIFAR-10's pixels:
-    LinearSVC takes an hour or so python bench/probe.py --images 50000 --features 28672 --alone    #
-    probe32's features, which LinearSVC cannot hold
+    python bench/probe.py --images 60000 --features 3072      # CIFAR-10's pixels: an hour or so
+    python bench/probe.py --images 50000 --features 28672 --alone    # too large for LinearSVC
 
 Prints seconds for each C of the path (the first with the start from some of the rows), their ratio,
 both objectives and the largest memory so far. LinearSVC uses one core by its nature and starts each
-C from nothing; ours uses as many cores as torch is given, and starts each C from the one before.
+C from nothing. Ours uses as many cores as torch is given, and starts each C from the one before.
 """
 
 import argparse
@@ -76,7 +75,8 @@ def main() -> None:
     size = features.nbytes / 2**30
     threads = torch.get_num_threads()
     print(
-        f"{len(features)} images, {features.shape[1]} features ({size:.2f} GiB), {args.classes} classes, {threads} threads"
+        f"{len(features)} images, {features.shape[1]} features ({size:.2f} GiB),"
+        f" {args.classes} classes, {threads} threads"
     )
     names = (
         f"{'C':>8}",
@@ -95,9 +95,8 @@ def main() -> None:
         row(*ours[-1])
 
     svm.fit_path(features, labels, c_values, args.classes, gap=args.gap, on_fit=on_fit)
-    print(
-        f"the path: {time.perf_counter() - began:.1f} s, gaps {', '.join(f'{fit.gap:.1e}' for fit, _ in ours)}"
-    )
+    gaps = ", ".join(f"{fit.gap:.1e}" for fit, _ in ours)
+    print(f"the path: {time.perf_counter() - began:.1f} s, gaps {gaps}")
     for fit, seconds in ours if not args.alone else ():
         start = time.perf_counter()
         theirs = LinearSVC(C=fit.c, loss="squared_hinge", dual=False).fit(features, labels)
@@ -113,26 +112,28 @@ def row(fit: svm.Svm, ours: float, other: float | None = None, best: float | Non
     """One line of the table."""
     theirs = f"{'':>13} {'':>6} {fit.objective:14.4f} {'':>14} {'':>11}"
     if other is not None and best is not None:
-        theirs = f"{other:13.2f} {other / ours:6.1f} {fit.objective:14.4f} {best:14.4f} {fit.objective / best - 1:+11.1e}"
+        seconds, objectives = (
+            f"{other:13.2f} {other / ours:6.1f}",
+            f"{fit.objective:14.4f} {best:14.4f}",
+        )
+        theirs = f"{seconds} {objectives} {fit.objective / best - 1:+11.1e}"
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"{fit.c:8.2g} {ours:9.2f} {theirs} {memory:6.1f}", flush=True)
 
 
 def made_up(images: int, features: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Correlated, non-negative features with a common mean, as pooled maps are; classes that overlap."""
+    """Correlated, non-negative features, as pooled maps are, and labels; the classes overlap."""
     generator = np.random.default_rng(0)
     labels = np.arange(images) % classes
-    means, mixing = (
-        generator.normal(scale=0.8, size=(classes, 64)),
-        generator.normal(size=(64, features)).astype(np.float32) / 8,
-    )
-    found = np.empty((images, features), np.float32)
+    means = generator.normal(scale=0.8, size=(classes, 64))
+    mixing = generator.normal(size=(64, features)).astype(np.float32) / 8
+    rows = np.empty((images, features), np.float32)
     for start in range(0, images, ROWS):
-        some = labels[start : start + ROWS]
-        hidden = (means[some] + generator.normal(scale=3, size=(len(some), 64))).astype(np.float32)
-        noise = generator.standard_normal((len(some), features), np.float32)
-        np.maximum(0, hidden @ mixing + noise, out=found[start : start + ROWS])
-    return found, labels
+        part = labels[start : start + ROWS]
+        hidden = (means[part] + generator.normal(scale=3, size=(len(part), 64))).astype(np.float32)
+        noise = generator.standard_normal((len(part), features), np.float32)
+        np.maximum(0, hidden @ mixing + noise, out=rows[start : start + ROWS])
+    return rows, labels
 
 
 def objective(

@@ -1,18 +1,21 @@
-"""Compare recipes at equal minutes of training on Fashion-MNIST, and write the table of docs/recipes.md.
+"""Compare recipes at equal minutes of training on Fashion-MNIST; writes docs/recipes.md's table.
 
     make recipes-table                                    # hours; after `dvc repro -s reference`
     python bench/recipes.py --minutes 1 --seeds 1         # a look
-    python bench/recipes.py --only best28 --probe         # make probe-table: what best28's
-    discriminators have learnt
+    python bench/recipes.py --only best28 --probe         # make probe-table: its discriminators
 
-1. Speed: each recipe's training steps are timed in turns, several rounds, so that all see the same machine.
-2. A recipe gets the whole epochs that fit into the minutes at its speed. Equal minutes are thus equal work, and a machine that is
-   busy with something else slows the benchmark and changes no figure.
-3. Each seed is trained, every epoch judged on validation, the best one reported on test: the protocol of the evaluate stage.
-4. `--probe` then fits the L2-SVM on the chosen discriminators and writes the table of docs/protocol.md (`make probe-table`).
+1. Speed: each recipe's training steps are timed in turns, several rounds, so that all see the same
+   machine.
+2. A recipe gets the whole epochs that fit into the minutes at its speed. Equal minutes are thus
+   equal work, and a machine that is busy with something else slows the benchmark and changes no
+   figure.
+3. Each seed is trained, every epoch judged on validation, the best one reported on test: the
+   protocol of the evaluate stage.
+4. `--probe` then fits the L2-SVM on the chosen discriminators and writes the table of
+   docs/protocol.md (`make probe-table`).
 
-What is done is kept in .scratch/recipes-table, and a second run goes on from there; delete the
-folder to start anew.
+Results are kept in .scratch/recipes-table, and a second run resumes from there; delete the folder
+to start anew.
 """
 
 import argparse
@@ -33,12 +36,13 @@ from dcgan.judging import evaluation
 from dcgan.judging.comparison import Real
 from dcgan.judging.reference import Reference
 from dcgan.judging.sample import Sample
-from dcgan.networks import devices, exports
+from dcgan.networks import devices, exports, models
 from dcgan.probing import probe
 from dcgan.progress import Bar
 from dcgan.reports import markdown
-from dcgan.training import checkpoint, updates
-from dcgan.training import loop as training
+from dcgan.training import loop
+from dcgan.training.checkpoint import Checkpoints
+from dcgan.training.step import State, train_step
 
 SCRATCH = Path(".scratch/recipes-table")
 REFERENCE = Path("results/reference")
@@ -66,11 +70,12 @@ def main() -> None:
         help="probe the discriminators instead of comparing the recipes",
     )
     parser.add_argument(
-        "--epochs", type=int, help="train so many epochs, whatever the speed, and write no table"
+        "--epochs", type=int, help="train this many epochs, whatever the speed, and write no table"
     )
     args = parser.parse_args()
     images = data.open_split(Path("data/prepared"), "train").images
-    device = devices.choose_device("auto", False)
+    device = devices.choose_device("auto")
+    devices.set_switches(device, deterministic=False)
     if args.epochs:
         for name in args.only:
             for seed in args.seeds:
@@ -80,13 +85,14 @@ def main() -> None:
     rows = []
     for name in args.only:
         epochs = max(1, int(args.minutes * 60 * rates[name] / len(images)))
-        found = [judged(name, seed, epochs, images, device) for seed in args.seeds]
+        reports = [judged(name, seed, epochs, images, device) for seed in args.seeds]
         if args.probe:
             rows += probe_rows(
-                name, [probed(name, seed, row) for seed, row in zip(args.seeds, found, strict=True)]
+                name,
+                [probed(name, seed, row) for seed, row in zip(args.seeds, reports, strict=True)],
             )
         else:
-            rows.append(line(name, rates[name], epochs, found))
+            rows.append(line(name, rates[name], epochs, reports))
         print(", ".join(rows[-1]), flush=True)
     write(rows, args.minutes, args.seeds, args.probe)
 
@@ -98,69 +104,79 @@ def parameters(name: str, seed: int, epochs: int) -> sections.AllParams:
     )
 
 
+def build(params: sections.AllParams, image_channels: int, device: torch.device) -> State:
+    """The networks of a recipe with their first weights."""
+    return loop.build(
+        image_channels, seed=params.seed, lr=params.lr, beta1=params.beta1,
+        generator=params.generator, discriminator=params.discriminator,
+        training=params.training, device=device,
+    )  # fmt: skip
+
+
 def speeds(names: list[str], images: Any, device: torch.device) -> dict[str, float]:
     """Images a second of each recipe's training steps; the median of some rounds taken in turns."""
     path = SCRATCH / "speeds.json"
-    known: dict[str, float] = files.read_json(path) if path.is_file() else {}
-    if set(names) <= set(known):
-        return known
+    measured: dict[str, float] = files.read_json(path) if path.is_file() else {}
+    if set(names) <= set(measured):
+        return measured
     seconds: dict[str, list[float]] = {name: [] for name in names}
     made = {}
     for name in names:
         params = parameters(name, 1, 1)
-        made[name] = (params, training.build(params, images.shape[1], device))
+        made[name] = (params, build(params, images.shape[1], device))
     for _ in range(ROUNDS):
         for name, (params, state) in made.items():
             precision = devices.choose_precision(params.training.precision, device)
             began = time.perf_counter()
             for i in range(STEPS):
                 batch = images[i * params.batch_size : (i + 1) * params.batch_size]
-                updates.train_step(
-                    state, params, data.to_float(batch).to(device), precision, measure=False
-                )
+                train_step(
+                    state, data.to_float(batch).to(device),
+                    seed=params.seed, training=params.training, precision=precision, measure=False,
+                )  # fmt: skip
             seconds[name].append((time.perf_counter() - began) / STEPS / params.batch_size)
-    rates = {name: 1 / statistics.median(found) for name, found in seconds.items()}
+    rates = {name: 1 / statistics.median(each) for name, each in seconds.items()}
     files.write_json(path, rates)
     return rates
 
 
 def judged(name: str, seed: int, epochs: int, images: Any, device: torch.device) -> dict[str, Any]:
-    """Train one seed and judge it; what was done before is not done again."""
+    """Train one seed and judge it; uses again what an earlier run has left."""
     params = parameters(name, seed, epochs)
     precision = devices.choose_precision(params.training.precision, device)
     decays = params.training.linear_decay_from < 1
     folder = f"{name}-seed{seed}" + (f"-{epochs}" if decays else "")
-    judge_of, real, train = judge(seed)
+    judge, real, train = judge_and_images(seed)
     with (
-        checkpoint.Scratch(SCRATCH, folder) as scratch,
+        Checkpoints(SCRATCH, folder) as checkpoints,
         Bar(folder, unit="images", per_step=params.batch_size) as bar,
     ):
 
-        def on_epoch(epoch: int, state: Any) -> None:
-            training.write_epoch(epoch, state, params, scratch.folder)
+        def on_epoch(epoch: int, state: State) -> None:
+            samples = params.training.num_samples
+            loop.write_epoch(epoch, state, checkpoints.folder, seed=seed, num_samples=samples)
 
-        training.train(
-            params,
-            images,
-            scratch,
-            device=device,
-            precision=precision,
-            on_epoch=on_epoch,
-            on_step=bar.update,
-        )
+        loop.train(
+            images, checkpoints, seed=seed, lr=params.lr, beta1=params.beta1,
+            batch_size=params.batch_size, epochs=epochs, generator=params.generator,
+            discriminator=params.discriminator, training=params.training,
+            device=device, precision=precision, on_epoch=on_epoch, on_step=bar.update,
+        )  # fmt: skip
         rows = []
-        for exports in evaluation.epochs(scratch.folder / "exports")[:epochs]:
-            path = exports / "judged.json"
+        for epoch_folder in evaluation.epochs(checkpoints.folder / "exports")[:epochs]:
+            path = epoch_folder / "judged.json"
             if not path.is_file():
-                files.write_json(path, judge_of.row(exports, real["validation"]))
+                files.write_json(path, judge.row(epoch_folder, real["validation"]))
             rows.append(files.read_json(path))
             best = min(rows[-1]["fid_raw"], rows[-1]["fid_ema"])
             bar.say(f"{folder}: epoch {rows[-1]['epoch']}: FID {best:.2f} on validation")
         index, weights = evaluation.choose(rows)
-        chosen = scratch.folder / "exports" / f"epoch-{index + 1:04d}" / evaluation.WEIGHTS[weights]
+        chosen = (
+            checkpoints.folder / "exports" / f"epoch-{index + 1:04d}" / evaluation.WEIGHTS[weights]
+        )
         path = chosen.with_suffix(".figures.json")
         if not path.is_file():
-            files.write_json(path, judge_of.report(chosen, real["test"], train).figures)
+            files.write_json(path, judge.report(chosen, real["test"], train).figures)
         return {
             **files.read_json(path),
             "epoch": index + 1,
@@ -169,8 +185,12 @@ def judged(name: str, seed: int, epochs: int, images: Any, device: torch.device)
         }
 
 
-def judge(seed: int) -> tuple[evaluation.Judge, dict[str, Real], Sample]:
-    """What the evaluate stage judges with, the real images of both splits, and the train images."""
+def judge_and_images(seed: int) -> tuple[evaluation.Judge, dict[str, Real], Sample]:
+    """What the evaluate stage judges with.
+
+    Returns:
+        The judge, the real images of validation and test, and the train images.
+    """
     reference = Reference.open(REFERENCE, seed)
     real = {split: reference.real(split) for split in ("validation", "test")}
     return evaluation.Judge(reference.extractor, 10_000, seed), real, reference.sample("train")
@@ -187,14 +207,18 @@ def probed(name: str, seed: int, row: dict[str, Any]) -> dict[str, Any]:
         )
         networks = {
             "discriminator": discriminator,
-            "untrained": exports.untrained(discriminator, seed),
+            "untrained": models.untrained(
+                discriminator.architecture, seed=seed, init=params.discriminator.init
+            ),
             "pixels": None,
         }
         trained_in = devices.choose_precision(params.training.precision, torch.device("cpu"))
         figures = {}
         for which, network in networks.items():
             precision = probe.choose_precision(trained_in)
-            figures[which] = probe.judge(network, splits, params.probe, 10, seed, precision).figures
+            figures[which] = probe.measure(
+                network, splits, params.probe, 10, seed, precision
+            ).figures
             print(
                 f"{name}, seed {seed}, {which}: {100 * figures[which]['test_accuracy']:.2f} %",
                 flush=True,

@@ -23,12 +23,12 @@ from PIL import Image  # noqa: E402
 from playwright.sync_api import Locator, Page, sync_playwright  # noqa: E402
 
 from dcgan.tracking import store  # noqa: E402
-from pipeline import ui  # noqa: E402
+from pipeline import mlflow_server  # noqa: E402
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 WIDTH, HEIGHT = 1400, 1000
 TIMEOUT_MS = 60_000
@@ -37,7 +37,7 @@ COLOURS = 128  # of a picture, which makes a third of its size
 
 
 class Pages:
-    """MLflow's pages of one run. Each method returns what a person came to see, once it is there."""
+    """MLflow's pages of one run. Each method returns what the page is for, once it is shown."""
 
     def __init__(self, page: Page, address: str, experiment: str, run: str) -> None:
         self.page = page
@@ -62,7 +62,10 @@ class Pages:
         return self._seen(self.page.locator("main table").filter(has_text="this model, test"))
 
     def metrics(self, pattern: str = "fid_(raw|ema)|vendi_ema|loss_") -> Locator:
-        """The charts whose names match a regular expression, which MLflow makes as they come into view."""
+        """The charts whose names match a regular expression.
+
+        MLflow draws each one only when it comes into view.
+        """
         self.page.goto(f"{self._run}/model-metrics")
         self.page.get_by_placeholder("Search metric charts").fill(pattern)
         self._seen(self.page.locator("main .js-plotly-plot"))
@@ -119,12 +122,9 @@ def server() -> Iterator[str]:
     """MLflow on the store of this folder, as `make ui` starts it; its address."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    process = ui.start_server(store.location(), "127.0.0.1", port)
-    try:
-        ui.wait_until_it_answers(process, f"http://127.0.0.1:{port}")
+    with mlflow_server.start(store.location(), "127.0.0.1", port) as group:
+        mlflow_server.wait_until_it_answers(group, f"http://127.0.0.1:{port}")
         yield f"http://127.0.0.1:{port}"
-    finally:
-        ui.stop(process)
 
 
 def take(page: Page, path: Path) -> None:
@@ -140,15 +140,15 @@ def chosen() -> tuple[str, str, str | None]:
     """Experiment and run to show, and the registered model or None."""
     client = store.connect()
     names = {
-        found.experiment_id: found.name
-        for found in client.search_experiments()
-        if found.name.startswith("dcgan-")
+        experiment.experiment_id: experiment.name
+        for experiment in client.search_experiments()
+        if experiment.name.startswith("dcgan-")
     }
     runs = client.search_runs(
         list(names), "attributes.status = 'FINISHED'", order_by=["attributes.start_time DESC"]
     )
     if not runs:
-        sys.exit("screenshots: there is no finished run: run `make repro`")
+        sys.exit("screenshots: no run is finished: run `make repro`")
     for model in client.search_registered_models():
         if "champion" in model.aliases:
             version = client.get_model_version(model.name, str(model.aliases["champion"]))
@@ -174,8 +174,8 @@ def main() -> None:
     with server() as address, browser() as page:
         pages = Pages(page, address, experiment, run)
         shown: dict[str, Callable[[], Locator]] = {
-            "runs": pages.runs, "overview": pages.overview, "metrics": pages.metrics, "images": pages.images,
-            "artifacts": pages.artifact,
+            "runs": pages.runs, "overview": pages.overview, "metrics": pages.metrics,
+            "images": pages.images, "artifacts": pages.artifact,
         }  # fmt: skip
         if model:
             shown["model"] = lambda: pages.model(model)
@@ -184,7 +184,8 @@ def main() -> None:
             take(page, out / f"mlflow-{name}.png")
     if not model:
         print(
-            "screenshots: no model is registered with the alias champion: mlflow-model.png is not taken"
+            "screenshots: no model is registered with the alias champion:"
+            " mlflow-model.png is not taken"
         )
 
 

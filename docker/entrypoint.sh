@@ -1,6 +1,7 @@
 #!/bin/bash
-# Runs the container's command in a process group of its own, hands signals on to the whole group, and waits until all of it is gone:
-# dvc dies of SIGTERM at once, the stage that it started writes a checkpoint first, and a container ends with its first process.
+# Runs the container's command in a process group of its own, hands signals on to the whole group,
+# and waits until all of it has ended: dvc ends at once on SIGTERM, while the stage that it started
+# writes a checkpoint first, and a container ends with its first process.
 set -u
 
 # With a terminal, Ctrl-C reaches the group anyway, and only a foreground process may read what is typed.
@@ -15,7 +16,8 @@ trap 'kill -TERM -- "-$group"' TERM
 trap 'kill -INT -- "-$group"' INT
 wait "$group"
 status=$?
-# A trap ends `wait` early, with the signal's own 128 + number; ask for the command's status until it has one.
+# A trap ends `wait` early, with the signal's own 128 + number; ask for the command's status until it
+# has one.
 while kill -0 "$group" 2>/dev/null; do
   wait "$group"
   status=$?

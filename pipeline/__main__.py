@@ -1,4 +1,4 @@
-"""`python -m pipeline`: the list of commands. A command's module is imported only when it is asked for."""
+"""`python -m pipeline`: the list of commands. Only the module of the asked one is imported."""
 
 import importlib
 import sys
@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from pipeline import cli
 
-# What each command's docstring begins with, here too so that the list needs no import; a test
-# compares them.
+# The beginning of each command's docstring, repeated here so that the list needs no import; a test
+# compares the two.
 COMMANDS = {
     "download": "Fetch the data set, verified, into data/raw.",
     "prepare": "Decode, split and store the images of data/raw in data/prepared.",
@@ -15,7 +15,7 @@ COMMANDS = {
     "reference": "Make the feature extractor and measure the real images.",
     "train": "Train the networks, or go on where a killed training stopped.",
     "evaluate": "Judge every checkpoint and export the best one.",
-    "probe": "Fit the L2-SVM on D's features, on an untrained D's and on raw pixels.",
+    "probe": "Fit an L2-SVM on D's features, an untrained D's and the pixels.",
     "render": "Make the GIFs and the comparison.",
     "paper": "Repeat the paper's experiments on the chosen checkpoint.",
     "run": "Run an experiment with DVC, safe from a second one and from signals.",
@@ -34,22 +34,24 @@ COMMANDS = {
 def main() -> None:
     """Run the command that the first argument names, or list them all."""
     name, *rest = sys.argv[1:] or ["--help"]
-    if name in COMMANDS:
-        module = importlib.import_module(f"pipeline.{name}")
-        commands = module.SUBCOMMANDS if hasattr(module, "SUBCOMMANDS") else (module.main,)
-        # A command that passes options on to another program takes them as they are.
-        rest = module.arguments(rest) if hasattr(module, "arguments") else rest
-        cli.run(*commands, args=rest, prog=f"python -m pipeline {name}")
+    prog = "python -m pipeline"
+    if name == "run":
+        from pipeline import run
+
+        cli.run(run.main, args=run.arguments(rest), prog=f"{prog} run")
+    elif name == "recipe":
+        from pipeline import recipe
+
+        cli.run(*recipe.SUBCOMMANDS, args=rest, prog=f"{prog} recipe")
+    elif name in COMMANDS:
+        command = importlib.import_module(f"pipeline.{name}").main
+        cli.run(command, args=rest, prog=f"{prog} {name}")
     else:
-        cli.run(
-            *(_listed(*item) for item in COMMANDS.items()),
-            args=[name, *rest],
-            prog="python -m pipeline",
-        )
+        cli.run(*(_listed(*item) for item in COMMANDS.items()), args=[name, *rest], prog=prog)
 
 
 def _listed(name: str, text: str) -> Callable[[], None]:
-    """Something for Typer to list, and to compare a mistyped name with; never called."""
+    """A command that is never called: Typer lists it, and compares a mistyped name with it."""
 
     def command() -> None: ...
 

@@ -1,4 +1,7 @@
-"""Results of a retraining on a git branch of their own; branch, index and files of whoever works here stay as they are."""
+"""Results of a retraining on a git branch of their own.
+
+The branch, the index and the files of the person who works in this folder stay as they are.
+"""
 
 import tempfile
 from pathlib import Path
@@ -6,30 +9,30 @@ from pathlib import Path
 from dcgan.errors import EnvironmentProblem
 from pipeline import children
 
-LOCK = "dvc.lock"  # names by its hashes everything that a commit's results come from and consist of
+LOCK = "dvc.lock"  # its hashes name all that a commit's results come from and consist of
 PATHS = (LOCK, "params.yaml", "results")
 
 
 def check() -> None:
-    """Refuse before the work what would fail after it.
+    """Check before the work what the commit after it needs.
 
     Raises:
-        EnvironmentProblem: no git repository, no commit, or nobody to sign one.
+        EnvironmentProblem: no git repository, no commit, or no name to commit under.
     """
     children.output("git", "rev-parse", "--verify", "HEAD")
     try:
         children.output("git", "var", "GIT_COMMITTER_IDENT")
     except EnvironmentProblem as error:
         raise EnvironmentProblem(
-            "git: nobody to commit as: set user.name and user.email with git config"
+            "git: no name to commit under: set user.name and user.email with git config"
         ) from error
 
 
 def fetch(remote: str) -> None:
-    """Learn which branches earlier jobs have pushed.
+    """Fetch the branches that earlier jobs have pushed.
 
     Raises:
-        EnvironmentProblem: there is no such remote, or it does not answer.
+        EnvironmentProblem: the remote does not exist, or does not answer.
     """
     children.output(
         "git", "fetch", "--quiet", remote, f"+refs/heads/retrain/*:refs/remotes/{remote}/retrain/*"
@@ -37,21 +40,25 @@ def fetch(remote: str) -> None:
 
 
 def holding_lock(remote: str | None) -> str | None:
-    """Where this dvc.lock has been committed: HEAD, or the name of a retraining's branch, here or on the remote; None: nowhere."""
-    wanted = children.output("git", "hash-object", LOCK)
+    """Where this dvc.lock is committed: HEAD, or a retraining's branch, here or on the remote.
+
+    Returns:
+        HEAD, the branch's name, or None: nowhere.
+    """
+    lock = children.output("git", "hash-object", LOCK)
     patterns = ["refs/heads/retrain", *([f"refs/remotes/{remote}/retrain"] if remote else [])]
     for ref in (
         "HEAD",
         *children.output("git", "for-each-ref", "--format=%(refname)", *patterns).split(),
     ):
         # Empty where the commit has no dvc.lock.
-        if children.output("git", "ls-tree", "--format=%(objectname)", ref, "--", LOCK) == wanted:
+        if children.output("git", "ls-tree", "--format=%(objectname)", ref, "--", LOCK) == lock:
             return ref if ref == "HEAD" else ref[ref.index("retrain/") :]
     return None
 
 
 def leaves_out() -> bool:
-    """Whether tracked files differ from HEAD that `commit` does not take along."""
+    """Whether `commit` would leave out changes of tracked files."""
     return bool(
         children.output(
             "git", "diff", "HEAD", "--name-only", "--", ".", *(f":!{path}" for path in PATHS)
@@ -63,9 +70,9 @@ def commit(date: str, message: str, forced: list[Path]) -> str:
     """Commit dvc.lock, params.yaml and the small results on a new branch that starts at HEAD.
 
     Args:
-        date: stands in the branch's name, with the first digits of dvc.lock's hash.
+        date: for the branch's name, which also has the first digits of dvc.lock's hash.
         message: of the commit.
-        forced: files that git ignores and that belong to it all the same.
+        forced: files that are committed although git ignores them.
 
     Returns:
         The branch's name.
@@ -77,18 +84,19 @@ def commit(date: str, message: str, forced: list[Path]) -> str:
         children.output("git", "add", "--", *PATHS, environment=index)
         children.output("git", "add", "--force", "--", *map(str, forced), environment=index)
         tree = children.output("git", "write-tree", environment=index)
-    made = children.output("git", "commit-tree", tree, "-p", "HEAD", "-m", message)
-    children.output("git", "update-ref", f"refs/heads/{branch}", made)
+    new = children.output("git", "commit-tree", tree, "-p", "HEAD", "-m", message)
+    children.output("git", "update-ref", f"refs/heads/{branch}", new)
     return branch
 
 
 def push(remote: str, branch: str) -> None:
-    """Push a branch; nothing where it is there already.
+    """Push a branch; does nothing where the remote has it.
 
     Raises:
         EnvironmentProblem: the remote did not take it.
     """
     if code := children.run("git", "push", remote, f"refs/heads/{branch}"):
         raise EnvironmentProblem(
-            f"git push {remote} {branch}: exit code {code}: see its lines above, run the same command again"
+            f"git push {remote} {branch}: exit code {code}: see its lines above,"
+            " run the same command again"
         )

@@ -89,17 +89,16 @@ def read(name: str, folder: Path, run: Any | None = None) -> "Candidate":
         DataError: a file is missing or damaged.
     """
     from dcgan import files
-    from dcgan.config import reading
+    from dcgan.config import keys, reading
     from dcgan.judging import figures
     from dcgan.networks import exports, sampling
     from dcgan.reports.side_by_side import Candidate
-    from dcgan.tracking import provenance
 
     if run:
         params, data_sha256 = run.data.params, run.data.tags.get("data_sha256", "unknown")
     else:
         values = reading.read_yaml(folder / PARAMS_FILE)
-        params = {key: str(value) for key, value in provenance.flatten(values).items()}
+        params = {key: str(value) for key, value in keys.flatten(values).items()}
         data_sha256 = files.read_json(folder / RUN)["data_sha256"]
     generator, _ = exports.load_generator(folder / WEIGHTS)
     images = sampling.sample(generator, NUM_IMAGES, seed=SEED)

@@ -1,66 +1,66 @@
-"""Run other programs, mostly dvc and git: lists, never a shell; their output streams through, signals reach all of them."""
+"""Run dvc, git and our own commands: lists, never a shell; output streams through."""
 
-import contextlib
+import math
 import os
 import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from types import FrameType
+import threading
+from collections.abc import Mapping
+from typing import IO
 
 from dcgan.errors import EnvironmentProblem, Stopped
+from pipeline import processes
 
-# dvc's line about a stage that failed; dvc itself ends with 255, whatever the stage said.
+# dvc's line about a stage that failed; dvc itself ends with 255, whatever the stage's code was.
 STAGE_FAILED = re.compile(rb"failed to reproduce '\w+':.*exited with (\d+)")
+# As Ctrl-C would: dvc waits for its stage then, where SIGTERM would leave an orphan.
+ENDING = ((signal.SIGINT, math.inf), (signal.SIGTERM, math.inf), (signal.SIGKILL, 5.0))
 
 
 def run(*command: str) -> int:
-    """Run a program to its end, in a process group of its own, and return its exit code, or that of the stage that dvc ran.
+    """Run a program to its end and return its exit code, or that of the stage that dvc ran.
 
-    SIGINT and SIGTERM end it as Ctrl-C would: dvc waits for its stage then, where SIGTERM would
-    leave an orphan. From the second one on the group gets SIGTERM.
+    SIGINT and SIGTERM end it with all its children: the first one as Ctrl-C would, the second one
+    by SIGTERM, the third one by SIGKILL.
 
     Raises:
-        EnvironmentProblem: there is no such program.
+        EnvironmentProblem: the program does not exist.
         Stopped: a signal came; the program has ended.
     """
     print(f"> {' '.join(command)}", flush=True)
-    try:
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
-    except OSError as error:
-        raise EnvironmentProblem(
-            f"{command[0]}: cannot be run ({error.strerror}): source .venv/bin/activate"
-        ) from error
-    assert process.stderr
-    noted: list[int] = []
-
-    def forward(number: int, _frame: FrameType | None) -> None:
-        noted.append(number)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGINT if len(noted) == 1 else signal.SIGTERM)
-
-    stage_code = 0
-    with _handling(forward), process.stderr:
-        for line in process.stderr:  # until the last process of the group has closed it
-            sys.stderr.buffer.write(line)
-            sys.stderr.flush()
-            if found := STAGE_FAILED.search(line):
-                stage_code = int(found[1])
-        code = process.wait()
+    with processes.noting(signal.SIGINT, signal.SIGTERM) as noted:
+        try:
+            group = processes.Group(command, ENDING, stderr=subprocess.PIPE)
+        except OSError as error:
+            raise EnvironmentProblem(
+                f"{command[0]}: cannot be run ({error.strerror}): source .venv/bin/activate"
+            ) from error
+        assert group.process.stderr
+        stage_codes: list[int] = []
+        reader = threading.Thread(target=_pass_on, args=(group.process.stderr, stage_codes))
+        reader.start()
+        group.wait(noted)
+        if noted:
+            group.end(noted)
+        reader.join()
     if noted:
         name = signal.Signals(noted[0]).name
         raise Stopped(
             f"{command[0]}: stopped by {name}; run the same command again to go on", noted[0]
         )
-    return stage_code or (128 - code if code < 0 else code)
+    if stage_codes and stage_codes[-1]:
+        return stage_codes[-1]
+    code = group.process.returncode
+    return 128 - code if code < 0 else code
 
 
 def output(*command: str, environment: Mapping[str, str] | None = None) -> str:
     """What a quick program prints, without the newline at its end.
 
     Raises:
-        EnvironmentProblem: it fails, or there is no such program.
+        EnvironmentProblem: it fails, or does not exist.
     """
     env = {**os.environ, **(environment or {})}
     try:
@@ -72,8 +72,8 @@ def output(*command: str, environment: Mapping[str, str] | None = None) -> str:
             f"{command[0]}: cannot be run ({error.strerror}): install it"
         ) from error
     if done.returncode:
-        said = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
-        raise EnvironmentProblem(f"{' '.join(command[:2])}: {said[:300]}")
+        complaint = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
+        raise EnvironmentProblem(f"{' '.join(command[:2])}: {complaint[:300]}")
     return done.stdout.rstrip("\n")
 
 
@@ -82,12 +82,16 @@ def has_remote() -> bool:
     return bool(output("dvc", "config", "core.remote"))
 
 
-@contextlib.contextmanager
-def _handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """SIGINT and SIGTERM go to a handler meanwhile."""
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)
+def _pass_on(lines: IO[bytes], stage_codes: list[int]) -> None:
+    """Write a program's stderr to ours, until the last process of its group has closed it.
+
+    Args:
+        lines: the program's stderr.
+        stage_codes: gets the exit code of each stage that dvc says has failed.
+    """
+    with lines:
+        for line in lines:
+            sys.stderr.buffer.write(line)
+            sys.stderr.flush()
+            if match := STAGE_FAILED.search(line):
+                stage_codes.append(int(match[1]))

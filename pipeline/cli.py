@@ -13,8 +13,8 @@ from typer.exceptions import TyperException
 from dcgan.errors import UserError
 
 EXIT_CODES = (
-    "Exit codes: 0 fine, 2 config, 3 data, 4 diverged or refused, 5 no checkpoint, 6 environment, 7 cannot tell,"
-    " 130 and 143 signals."
+    "Exit codes: 0 fine, 2 config, 3 data, 4 diverged or refused, 5 no checkpoint, 6 environment,"
+    " 7 cannot tell, 130 and 143 signals."
 )
 
 
@@ -26,8 +26,7 @@ def run(
     debug = "--debug" in args
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     for command in commands:
-        # A function whose name would hide one of Python's ends in an underscore; its command does
-        # not.
+        # `list_` is the command `list`: the underscore keeps Python's own `list`.
         name = command.__name__.rstrip("_")
         app.command(name, epilog=f"--debug shows tracebacks. {EXIT_CODES}")(
             command if debug else _one_line(command)
@@ -47,10 +46,10 @@ def fail(message: str, exit_code: int) -> NoReturn:
 
 
 def catch_signals() -> Callable[[], int]:
-    """Note the first SIGINT or SIGTERM instead of dying of it; the second ends the process at once.
+    """Note the first SIGINT or SIGTERM, which ends nothing; the second ends the process at once.
 
     Returns:
-        A function that gives the number of the noted signal, 0 while there is none.
+        A function that gives the number of the noted signal, 0 before one comes.
     """
     noted: list[int] = []
 
@@ -65,7 +64,7 @@ def catch_signals() -> Callable[[], int]:
 
 
 def _one_line(command: Callable[..., Any]) -> Callable[..., Any]:
-    # Inside Typer, which would turn Ctrl-C and a closed pipe into exit codes of its own.
+    # Inside Typer, because Typer turns Ctrl-C and a closed pipe into exit codes of its own.
     @functools.wraps(command)
     def call(*args: Any, **kwargs: Any) -> None:
         try:
@@ -75,8 +74,8 @@ def _one_line(command: Callable[..., Any]) -> Callable[..., Any]:
         except KeyboardInterrupt:
             fail("stopped by the keyboard; run the same command again to go on", 130)
         except BrokenPipeError:
-            # Whoever read our output is gone, and that is no error of ours; the interpreter must
-            # not complain at its end either.
+            # The reader of our output has closed it, which is no error of ours; without this line
+            # the interpreter would complain at its end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     return call

@@ -1,42 +1,38 @@
 """Show what this machine has and what is missing."""
 
 import importlib.metadata
-import os
 import platform
 import shutil
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from dcgan.errors import EnvironmentProblem
 from dcgan.tracking import provenance, store
-from pipeline import cli
+from pipeline import cli, tables
 
 PACKAGES = ("torch", "torchvision", "mlflow", "dvc", "great-expectations", "torch-fidelity")
 NEEDED_GB = 2  # data, checkpoints, DVC's cache and the MLflow store of a few runs
 
 
 def main() -> None:
-    """Show what this machine has and what is missing: python -m pipeline doctor. Exit 6 where something is."""
+    """Show what this machine has and what is missing: python -m pipeline doctor.
+
+    Exit code 6 where something is missing.
+    """
     table = Table("", "", show_header=False)
     problems = []
     for title, check in (
-        ("Python", platform.python_version),
-        ("packages", packages),
-        ("device", device),
-        ("git", git),
-        ("DVC", dvc),
-        ("MLflow store", mlflow_store),
-        ("disk", disk),
-    ):
+        ("Python", platform.python_version), ("packages", packages), ("device", device),
+        ("git", git), ("DVC", dvc), ("MLflow store", mlflow_store), ("disk", disk),
+    ):  # fmt: skip
         try:
             table.add_row(title, check())
         except EnvironmentProblem as error:
             problems.append(str(error))
             table.add_row(title, Text(str(error), style="red"))
-    Console().print(table)
+    tables.show(table)
     if problems:
         raise EnvironmentProblem(
             f"doctor: {len(problems)} of {table.row_count} checks failed: {problems[0]}"
@@ -45,13 +41,13 @@ def main() -> None:
 
 def packages() -> str:
     """Versions of what the results depend on."""
-    found = []
+    versions = []
     for name in PACKAGES:
         try:
-            found.append(f"{name} {importlib.metadata.version(name)}")
+            versions.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError as error:
-            raise EnvironmentProblem(f"{name} is not installed: run make install") from error
-    return "\n".join(found)
+            raise EnvironmentProblem(f"{name} is not installed: run make repro") from error
+    return "\n".join(versions)
 
 
 def device() -> str:
@@ -60,13 +56,11 @@ def device() -> str:
 
     from dcgan.networks import devices
 
-    chosen = devices.choose_device("auto", deterministic=False)
-    name = (
-        torch.cuda.get_device_name(chosen)
-        if chosen.type == "cuda"
-        else platform.processor() or platform.machine()
-    )
-    return f"{chosen.type} ({name}), {devices.choose_precision('auto', chosen)}, {torch.get_num_threads()} threads"
+    chosen = devices.choose_device("auto")
+    processor = platform.processor() or platform.machine()
+    name = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else processor
+    precision = devices.choose_precision("auto", chosen)
+    return f"{chosen.type} ({name}), {precision}, {torch.get_num_threads()} threads"
 
 
 def git() -> str:
@@ -83,22 +77,20 @@ def dvc() -> str:
         raise EnvironmentProblem(".dvc: missing: run in the repository's folder")
     if not shutil.which("dvc"):
         raise EnvironmentProblem("dvc is not on the path: run source .venv/bin/activate")
-    return (
-        "lock file present"
-        if Path("dvc.lock").is_file()
-        else "nothing made yet: dvc repro makes everything"
-    )
+    if Path("dvc.lock").is_file():
+        return "lock file present"
+    return "nothing made yet: dvc repro makes everything"
 
 
 def mlflow_store() -> str:
     """Where the runs go, opened for a moment."""
     store.connect()
-    return provenance.redact(store.location())
+    return store.shown()
 
 
 def disk() -> str:
     """Space for data, checkpoints and caches."""
-    free = shutil.disk_usage(os.environ.get("DVC_ROOT", ".")).free / 1e9
+    free = shutil.disk_usage(store.folder().parent).free / 1e9
     if free < NEEDED_GB:
         raise EnvironmentProblem(f"{free:.1f} GB free: need {NEEDED_GB} GB: make room")
     return f"{free:.1f} GB free"

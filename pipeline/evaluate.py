@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dcgan.config import reading, sections
+from dcgan.config import keys, reading, sections
 from pipeline import cli
 
 PREPARED, MODELS, RESULTS = Path("data/prepared"), Path("models"), Path("results/evaluate")
@@ -25,14 +25,14 @@ def main() -> None:
     from dcgan.progress import Bar
     from dcgan.promotion import serving
     from dcgan.reports import model_card, run_page
-    from dcgan.tracking import provenance, runs
+    from dcgan.tracking import names, runs
 
     training = model_card.checked(files.read_json(Path("results/train/run.json")))
     reference = Reference.open(Path("results/reference"), params.seed)
     key, dataset, section = training["fingerprint"], training["dataset"], reference.section()
     tags = {"extractor_sha256": reference.extractor.sha256}
     bar = Bar("evaluate", unit="checkpoints")
-    with runs.run(key, dataset=dataset, tags=tags) as run, bar:
+    with runs.open_run(key, dataset=dataset, tags=tags) as run, bar:
 
         def on_row(row: evaluation.Row, done: int, total: int) -> None:
             run.log_rows([evaluation.curves(row, section)])
@@ -40,13 +40,13 @@ def main() -> None:
             bar.update(done, total)
 
         result = evaluation.evaluate(reference, params.evaluate.num_samples, MODELS, on_row)
-        metrics = {**result.metrics, "mlflow_run": runs.run_name(key, dataset)}
+        metrics = {**result.metrics, "mlflow_run": names.of_run(dataset, key)}
         files.write_json(RESULTS / "metrics.json", metrics)
         files.write_csv(RESULTS / "by_epoch.csv", result.rows)
         plots.by_epoch(result.rows, result.real, *result.chosen, RESULTS / "by_epoch.png")
         pair = (result.generated, data.open_split(PREPARED, "train").images[result.nearest])
         plots.pairs(*pair, ("generated", "nearest in train"), RESULTS / "nearest.png")
-        flat = {f"{section}/{name}": value for name, value in provenance.flatten(metrics).items()}
+        flat = {f"{section}/{name}": value for name, value in keys.flatten(metrics).items()}
         run.log_metrics({name: x for name, x in flat.items() if isinstance(x, int | float)})
         run.describe(run_page.describe(training, metrics))
         run.log_folder(RESULTS, "evaluate")

@@ -1,4 +1,4 @@
-"""The paper stage: the experiments of the DCGAN paper (arXiv 1511.06434, sections 6.1 to 6.3) on the chosen checkpoint."""
+"""The paper stage: the DCGAN paper's experiments (arXiv 1511.06434) on the chosen checkpoint."""
 
 from pathlib import Path
 
@@ -24,42 +24,34 @@ def main() -> None:
     from dcgan.networks import exports
     from dcgan.paper import experiments
     from dcgan.pictures import grids, plots
-    from dcgan.tracking import runs as tracking
+    from dcgan.tracking import runs
 
-    about = files.read_json(Path("results/train/run.json"))
+    training = files.read_json(Path("results/train/run.json"))
     classes = data.read_manifest(PREPARED)["classes"]
     generator, export = exports.load_generator(Path("models/generator.safetensors"))
     discriminator, _ = exports.load_discriminator(Path("models/discriminator.safetensors"))
-    extractor = Reference.open(Path("results/reference"), params.seed).extractor
-    judge = extractor.probabilities if extractor.num_classes else None
-    count = params.paper.num_candidates
+    init = training["settings"]["discriminator"]["init"]
+    frozen = Reference.open(Path("results/reference"), params.seed).extractor
+    classify = frozen.probabilities if frozen.num_classes else None
     test = data.open_split(PREPARED, "test").images[:GUIDED_IMAGES]
-    on_samples = experiments.Experiments(
-        generator, judge, classes, seed=params.seed, num_candidates=count
-    )
+    drawn = {"seed": params.seed, "num_candidates": params.paper.num_candidates}
+    on_samples = experiments.Experiments(generator, classify, classes, **drawn)
     results = {
         "arithmetic": on_samples.arithmetic(params.paper.arithmetic),
         "forgetting": on_samples.forgetting(params.paper.forget),
-        "guided": experiments.guided(discriminator, test, params.seed),
+        "guided": experiments.guided(discriminator, test, seed=params.seed, init=init),
         "turn": on_samples.turn(),
         "walk": on_samples.walk(),
     }
-    protocol = {
-        "seed": params.seed,
-        "num_candidates": count,
-        "epoch": export["epoch"],
-        "weights": export["weights"],
-    }
-    report = {"protocol": protocol | extractor.description()} | {
-        name: each for name, (_, each) in results.items()
-    }
-    for name, (picture, each) in results.items():
+    protocol = drawn | {key: export[key] for key in ("epoch", "weights")} | frozen.description()
+    for name, (picture, report) in results.items():
         if picture is None:
-            plots.note(f"{name}: left out: {each['left_out']}", RESULTS / f"{name}.png")
+            plots.note(f"{name}: left out: {report['left_out']}", RESULTS / f"{name}.png")
         else:
             grids.save_png(RESULTS / f"{name}.png", picture)
-    files.write_json(RESULTS / "report.json", report)
-    with tracking.run(about["fingerprint"], dataset=about["dataset"]) as run:
+    reports = {name: report for name, (_, report) in results.items()}
+    files.write_json(RESULTS / "report.json", {"protocol": protocol} | reports)
+    with runs.open_run(training["fingerprint"], dataset=training["dataset"]) as run:
         run.log_folder(RESULTS, "paper")
     made = [name for name, (picture, _) in results.items() if picture is not None]
     print(f"paper: {', '.join(made)} in {RESULTS}")

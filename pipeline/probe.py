@@ -1,9 +1,8 @@
 """The probe stage: how much a linear classifier can read from the discriminator's features."""
 
 from pathlib import Path
-from typing import Any
 
-from dcgan.config import reading, sections
+from dcgan.config import keys, reading, sections
 from pipeline import cli
 
 PREPARED, RESULTS = Path("data/prepared"), Path("results/probe")
@@ -17,59 +16,45 @@ class Params(sections.Section):
 
 
 def main() -> None:
-    """Fit the L2-SVM on D's features, on an untrained D's and on raw pixels: python -m pipeline.probe."""
+    """Fit an L2-SVM on D's features, an untrained D's and the pixels: python -m pipeline.probe."""
     params = reading.load(Params)
     from dcgan import data, files
-    from dcgan.networks import exports
+    from dcgan.networks import exports, models
     from dcgan.pictures import plots
     from dcgan.probing import probe
-    from dcgan.tracking import provenance
-    from dcgan.tracking import runs as tracking
+    from dcgan.tracking import runs
 
-    about = files.read_json(Path("results/train/run.json"))
+    training = files.read_json(Path("results/train/run.json"))
     classes = data.read_manifest(PREPARED)["classes"]
     if not classes:
-        reason = f"{about['dataset']} has no labels: nothing to probe"
+        reason = f"{training['dataset']} has no labels: nothing to probe"
         files.write_json(RESULTS / "metrics.json", {"skipped": reason})
         plots.note(reason, RESULTS / "confusion.png")
         print(f"probe: {reason}")
         return
-    reference = files.read_json(Path("results/reference/metrics.json"))
     splits = {name: data.open_split(PREPARED, name, verify=True) for name in data.SPLITS}
     discriminator, export = exports.load_discriminator(Path("models/discriminator.safetensors"))
+    init = training["settings"]["discriminator"]["init"]
     networks = {
         "discriminator": discriminator,
-        "untrained": exports.untrained(discriminator, params.seed),
+        "untrained": models.untrained(discriminator.architecture, seed=params.seed, init=init),
         "pixels": None,
     }
-    precision = probe.choose_precision(about["precision"])
-    metrics: dict[str, Any] = {
-        "protocol": {
-            **probe.protocol(params.probe, precision),
-            "epoch": export["epoch"],
-            "seed": params.seed,
-        }
-    }
+    precision = probe.choose_precision(training["precision"])
+    metrics = {"protocol": probe.protocol(params.probe, precision, export["epoch"], params.seed)}
     for name, network in networks.items():
-        report = probe.judge(network, splits, params.probe, len(classes), params.seed, precision)
+        report = probe.measure(network, splits, params.probe, len(classes), params.seed, precision)
         metrics[name] = report.figures
         print(f"probe: {name}: {report.title}", flush=True)
         if name == "discriminator":
-            plots.confusion(
-                report.confusion,
-                classes,
-                f"L2-SVM on D's features: {report.title}",
-                RESULTS / "confusion.png",
-            )
-    metrics["classifier"] = probe.supervised(
-        splits, params.probe, len(classes), params.seed, reference
-    )
+            title = f"L2-SVM on D's features: {report.title}"
+            plots.confusion(report.confusion, classes, title, RESULTS / "confusion.png")
+    real = files.read_json(Path("results/reference/metrics.json"))
+    metrics["classifier"] = probe.supervised(splits, params.probe, len(classes), params.seed, real)
     files.write_json(RESULTS / "metrics.json", metrics)
-    with tracking.run(about["fingerprint"], dataset=about["dataset"]) as run:
-        figures = provenance.flatten(metrics).items()
-        run.log_metrics(
-            {f"probe.{key}": value for key, value in figures if isinstance(value, int | float)}
-        )
+    with runs.open_run(training["fingerprint"], dataset=training["dataset"]) as run:
+        flat = keys.flatten({"probe": metrics}).items()
+        run.log_metrics({key: value for key, value in flat if isinstance(value, int | float)})
         run.log_folder(RESULTS, "probe")
 
 

@@ -55,7 +55,7 @@ def main(
     record |= vars(decision)
     write(record)
     outcome, reason, key = decision.outcome, decision.reasons[0], training["fingerprint"]
-    with runs.run(key, dataset=training["dataset"], tags={"gate": outcome}) as run:
+    with runs.open_run(key, dataset=training["dataset"], tags={"gate": outcome}) as run:
         run.log_folder(RESULTS, "gate")
     failures = {"refused": errors.Refused, "cannot tell": errors.CannotTell}
     if outcome in failures:

@@ -2,15 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline import cli
+from pipeline import cli, tables
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from dcgan.config import recipes
     from dcgan.networks import models
 
@@ -23,7 +21,7 @@ def list_() -> None:
     from dcgan.config import recipes
     from dcgan.networks import models
 
-    table = new_table("recipe", "data", "parameters", "update", "reproduces")
+    table = tables.new("recipe", "data", "parameters", "update", "reproduces")
     for name in recipes.names(RECIPES):
         recipe = load(name)
         dataset, update = recipe.params.dataset, recipe.params.training.update
@@ -33,7 +31,7 @@ def list_() -> None:
             for title, network in networks(recipe).items()
         ]
         table.add_row(name, data, "\n".join(counts), update, recipe.reproduces)
-    show_table(table)
+    tables.show(table)
 
 
 def show(name: Name) -> None:
@@ -46,14 +44,14 @@ def show(name: Name) -> None:
     for key, old, new in recipes.changes(recipe, PARAMS_FILE):
         print(f"{key}: {json.dumps(old)} -> {json.dumps(new)}")
     for title, network in networks(recipe).items():
-        table = new_table(title, "output shape", "parameters")
+        table = tables.new(title, "output shape", "parameters")
         for layer, shape, count in models.summary(network):
             table.add_row(layer, shape, f"{count:,}")
         trainable, running = models.count_parameters(network)
         table.add_section()
         table.add_row("trainable", "", f"{trainable:,}")
         table.add_row("running statistics", "", f"{running:,}")
-        show_table(table)
+        tables.show(table)
 
 
 def apply(name: Name) -> None:
@@ -80,33 +78,15 @@ def load(name: str) -> "recipes.Recipe":
 
 def networks(recipe: "recipes.Recipe") -> "dict[str, models.Generator | models.Discriminator]":
     """The recipe's generator and discriminator, by name."""
-    from dcgan.networks import models
+    from dcgan.training import fresh
 
     params = recipe.params
     channels, size = params.dataset.channels, params.dataset.image_size
-    discriminator = models.Discriminator(params.discriminator, channels, size)
+    discriminator = fresh.discriminator(params.discriminator, channels, size)
     return {
-        "generator": models.Generator(params.generator, channels),
+        "generator": fresh.generator(params.generator, channels),
         "discriminator": discriminator,
     }
-
-
-def new_table(*titles: str) -> "Table":
-    """An empty table in which only sentences are wrapped and numbers stand on the right."""
-    from rich.table import Table
-
-    table = Table()
-    for title in titles:
-        justify: Literal["left", "right"] = "right" if title == "parameters" else "left"
-        table.add_column(title, justify=justify, no_wrap=title != "reproduces", overflow="fold")
-    return table
-
-
-def show_table(table: "Table") -> None:
-    """Print a table as it is: names in it are no markup."""
-    from rich.console import Console
-
-    Console(markup=False, highlight=False, emoji=False).print(table)
 
 
 SUBCOMMANDS = (list_, show, apply, flags)

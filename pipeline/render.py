@@ -1,4 +1,4 @@
-"""The render stage: the training as a GIF, a walk through the latent space, and real beside generated images."""
+"""The render stage: the training and a latent walk as GIFs, real images beside generated ones."""
 
 from pathlib import Path
 
@@ -6,7 +6,8 @@ from dcgan.config import reading, sections
 from pipeline import cli
 
 RESULTS = Path("results/render")
-SCALE = 2  # times the grid's own pixels, for the eye
+SCALE = 2  # width and height of a grid's pixel in the GIFs
+WALKS, WALK_MS = 16, 80  # walks side by side, time of a frame
 
 
 class Params(sections.Section):
@@ -23,59 +24,36 @@ def main() -> None:
 
     from dcgan import data, files
     from dcgan.networks import exports, sampling
-    from dcgan.pictures import gif as render
-    from dcgan.pictures import grids
-    from dcgan.tracking import runs as tracking
+    from dcgan.pictures import gif, grids
+    from dcgan.tracking import runs
 
-    about = files.read_json(Path("results/train/run.json"))
+    training = files.read_json(Path("results/train/run.json"))
     generator, export = exports.load_generator(Path("models/generator.safetensors"))
+    epochs: list[grids.Picture] = []
+    for path in sorted(Path("results/train/samples").glob("epoch-*.png")):
+        epochs.append(grids.labelled(grids.read(path, SCALE), f"epoch {len(epochs)}"))
+    render, latent, paths = params.render, generator.architecture, []
+    gif.gif(epochs, RESULTS / "training.gif", frame_ms=render.frame_ms, hold_ms=render.hold_ms)
 
-    # The training, a frame an epoch, from the grids of the same latent vectors.
-    epochs = sorted(Path("results/train/samples").glob("epoch-*.png"))
-    frames = [
-        render.labelled(render.read(path, SCALE), f"epoch {i}") for i, path in enumerate(epochs)
-    ]
-    render.gif(
-        frames,
-        RESULTS / "training.gif",
-        frame_ms=params.render.frame_ms,
-        hold_ms=params.render.hold_ms,
-    )
-
-    # A walk: 16 of them side by side, each through its own points and back.
-    latent, count, between = generator.params, params.render.walk_points, params.render.walk_frames
-    walks = []
-    for stream in (f"walk {i}" for i in range(16)):
+    for number in range(WALKS):
         points = sampling.latents(
-            range(count),
-            seed=params.seed,
-            z_dim=latent.z_dim,
-            distribution=latent.z_distribution,
-            stream=stream,
-        )
-        walks.append(render.walk(points, between, latent.z_distribution))
-    pictures = [
-        grids.tile(sampling.generate(generator, z), columns=8) for z in torch.stack(walks, dim=1)
-    ]
-    render.gif(
-        [render.enlarged(picture, SCALE) for picture in pictures], RESULTS / "walk.gif", frame_ms=80
-    )
-
-    # Real beside generated, the same number of each.
-    real = data.open_split(Path("data/prepared"), "test").images[:64]
-    fake = sampling.sample(generator, 64, seed=params.seed, stream="final")
+            range(render.walk_points), seed=params.seed, z_dim=latent.z_dim,
+            distribution=latent.z_distribution, stream=f"walk {number}",
+        )  # fmt: skip
+        paths.append(gif.walk(points, render.walk_frames, latent.z_distribution))
+    steps = (sampling.generate(generator, z) for z in torch.stack(paths, dim=1))
+    walk = [grids.enlarged(grids.tile(images, columns=8), SCALE) for images in steps]
+    gif.gif(walk, RESULTS / "walk.gif", frame_ms=WALK_MS)
+    real = grids.tile(data.open_split(Path("data/prepared"), "test").images[:64], columns=8)
+    fake = grids.tile(sampling.sample(generator, 64, seed=params.seed, stream="final"), columns=8)
     title = f"generated, epoch {export['epoch']}, {export['weights']} weights"
-    picture = render.beside(
-        grids.tile(real, columns=8), "real, test split", grids.tile(fake, columns=8), title
-    )
-    grids.save_png(RESULTS / "real_and_generated.png", picture)
-
-    with tracking.run(about["fingerprint"], dataset=about["dataset"]) as run:
+    comparison = RESULTS / "real_and_generated.png"
+    grids.save_png(comparison, grids.beside(real, "real, test split", fake, title))
+    with runs.open_run(training["fingerprint"], dataset=training["dataset"]) as run:
         run.log_folder(RESULTS, "render")
-        run.log_image(RESULTS / "real_and_generated.png", "real_and_generated", export["epoch"])
-    print(
-        f"render: {len(frames)} epochs, a walk of {len(pictures)} frames and a comparison in {RESULTS}"
-    )
+        run.log_image(comparison, "real_and_generated", export["epoch"])
+    made = f"{len(epochs)} epochs, a walk of {len(walk)} frames and a comparison"
+    print(f"render: {made} in {RESULTS}")
 
 
 if __name__ == "__main__":

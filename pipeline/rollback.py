@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     from dcgan.promotion.registry import Move
 
+PREFIX = "rolled back: "  # of the reason in the note: a promotion's reason has none
+
 
 def main(
     reason: Annotated[str, typer.Option(help="Why, for those who come after.")],
@@ -22,7 +24,10 @@ def main(
         str | None, typer.Option(help="Whose champion: NAME of dcgan-NAME. Default: dataset.name.")
     ] = None,
 ) -> None:
-    """Make the previous champion the champion again: python -m pipeline rollback --reason "grey images"."""
+    """Make the previous champion the champion again.
+
+    Example: python -m pipeline rollback --reason "grey images".
+    """
     from dcgan import errors
     from dcgan.config import reading, sections
     from dcgan.promotion import registry
@@ -33,32 +38,29 @@ def main(
     champion = registry.alias(name, "champion")
     if champion is None:
         raise errors.NoCheckpoint(
-            f"rollback: {registry.model_name(name)} has no champion: python -m pipeline promote makes one"
+            f"rollback: {registry.model_name(name)} has no champion:"
+            " python -m pipeline promote makes one"
         )
     target = to or before(registry.history(name), champion.number)
     if target is None:
         raise errors.NoCheckpoint(
-            f"rollback: version {champion.number} of {champion.name} is the first champion, there is none before it: give --to"
+            f"rollback: version {champion.number} of {champion.name} is the first champion,"
+            " none was before it: give --to"
         )
     if target == champion.number:
         raise errors.ConfigError(
             f"rollback: --to {target}: is the champion already: give another version"
         )
-    registry.set_alias(
-        name,
-        "champion",
-        target,
-        f"{registry.ROLLED_BACK}{reason.strip()}",
-        expected=champion.number,
-        kind="rolled back",
-    )
+    note, expected = f"{registry.ROLLED_BACK}{reason.strip()}", champion.number
+    registry.set_alias(name, "champion", target, note, expected=expected, kind="rolled back")
     print(
-        f"rollback: version {target} of {champion.name} is the champion again, version {champion.number} no more: {reason.strip()}"
+        f"rollback: version {target} of {champion.name} is the champion again,"
+        f" version {champion.number} no more: {reason.strip()}"
     )
 
 
 def before(moves: "Sequence[Move]", current: int) -> int | None:
-    """The champion before the current one; two rollbacks in a row go two champions back, not to and fro.
+    """The champion before the current one: a second rollback in a row does not undo the first.
 
     Args:
         moves: newest first, as `registry.history` has them. Some may be noted and not made, others
@@ -71,7 +73,7 @@ def before(moves: "Sequence[Move]", current: int) -> int | None:
     champions: list[int] = []
 
     def stands_at(version: int) -> None:
-        # The alias is where the next move found it, whatever was noted before.
+        # Where the next move found the alias counts, whatever was noted before.
         if version not in champions:
             champions.append(version)
         while champions[-1] != version:

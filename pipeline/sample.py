@@ -11,71 +11,59 @@ from pipeline import cli
 
 BETWEEN = 16  # frames of a walk from one image to the next
 FRAME_MS = 80
-# By the suffix of the file: how many images are asked for at most.
+# The highest --count, by the suffix of the file.
 LIMITS = {".png": 10_000, ".gif": 200, ".npz": 100_000}
+MODEL_HELP = (
+    "models:/NAME@ALIAS, models:/NAME/NUMBER, runs:/ID/PATH, a model folder or a generator's file."
+)
+WALK_HELP = "A GIF that passes the images one after the other and returns."
 
 
 def main(
-    model: Annotated[
-        str,
-        Option(
-            help="models:/NAME@ALIAS, models:/NAME/NUMBER, runs:/ID/PATH, a model folder or a generator's file."
-        ),
-    ] = "models/generator.safetensors",
+    model: Annotated[str, Option(help=MODEL_HELP)] = "models/generator.safetensors",
     seed: Annotated[
         int, Option(help="Image i depends on the seed and i alone.", min=0, max=2**32 - 1)
     ] = 0,
     count: Annotated[
         int, Option(help="Number of images, or of those that the walk passes.", min=1)
     ] = 64,
-    out: Annotated[
-        Path | None, Option(help="The file; default: samples.png, .gif or .npz.")
-    ] = None,
-    latent_walk: Annotated[
-        bool,
-        Option(
-            "--latent-walk", help="A GIF that passes the images one after the other and returns."
-        ),
-    ] = False,
+    out: Annotated[Path | None, Option(help="Default: samples.png, .gif or .npz.")] = None,
+    latent_walk: Annotated[bool, Option("--latent-walk", help=WALK_HELP)] = False,
     npz: Annotated[
         bool, Option("--npz", help="An .npz with `images`: uint8, N x C x H x W.")
     ] = False,
 ) -> None:
-    """Draw images from a model: python -m pipeline sample --model models:/dcgan-fashion_mnist@champion --seed 7 --out grid.png."""
-    out = check(out, count, latent_walk, npz)
+    """Draw images from a model: python -m pipeline sample --model models:/dcgan-svhn@champion."""
+    out = output_file(out, count, latent_walk, npz)
     import numpy as np
 
     from dcgan import files
     from dcgan.networks import exports, sampling
-    from dcgan.pictures import gif as render
-    from dcgan.pictures import grids
+    from dcgan.pictures import gif, grids
     from dcgan.promotion import bundle, registry
 
     with tempfile.TemporaryDirectory() as folder:
         fetched = registry.fetch(model, Path(folder, "model"))
         generator, _ = exports.load_generator(fetched / bundle.GENERATOR)
-    p = generator.params
-    z = sampling.latents(range(count), seed=seed, z_dim=p.z_dim, distribution=p.z_distribution)
+    a = generator.architecture
+    z = sampling.latents(range(count), seed=seed, z_dim=a.z_dim, distribution=a.z_distribution)
+    images = sampling.generate(
+        generator, gif.walk(z, BETWEEN, a.z_distribution) if latent_walk else z
+    )
     if latent_walk:
-        images = sampling.generate(generator, render.walk(z, BETWEEN, p.z_distribution))
-        scale = max(1, 128 // generator.image_size)
-        render.gif(
-            [render.enlarged(grids.tile(image[None], columns=1), scale) for image in images],
-            out,
-            frame_ms=FRAME_MS,
-        )
+        scale = max(1, 128 // a.image_size)
+        frames = [grids.enlarged(grids.tile(image[None], columns=1), scale) for image in images]
+        gif.gif(frames, out, frame_ms=FRAME_MS)
+    elif npz:
+        with files.replacing(out) as temporary:
+            np.savez_compressed(temporary, images=images)
     else:
-        images = sampling.generate(generator, z)
-        if npz:
-            with files.replacing(out) as temporary:
-                np.savez_compressed(temporary, images=images)
-        else:
-            grids.save_png(out, grids.tile(images, columns=math.ceil(math.sqrt(count))))
+        grids.save_png(out, grids.tile(images, columns=math.ceil(math.sqrt(count))))
     print(f"sample: {count} images of seed {seed} from {model} in {out}")
 
 
-def check(out: Path | None, count: int, latent_walk: bool, npz: bool) -> Path:
-    """The file to write.
+def output_file(out: Path | None, count: int, latent_walk: bool, npz: bool) -> Path:
+    """The file to write, in a folder that exists.
 
     Raises:
         ConfigError: the options do not go together, or ask for too much.
@@ -85,20 +73,17 @@ def check(out: Path | None, count: int, latent_walk: bool, npz: bool) -> Path:
 
     if latent_walk and npz:
         raise ConfigError("--latent-walk and --npz: give one of them")
-    suffix, kind = (
-        (".gif", "--latent-walk")
-        if latent_walk
-        else (".npz", "--npz")
-        if npz
-        else (".png", "a grid")
-    )
+    suffix, kind = ".png", "a grid"
+    if latent_walk:
+        suffix, kind = ".gif", "--latent-walk"
+    elif npz:
+        suffix, kind = ".npz", "--npz"
     out = out or Path(f"samples{suffix}")
     if out.suffix != suffix:
         raise ConfigError(f"--out {out}: must end in {suffix}, because {kind} is written")
-    if count > LIMITS[suffix] or (latent_walk and count < 2):
-        raise ConfigError(
-            f"--count {count}: must be {2 if latent_walk else 1} to {LIMITS[suffix]} for {kind}"
-        )
+    least, most = 2 if latent_walk else 1, LIMITS[suffix]
+    if not least <= count <= most:
+        raise ConfigError(f"--count {count}: must be {least} to {most} for {kind}")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

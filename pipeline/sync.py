@@ -3,12 +3,15 @@
 from collections import Counter
 
 from dcgan.errors import EnvironmentProblem
-from dcgan.tracking import journal, provenance, sending, store
+from dcgan.tracking import journal, sending, store
 from pipeline import cli
 
 
 def main() -> None:
-    """Send to MLflow what waits in the journal: python -m pipeline sync. Exit 6 where the store does not take it."""
+    """Send to MLflow what waits in the journal: python -m pipeline sync.
+
+    Exit code 6 where the store does not take it.
+    """
     client = store.connect()
     sent: Counter[str] = Counter()
     problem = ""
@@ -16,9 +19,8 @@ def main() -> None:
         sender = sending.Sender(run, store.location())
         try:
             sender.send(client)
-        except (
-            Exception
-        ) as error:  # whatever MLflow, SQLAlchemy or requests raise; another run may do
+        # Whatever MLflow, SQLAlchemy or requests raise; another run's journal may still be sent.
+        except Exception as error:
             problem = f"{run.name}: {store.one_line(error)}"
         sent.update(runs=int(sender.progress > 0), points=sender.points, files=sender.files)
     left = [
@@ -27,9 +29,10 @@ def main() -> None:
         for session in journal.sessions(run)
     ]
     waiting = f"{sum(left)} entries still wait"
-    where = provenance.redact(store.location())
+    where = store.shown()
     print(
-        f"sync: {sent['runs']} runs, {sent['points']} points, {sent['files']} files sent to {where}; {waiting}"
+        f"sync: {sent['runs']} runs, {sent['points']} points, {sent['files']} files"
+        f" sent to {where}; {waiting}"
     )
     if problem:
         raise EnvironmentProblem(

@@ -6,20 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from dcgan import data, files
 from dcgan.errors import DataError
-from dcgan.pictures import grids
-from dcgan.raw import fake as shapes
-from dcgan.raw import idx
+from dcgan.raw import fake, idx
+from tests.support.prepared import write_prepared
 
 CLASSES = tuple("abcdefghij")
 
 
 def splits(size: int = 28) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """150 images to train, 50 for validation, 100 for the test."""
-    images, labels = shapes.draw(300, size, 1, seed=0)
+    images, labels = fake.draw(300, size, 1, seed=0)
     edges = {"train": slice(0, 150), "validation": slice(150, 200), "test": slice(200, 300)}
     return {split: (images[part], labels[part]) for split, part in edges.items()}
 
@@ -27,9 +25,7 @@ def splits(size: int = 28) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 def write(
     folder: Path, parts: dict[str, tuple[np.ndarray, np.ndarray]], **settings: object
 ) -> dict:
-    return data.write_prepared(
-        folder, parts, name="fake", classes=CLASSES, image_size=28, **settings
-    )
+    return write_prepared(folder, parts, name="fake", classes=CLASSES, image_size=28, **settings)
 
 
 @pytest.fixture
@@ -226,23 +222,3 @@ def test_neither_conversion_changes_its_input():
     images = np.array([3], np.uint8)
     data.to_float(images)
     assert images.tolist() == [3]
-
-
-# Pictures
-
-
-def test_tiles_lie_in_rows_two_pixels_apart():
-    images = np.stack([np.full((1, 3, 4), value, np.uint8) for value in (10, 20, 30, 40, 50)])
-    grid = grids.tile(images, columns=3)
-    assert grid.shape == (2 * (3 + 2) + 2, 3 * (4 + 2) + 2, 3)
-    assert grid[2:5, 2:6].ravel().tolist() == [10] * 36
-    assert grid[7:10, 8:12].ravel().tolist() == [50] * 36
-    assert not grid[:, :2].any()
-
-
-def test_a_png_holds_the_pixels_and_equal_pixels_give_equal_bytes(tmp_path):
-    image = np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
-    for name in ("a.png", "b.png"):
-        grids.save_png(tmp_path / name, image)
-    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.png")), image)
-    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()

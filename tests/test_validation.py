@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dcgan import data, validation
+from dcgan import validation
 from dcgan.errors import DataError
 from dcgan.raw import fake
+from tests.support.prepared import write_prepared
 
 Splits = dict[str, tuple[np.ndarray, np.ndarray]]
 CLASSES = tuple("abcdefghij")
@@ -48,7 +49,7 @@ def made(kind: str) -> Splits:
 def write(
     folder: Path, splits: Splits, kind: str = "drawings", classes: Sequence[str] = CLASSES
 ) -> dict[str, Any]:
-    return data.write_prepared(
+    return write_prepared(
         folder, splits, name="things", classes=classes, image_size=28, drawings=kind == "drawings"
     )
 
@@ -249,7 +250,7 @@ def test_a_few_failures_are_no_fault_of_a_collection_of_photographs(tmp_path, ch
 @pytest.mark.parametrize("size", [28, 64])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_generated_shapes_meet_the_expectations_of_drawings(tmp_path, size, channels):
-    manifest = data.write_prepared(
+    manifest = write_prepared(
         tmp_path,
         drawings(size, channels),
         name="fake",

@@ -18,7 +18,7 @@ from dcgan import files
 from dcgan.errors import DataError
 
 SPLITS = ("train", "validation", "test")
-PIECE_BYTES = 2**24  # that are copied at once
+PIECE_BYTES = 2**24  # copied at once, so that memory stays small
 UNKNOWN = "unknown"  # licence
 
 Images = npt.NDArray[np.uint8]
@@ -40,11 +40,11 @@ def write_prepared(
     name: str,
     classes: Sequence[str],
     image_size: int,
-    positions: dict[str, Labels] | None = None,
+    positions: dict[str, npt.NDArray[np.int64]],
     licence: str = UNKNOWN,
     drawings: bool = False,
 ) -> dict[str, Any]:
-    """Write images and labels of each split, and last the manifest that describes them, which is returned.
+    """Write images and labels of each split, and last the manifest that describes them.
 
     Args:
         folder: where `SPLIT.images.npy`, `SPLIT.labels.npy` and `manifest.json` go.
@@ -53,10 +53,12 @@ def write_prepared(
         name: of the data set.
         classes: their names; none: the images have no labels, and these are 0.
         image_size: side of the images, pixels.
-        positions: by split, which of its images and labels, and in which order; None: all of them,
-            as they are.
+        positions: by split, which of its images and labels are written, and in which order.
         licence: of the data set, and who says so.
         drawings: whether the images are bright things on black; False: photographs.
+
+    Returns:
+        The manifest: see `read_manifest`.
     """
     manifest: dict[str, Any] = {
         "dataset": name,
@@ -69,7 +71,7 @@ def write_prepared(
     }
     manifest["channels"] = splits["train"][0].shape[1]
     for split, (images, labels) in splits.items():
-        chosen = np.arange(len(images)) if positions is None else positions[split]
+        chosen = positions[split]
         for kind, array in (("images", images), ("labels", labels)):
             path = folder / f"{split}.{kind}.npy"
             shape = (len(chosen), *array.shape[1:])
@@ -98,10 +100,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     path = folder / "manifest.json"
     manifest = files.read_json(path)
-    wanted = {"dataset", "classes", "image_size", "channels", "splits", "files"}
-    if not isinstance(manifest, dict) or wanted - set(manifest):
+    keys = {"dataset", "classes", "image_size", "channels", "splits", "files"}
+    if not isinstance(manifest, dict) or keys - set(manifest):
         raise DataError(
-            f"{path}: has not the keys {', '.join(sorted(wanted))}: run the stage that makes it"
+            f"{path}: has not the keys {', '.join(sorted(keys))}: run the stage that makes it"
         )
     return {"licence": UNKNOWN, "drawings": False, **manifest}
 
@@ -113,7 +115,12 @@ def data_sha256(manifest: dict[str, Any]) -> str:
 
 
 def open_split(folder: Path, split: str, *, verify: bool = False) -> Split:
-    """Map one split of a prepared folder; nothing is read until it is used, unless `verify` asks for the sha256 to be checked.
+    """Map one split of a prepared folder; its values are read when they are used.
+
+    Args:
+        folder: as `write_prepared` left it.
+        split: train, validation or test.
+        verify: read all of it now, and compare its sha256 with the manifest's.
 
     Raises:
         DataError: a file is missing, is not what the manifest says, or is damaged.
@@ -134,13 +141,11 @@ def open_split(folder: Path, split: str, *, verify: bool = False) -> Split:
             raise DataError(
                 f"{path}: cannot be read ({error}): run the stage that makes it"
             ) from error
-        found, expected = (
-            (str(array.dtype), list(array.shape)),
-            (described[path.name]["dtype"], described[path.name]["shape"]),
-        )
-        if found != expected:
+        held = _kind(str(array.dtype), array.shape)
+        promised = _kind(described[path.name]["dtype"], described[path.name]["shape"])
+        if held != promised:
             raise DataError(
-                f"{path}: holds {_kind(*found)}, the manifest says {_kind(*expected)}: run the stage that makes it"
+                f"{path}: holds {held}, the manifest says {promised}: run the stage that makes it"
             )
         arrays.append(array)
     return Split(*arrays)
@@ -158,8 +163,11 @@ def to_uint8(images: torch.Tensor) -> torch.Tensor:
     return images.to(torch.float32).add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
 
 
-def _write_npy(path: Path, array: npt.NDArray[Any], positions: Labels) -> None:
-    """The bytes that np.save would write of array[positions]; a full disk is an error, where a mapped file would crash."""
+def _write_npy(path: Path, array: npt.NDArray[Any], positions: npt.NDArray[np.int64]) -> None:
+    """Write the bytes that np.save would write of array[positions].
+
+    The file is written, not mapped: a full disk is then an error, and not a crash.
+    """
     header = {
         "descr": np.lib.format.dtype_to_descr(array.dtype),
         "fortran_order": False,
@@ -167,9 +175,9 @@ def _write_npy(path: Path, array: npt.NDArray[Any], positions: Labels) -> None:
     }
     with open(path, "wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
-        step = max(1, PIECE_BYTES // (array.itemsize * math.prod(array.shape[1:])))
-        for start in range(0, len(positions), step):
-            file.write(array[positions[start : start + step]].tobytes())
+        piece = max(1, PIECE_BYTES // (array.itemsize * math.prod(array.shape[1:])))
+        for start in range(0, len(positions), piece):
+            file.write(array[positions[start : start + piece]].tobytes())
 
 
 def _kind(dtype: str, shape: Sequence[int]) -> str:

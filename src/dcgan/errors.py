@@ -30,13 +30,13 @@ class Diverged(UserError):
 
 
 class Refused(UserError):
-    """The gate judged a model worse than the champion, or below a floor; the registry is as it was."""
+    """The gate refused a model: worse than the champion, or below a floor; the registry stays."""
 
     exit_code = 4
 
 
 class CannotTell(UserError):
-    """The gate cannot tell two models apart; the registry is as it was."""
+    """The gate cannot tell two models apart; the registry stays."""
 
     exit_code = 7
 
@@ -48,13 +48,16 @@ class NoCheckpoint(UserError):
 
 
 class EnvironmentProblem(UserError):
-    """Disk, permission, network, device or a lock that somebody else holds."""
+    """Disk, permission, network, device, or a lock that another process holds."""
 
     exit_code = 6
 
 
 class Stopped(UserError):
-    """A signal asked for the end; the state is saved. The exit code is 128 + the signal's number."""
+    """A signal asked the command to end, and its state is saved.
+
+    The exit code is 128 + the signal's number.
+    """
 
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""Write files so that nobody ever sees half of one; read them only after their sha256 is checked."""
+"""Write files in one visible step, and read them only after their sha256 is checked."""
 
 import contextlib
 import csv
@@ -24,9 +24,10 @@ def sha256(path: Path) -> str:
 
 
 def scratch(*parts: str) -> Path:
-    """A path below `.scratch`, where work lies that is no output of DVC and from which killed stages go on.
+    """A path below `.scratch`, the folder of work that is no output of DVC.
 
-    In the main workspace, also when DVC runs an experiment in a copy of it: that copy is thrown away.
+    Stages that were killed resume from it. It lies in the main workspace, also when DVC runs an
+    experiment in a copy of the workspace: DVC throws that copy away.
     """
     return Path(os.environ.get("DVC_ROOT", "."), ".scratch", *parts)
 
@@ -40,6 +41,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         EnvironmentProblem: the disk is full, or the folder cannot be written.
     """
+    _reached("begin", path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Ends like the real name, because Pillow and numpy choose the format by the suffix.
@@ -50,9 +52,11 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
+        _reached("flush", path)
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())
+        _reached("rename", path)
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
@@ -73,12 +77,16 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as strict, sorted JSON: equal values give equal bytes, NaN and inf raise ValueError."""
+    """Write `value` as sorted JSON, so that equal values give equal bytes.
+
+    Raises:
+        ValueError: a value is NaN or infinite.
+    """
     write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows with the same keys as CSV: a header line, then a line a row."""
+    """Write rows, which have the same keys, as CSV: a header, then one line for each row."""
     with replacing(path) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
@@ -93,7 +101,7 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(
             f"{path}: cannot be read as JSON ({error}): run the stage that makes it"
         ) from error
@@ -107,9 +115,9 @@ def verify(path: Path, expected: str) -> None:
     """
     if not path.is_file():
         raise DataError(f"{path}: missing: run the stage that makes it")
-    found = sha256(path)
-    if found != expected:
-        raise _damaged(path, found, expected)
+    digest = sha256(path)
+    if digest != expected:
+        raise _damaged(path, digest, expected)
 
 
 def write_tensors(
@@ -168,9 +176,13 @@ def read_tensors(path: Path) -> tuple[dict[str, "torch.Tensor"], dict[str, Any]]
     return tensors, description
 
 
-def _damaged(path: Path, found: str, expected: str) -> DataError:
+def _reached(phase: str, path: Path) -> None:
+    """Called as `replacing` is about to `begin`, `flush` or `rename`; tests end the process here."""
+
+
+def _damaged(path: Path, digest: str, expected: str) -> DataError:
     return DataError(
-        f"{path}: sha256 is {found[:16]}, expected {expected[:16]}: the file is damaged;"
+        f"{path}: sha256 is {digest[:16]}, expected {expected[:16]}: the file is damaged;"
         " delete it and its copy in .dvc/cache, then run dvc repro"
     )
 

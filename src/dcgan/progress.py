@@ -1,4 +1,4 @@
-"""Progress for people: a bar with the time left on a terminal, a plain line now and then in a log."""
+"""Progress for people: on a terminal a bar with the time left, in a log a line every 15 seconds."""
 
 import sys
 import time
@@ -18,11 +18,17 @@ SECONDS_BETWEEN_LINES = 15.0
 
 
 class Bar:
-    """Shows how far a piece of work is; `with Bar("train", unit="images", per_step=64) as bar: bar.update(step, total)`."""
+    """Shows how far a piece of work is.
+
+    Use it as `with Bar("train", unit="images", per_step=64) as bar: bar.update(step, total)`.
+
+    Attributes:
+        rate: units a second since the first update.
+    """
 
     def __init__(self, title: str, *, unit: str = "steps", per_step: int = 1) -> None:
         self.title, self.unit, self.per_step = title, unit, per_step
-        self.rate = 0.0  # units a second since the start
+        self.rate = 0.0
         self._started: tuple[float, int] | None = None
         self._printed = time.monotonic()
         self._bar: Progress | None = None

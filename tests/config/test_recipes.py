@@ -1,4 +1,4 @@
-"""Recipes: exact networks, complete overlays, an edit that keeps the file's comments, flags that say the same to DVC."""
+"""Recipes: exact networks, complete overlays, edits that keep comments, the same flags for DVC."""
 
 import json
 import re
@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from dvc.utils.hydra import apply_overrides
 
-from dcgan.config import edits, reading, recipes, sections
+from dcgan.config import edits, keys, reading, recipes, sections
 from dcgan.errors import ConfigError
 from dcgan.networks.models import Discriminator, Generator, count_parameters
+from dcgan.training import fresh
 from tests.support.imports import ROOT
 
 FOLDER = ROOT / "recipes"
@@ -33,7 +34,7 @@ def recipe(name: str, params: Path = PARAMS) -> recipes.Recipe:
 def networks(name: str) -> tuple[Generator, Discriminator]:
     params = recipe(name).params
     channels, size = params.dataset.channels, params.dataset.image_size
-    return Generator(params.generator, channels), Discriminator(
+    return fresh.generator(params.generator, channels), fresh.discriminator(
         params.discriminator, channels, size
     )
 
@@ -52,15 +53,14 @@ def test_the_default_is_the_best_recipe_with_fewer_epochs():
     default, best = reading.read_yaml(PARAMS), recipe("best28").overlay
     assert default.pop("epochs") < best.pop("epochs")
     assert {
-        key: value
-        for key, value in recipes.leaves(best).items()
-        if recipes.leaves(default)[key] != value
+        key: value for key, value in keys.leaves(best).items() if keys.leaves(default)[key] != value
     } == {}
 
 
 def test_all_reference_systems_have_a_recipe():
     assert set(NAMES) == {
-        "mnist-tf", "fashion-rmsprop", "fashion-adam", "celeba64", "paper64", "svhn32", "probe32", "best28"
+        "mnist-tf", "fashion-rmsprop", "fashion-adam", "celeba64", "paper64", "svhn32", "probe32",
+        "best28",
     }  # fmt: skip
 
 
@@ -87,7 +87,7 @@ def test_the_networks_have_the_parameters_of_the_reference_to_the_last_digit(nam
 )
 def test_the_probe_nets_give_the_papers_number_of_features(name, features, flat):
     discriminator = networks(name)[1]
-    assert 16 * sum(discriminator.params.channels) == features
+    assert 16 * sum(discriminator.architecture.channels) == features
     assert discriminator.head[1].in_features == flat
 
 
@@ -185,13 +185,13 @@ def test_improvements_are_off_in_faithful_recipes(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_recipe_sets_every_key_that_decides_what_is_trained_and_on_what(name):
     values = reading.read_yaml(PARAMS)
-    wanted = {"lr", "beta1", "batch_size", "epochs"}
+    decisive = {"lr", "beta1", "batch_size", "epochs"}
     for section in ("dataset", "generator", "discriminator", "training"):
-        wanted |= {
+        decisive |= {
             f"{section}.{key}" for key in values[section] if key not in FREE.get(section, ())
         }
-    wanted |= {"probe.protocol", "probe.c", "probe.c_unit"}
-    assert set(recipes.leaves(recipe(name).overlay)) == wanted
+    decisive |= {"probe.protocol", "probe.c", "probe.c_unit"}
+    assert set(keys.leaves(recipe(name).overlay)) == decisive
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -418,14 +418,14 @@ def test_the_list_has_a_row_for_each_recipe(project):
     rows = [
         [cell.strip() for cell in line.strip("│").split("│")] for line in done.stdout.splitlines()
     ]
-    found = next(i for i, row in enumerate(rows) if row[0] == "celeba64")
-    assert rows[found][1:] == [
+    row_number = next(i for i, row in enumerate(rows) if row[0] == "celeba64")
+    assert rows[row_number][1:] == [
         "celeba",
         "G 3,576,704",
         "alternating",
         "the PyTorch tutorial's DCGAN on CelebA",
     ]
-    assert rows[found + 1][1:3] == ["64 x 64 x 3", "D 2,765,568"]
+    assert rows[row_number + 1][1:3] == ["64 x 64 x 3", "D 2,765,568"]
 
 
 def test_show_says_what_changes_and_sums_the_layers_up(project):

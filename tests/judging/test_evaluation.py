@@ -9,8 +9,9 @@ from dcgan.errors import NoCheckpoint
 from dcgan.judging import evaluation
 from dcgan.judging.comparison import Real
 from dcgan.judging.sample import Sample
-from dcgan.networks import exports, models
-from dcgan.raw import fake as shapes
+from dcgan.networks import exports
+from dcgan.raw import fake
+from dcgan.training import fresh
 
 PARAMS = GeneratorParams(
     z_dim=8, z_distribution="normal", start="projection", start_size=7, start_norm="none",
@@ -63,13 +64,13 @@ class Pixels:
         )
 
 
-SHAPES = shapes.draw(400, 28, 1, seed=1)[0]
+SHAPES = fake.draw(400, 28, 1, seed=1)[0]
 
 
 def export(folder, epoch, constant):
     """An epoch's generators: of noise, or of one image."""
     torch.manual_seed(epoch)
-    network = models.Generator(PARAMS, 1)
+    network = fresh.generator(PARAMS, 1)
     if constant:
         torch.nn.init.zeros_(network.start[0].weight)
     for weights in evaluation.WEIGHTS.values():

@@ -5,6 +5,7 @@ import torch
 from dcgan.config import reading, sections
 from dcgan.networks import sampling
 from dcgan.networks.models import Generator
+from dcgan.training import fresh
 
 PARAMS = reading.load(sections.AllParams)
 
@@ -13,7 +14,7 @@ PARAMS = reading.load(sections.AllParams)
 def generator() -> Generator:
     values = {"start_size": 4, "channels": [8, 8], "strides": [2, 2], "z_dim": 5}
     torch.manual_seed(0)
-    return Generator(PARAMS.generator.model_copy(update=values), 1)
+    return fresh.generator(PARAMS.generator.model_copy(update=values), 1)
 
 
 def test_image_i_does_not_depend_on_how_many_are_asked_for(generator):

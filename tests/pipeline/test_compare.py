@@ -12,10 +12,11 @@ from PIL import Image
 
 from dcgan import files
 from dcgan.config import reading, sections
-from dcgan.networks import exports, models
+from dcgan.networks import exports
 from dcgan.reports import side_by_side
 from dcgan.reports.side_by_side import Candidate
-from dcgan.tracking import runs as tracking
+from dcgan.tracking import runs
+from dcgan.training import fresh
 from pipeline import candidates, cli, compare
 from tests.support.imports import ROOT
 
@@ -133,7 +134,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     folder = tmp_path_factory.mktemp("repository")
     params = reading.load(sections.AllParams, path=ROOT / "params.yaml")
-    generator = models.Generator(
+    generator = fresh.generator(
         params.generator.model_copy(update={"channels": [4, 4, 4], "z_dim": 4}), 1
     )
     with pytest.MonkeyPatch.context() as patch:
@@ -166,11 +167,12 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
         run("git", "checkout", "--quiet", "new")
         run("dvc", "checkout", "--quiet", "--force")
         tags = {"data_sha256": "d"}
-        with tracking.run("0123456789abcdef-2", dataset="toys", tags=tags) as logged:
+        with runs.open_run("0123456789abcdef-2", dataset="toys", tags=tags) as logged:
             logged.log_params({"lr": 0.0003, "epochs": params.epochs})
             logged.log_file(Path(candidates.METRICS), "evaluate")
-            logged.log_model(Path(candidates.WEIGHTS))
-        with tracking.run("fedc", dataset="toys", tags=tags):
+            for path in (candidates.WEIGHTS, candidates.DESCRIPTION):
+                logged.log_file(Path(path), "model")
+        with runs.open_run("fedc", dataset="toys", tags=tags):
             pass
         files.write_text(Path("run_id"), str(logged.id))
     return folder

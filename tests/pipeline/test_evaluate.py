@@ -9,8 +9,9 @@ import torch
 
 from dcgan import errors, files
 from dcgan.config import reading, sections
-from dcgan.networks import exports, models
+from dcgan.networks import exports
 from dcgan.tracking import store
+from dcgan.training import fresh
 from pipeline import evaluate, reference
 from tests.pipeline.test_promote import ABOUT, SMALL, write_data
 from tests.support.repository import Repository
@@ -28,8 +29,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         params = reading.load(sections.AllParams)
         for epoch in (1, 2):
             torch.manual_seed(epoch)
-            generator = models.Generator(params.generator, 1)
-            discriminator = models.Discriminator(params.discriminator, 1, 28)
+            generator = fresh.generator(params.generator, 1)
+            discriminator = fresh.discriminator(params.discriminator, 1, 28)
             about = {"epoch": epoch, "weights": "raw"}
             target = Path(f"models/checkpoints/epoch-000{epoch}")
             for name in ("generator", "generator_ema"):

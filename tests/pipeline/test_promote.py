@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 import torch
 
-from dcgan import data, errors, files
+from dcgan import errors, files
 from dcgan.config import reading, sections
 from dcgan.judging import evaluation
 from dcgan.judging.reference import Reference
-from dcgan.networks import exports, models
+from dcgan.networks import exports
 from dcgan.promotion import registry
 from dcgan.promotion.registry import Move
-from dcgan.raw import fake as shapes
+from dcgan.raw import fake
+from dcgan.training import fresh
 from pipeline import children, promote, reference, rollback
+from tests.support.prepared import write_prepared
 from tests.support.repository import Repository
 
 SMALL = {
@@ -49,14 +51,14 @@ METRICS = {
 
 
 def write_data(repo: Repository, *, classes: bool = True) -> None:
-    images, labels = shapes.draw(400, 28, 1, seed=0)
+    images, labels = fake.draw(400, 28, 1, seed=0)
     names = [str(number) for number in range(10)] if classes else []
     parts = {"train": slice(200), "validation": slice(200, 300), "test": slice(300, 400)}
     splits = {
         name: (images[part], labels[part] if classes else np.zeros(len(labels[part]), np.int64))
         for name, part in parts.items()
     }
-    data.write_prepared(
+    write_prepared(
         repo.folder / "data/prepared", splits, name="fashion_mnist", classes=names, image_size=28
     )
 
@@ -64,7 +66,7 @@ def write_data(repo: Repository, *, classes: bool = True) -> None:
 def write_generator(folder: Path, seed: int, **changes: object) -> None:
     torch.manual_seed(seed)
     params = reading.load(sections.AllParams).generator.model_copy(update=changes)
-    generator = models.Generator(params, 1)
+    generator = fresh.generator(params, 1)
     with torch.no_grad():
         for parameter in generator.parameters():
             parameter.mul_(seed + 1)  # so that they differ in more than the seed
@@ -80,7 +82,7 @@ def repo(tmp_path_factory) -> Repository:
         reference.main()
         for seed in range(4):
             write_generator(repo.folder / f"candidates/{seed}", seed)
-        discriminator = models.Discriminator(reading.load(sections.AllParams).discriminator, 1, 28)
+        discriminator = fresh.discriminator(reading.load(sections.AllParams).discriminator, 1, 28)
         exports.export(
             Path("models/discriminator.safetensors"), discriminator, {"epoch": 1, "weights": "raw"}
         )
@@ -147,7 +149,7 @@ def champion(name: str) -> int | None:
 
 
 def numbers(name: str) -> list[int]:
-    return sorted(version.number for version in registry.versions(name))
+    return sorted(version.number for version in registry.all_versions(name))
 
 
 def test_the_first_challenger_is_promoted_by_the_floors_and_can_be_fetched(name, tmp_path):
@@ -371,7 +373,7 @@ def test_of_two_jobs_at_once_one_wins_and_both_versions_stay(name, monkeypatch):
     challenge(1)
     with pytest.raises(
         errors.EnvironmentProblem,
-        match=r"points at version 2, expected version 1: somebody else moved it",
+        match=r"points at version 2, expected version 1: another process moved it",
     ) as caught:
         promote.main(dataset=name)
     assert "\n" not in str(caught.value) and caught.value.exit_code == 6

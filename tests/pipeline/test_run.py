@@ -1,4 +1,7 @@
-"""`python -m pipeline run`: one experiment at a time, signals reach the stage, nothing is left. With a stage of a few lines."""
+"""`python -m pipeline run`: one experiment at a time, signals reach the stage, nothing is left.
+
+The stage is one of a few lines.
+"""
 
 import os
 import signal
@@ -68,8 +71,8 @@ def start(repo: Repository, *args: str) -> "subprocess.Popen[str]":
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
     return subprocess.Popen(
-        command, cwd=repo.folder, env=repo.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=as_in_a_terminal,
+        command, cwd=repo.folder, env=repo.env, text=True, preexec_fn=as_in_a_terminal,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 
 

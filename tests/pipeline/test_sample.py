@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 from dcgan.networks import exports, sampling
-from dcgan.pictures import gif as render
 from dcgan.pictures import grids
 from dcgan.promotion import bundle, registry, serving
 from pipeline import cli, sample
@@ -52,32 +51,12 @@ def test_a_grid_of_a_registered_champion(root: Path, models: Path) -> None:
     model = serving.write_model(root / "model", models, "# card\n")
     version = registry.register(model, dataset="toys", fingerprint="aa", tags={})
     registry.set_alias("toys", "champion", version.number, "the first", expected=None)
-    assert (
-        run(
-            "--model",
-            "models:/dcgan-toys@champion",
-            "--seed",
-            7,
-            "--count",
-            9,
-            "--out",
-            root / "new/grid.png",
-        )
-        == 0
-    )
-    assert (pixels(root / "new/grid.png") == grids.tile(drawn(models, 9, 7), columns=3)).all()
-    assert (
-        run(
-            "--model",
-            f"runs:/{version.run_id}/models/{version.tags['manifest_sha256'][:16]}",
-            "--seed",
-            7,
-            "--count",
-            9,
-        )
-        == 0
-    )
-    assert (root / "samples.png").read_bytes() == (root / "new/grid.png").read_bytes()
+    name, out = "models:/dcgan-toys@champion", root / "new/grid.png"
+    assert run("--model", name, "--seed", 7, "--count", 9, "--out", out) == 0
+    assert (pixels(out) == grids.tile(drawn(models, 9, 7), columns=3)).all()
+    name = f"runs:/{version.run_id}/models/{version.tags['manifest_sha256'][:16]}"
+    assert run("--model", name, "--seed", 7, "--count", 9) == 0
+    assert (root / "samples.png").read_bytes() == out.read_bytes()
 
 
 def test_the_exports_of_the_pipeline_are_the_default(
@@ -95,21 +74,10 @@ def test_the_exports_of_the_pipeline_are_the_default(
 
 
 def test_image_i_depends_on_the_seed_and_i_alone(root: Path, models: Path) -> None:
+    path = models / "generator.safetensors"
     for name, seed, count in (("few", 5, 2), ("many", 5, 130), ("other", 6, 2)):
-        assert (
-            run(
-                "--model",
-                models / "generator.safetensors",
-                "--npz",
-                "--seed",
-                seed,
-                "--count",
-                count,
-                "--out",
-                f"{name}.npz",
-            )
-            == 0
-        )
+        options = ("--seed", seed, "--count", count, "--out", f"{name}.npz")
+        assert run("--model", path, "--npz", *options) == 0
     few, many, other = (
         np.load(f"{name}.npz", allow_pickle=False)["images"] for name in ("few", "many", "other")
     )
@@ -119,21 +87,12 @@ def test_image_i_depends_on_the_seed_and_i_alone(root: Path, models: Path) -> No
 
 
 def test_the_same_command_writes_the_same_bytes(root: Path, models: Path) -> None:
+    path = models / "generator.safetensors"
     for options in (("--npz",), ("--latent-walk",), ()):
         suffix = {"--npz": ".npz", "--latent-walk": ".gif"}.get("".join(options), ".png")
         for name in ("a", "b"):
-            assert (
-                run(
-                    "--model",
-                    models / "generator.safetensors",
-                    "--count",
-                    3,
-                    "--out",
-                    f"{name}{suffix}",
-                    *options,
-                )
-                == 0
-            )
+            out = f"{name}{suffix}"
+            assert run("--model", path, "--count", 3, "--out", out, *options) == 0
         assert Path(f"a{suffix}").read_bytes() == Path(f"b{suffix}").read_bytes()
 
 
@@ -142,14 +101,14 @@ def test_a_walk_passes_the_images_of_the_seed_and_has_no_jump(root: Path, models
         run("--model", models / "generator.safetensors", "--latent-walk", "--count", 3, "--seed", 7)
         == 0
     )
-    with Image.open("samples.gif") as gif:
-        assert gif.n_frames == 3 * sample.BETWEEN and gif.info["loop"] == 0
+    with Image.open("samples.gif") as walk:
+        assert walk.n_frames == 3 * sample.BETWEEN and walk.info["loop"] == 0
         frames = []
-        for index in range(gif.n_frames):
-            gif.seek(index)
-            frames.append(np.asarray(gif.convert("L")).astype(int))
+        for index in range(walk.n_frames):
+            walk.seek(index)
+            frames.append(np.asarray(walk.convert("L")).astype(int))
     expected = [
-        np.asarray(render.enlarged(grids.tile(image[None], columns=1), 16))[..., 0]
+        np.asarray(grids.enlarged(grids.tile(image[None], columns=1), 16))[..., 0]
         for image in drawn(models, 3, 7)
     ]
     for index, image in enumerate(expected):
@@ -216,20 +175,14 @@ def test_a_hostile_model_is_refused_and_nothing_of_it_runs(
 
 def test_a_local_model_needs_no_mlflow(root: Path, models: Path) -> None:
     script = (
-        f"import sys; sys.path[:0] = [{str(ROOT)!r}]; import pipeline; from pipeline import cli, sample\n"
-        "try: cli.run(sample.main, args=sys.argv[1:])\nexcept SystemExit as end: assert not end.code\n"
+        f"import sys; sys.path[:0] = [{str(ROOT)!r}]\n"
+        "import pipeline; from pipeline import cli, sample\n"
+        "try: cli.run(sample.main, args=sys.argv[1:])\n"
+        "except SystemExit as end: assert not end.code\n"
         "assert 'mlflow' not in sys.modules"
     )
-    command = [
-        sys.executable,
-        "-B",
-        "-c",
-        script,
-        "--model",
-        str(models / "generator.safetensors"),
-        "--count",
-        "2",
-    ]
+    options = ("--model", str(models / "generator.safetensors"), "--count", "2")
+    command = [sys.executable, "-B", "-c", script, *options]
     done = subprocess.run(
         command, cwd=root, capture_output=True, text=True, timeout=60, check=False
     )

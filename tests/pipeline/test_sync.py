@@ -14,9 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from dcgan.tracking import journal, outbox, store
-from dcgan.tracking import runs as tracking
-from pipeline import cli, sync, ui
+from dcgan.tracking import journal, outbox, runs, store
+from pipeline import cli, mlflow_server, sync
 from tests.support.idx_source import write_idx_source
 from tests.support.imports import ROOT
 from tests.support.repository import Repository
@@ -78,7 +77,7 @@ def test_sync_says_what_it_sent_and_sends_nothing_twice(
 ) -> None:
     (root / "a.txt").write_text("text")
     for fingerprint in ("aa", "bb"):
-        with tracking.run(fingerprint, dataset="toys") as run:
+        with runs.open_run(fingerprint, dataset="toys") as run:
             run.log_rows(ROWS)
             run.log_file(root / "a.txt")
     capsys.readouterr()
@@ -104,7 +103,7 @@ def test_sync_says_what_it_sent_and_sends_nothing_twice(
 def test_two_that_sync_at_once_send_everything_once(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with tracking.run("aa", dataset="toys") as run:
+    with runs.open_run("aa", dataset="toys") as run:
         for row in ROWS:
             run.log_rows([row])
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
@@ -126,7 +125,7 @@ def test_a_server_that_answers_500_takes_nothing_and_sync_says_so(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", failing_server)
-    with tracking.run("aa", dataset="toys") as run:
+    with runs.open_run("aa", dataset="toys") as run:
         run.log_rows(ROWS)
     assert run.off
     capsys.readouterr()
@@ -148,20 +147,20 @@ def test_a_server_that_dies_midway_and_comes_back_has_everything_once(
     # The first answer of a fresh server is slow on a busy machine.
     monkeypatch.setattr(outbox, "PATIENCE", 60)
     monkeypatch.setattr(store, "ANSWER_TIMEOUT", 60)
-    server = ui.start_server(uri, "127.0.0.1", port)
+    server = mlflow_server.start(uri, "127.0.0.1", port)
     try:
-        ui.wait_until_it_answers(server, address)
+        mlflow_server.wait_until_it_answers(server, address)
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-        with tracking.run("aa", dataset="toys") as run:
+        with runs.open_run("aa", dataset="toys") as run:
             run.log_rows(ROWS[:10])
             run.log_file(root / "a.txt", "before")
             assert run.id
-            ui.stop(server)
+            server.end()
             run.log_rows(ROWS[5:])
             run.log_file(root / "a.txt", "after")
         assert run.off
-        server = ui.start_server(uri, "127.0.0.1", port)
-        ui.wait_until_it_answers(server, address)
+        server = mlflow_server.start(uri, "127.0.0.1", port)
+        mlflow_server.wait_until_it_answers(server, address)
         assert exit_code() == 0
         assert f"1 runs, 10 points, 1 files sent to {address}; 0 entries" in capsys.readouterr().out
         with urllib.request.urlopen(f"{address}/api/2.0/mlflow/runs/get?run_id={run.id}") as answer:
@@ -171,18 +170,18 @@ def test_a_server_that_dies_midway_and_comes_back_has_everything_once(
             "before",
         ]
     finally:
-        ui.stop(server)
+        server.end()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     assert steps("aa") == list(range(1, 21))
 
 
 @pytest.mark.slow
 def test_the_train_stage_with_a_dead_store(tmp_path_factory: pytest.TempPathFactory) -> None:
-    from test_pipeline import SMALL
+    from tests.support.params import small
 
     source = tmp_path_factory.mktemp("source")
     write_idx_source(source, num_train=700, num_test=200)
-    repo = Repository(tmp_path_factory.mktemp("repo"), source, **SMALL)
+    repo = Repository(tmp_path_factory.mktemp("repo"), source, **small())
     repo.run("dvc", "repro", "validate")
     train, dead = ("python", "-m", "pipeline.train"), f"http://me:canary@127.0.0.1:{free_port()}"
     # Required: refused in a line, and nothing is trained.
@@ -216,9 +215,9 @@ def test_the_train_stage_with_a_dead_store(tmp_path_factory: pytest.TempPathFact
     assert "runs, " in repo.run("python", "-m", "pipeline", "sync").stdout
     assert look(repo)["statuses"] == ["KILLED"]
     repo.run(*train)
-    found = look(repo)
-    assert found["statuses"] == ["FINISHED"] and found["losses"] == sorted(set(found["losses"]))
-    assert found["images"] == 3 and found["dataset"] == ["fashion_mnist"] and found["system"]
+    logged = look(repo)
+    assert logged["statuses"] == ["FINISHED"] and logged["losses"] == sorted(set(logged["losses"]))
+    assert logged["images"] == 3 and logged["dataset"] == ["fashion_mnist"] and logged["system"]
     assert repo.read("models/checkpoints/epoch-0002/discriminator.safetensors") == weights
     assert not list((repo.folder / ".mlflow/journal").iterdir())
     everything = [
@@ -234,12 +233,13 @@ def look(repo: Repository) -> dict:
 import json, sys
 from mlflow import MlflowClient
 client = MlflowClient("sqlite:///" + sys.argv[1])
-runs = [run for exp in client.search_experiments() for run in client.search_runs([exp.experiment_id])]
+runs = client.search_runs([each.experiment_id for each in client.search_experiments()])
 run = runs[0]
 images = [file.path for file in client.list_artifacts(run.info.run_id, "images")]
 losses = [point.step for point in client.get_metric_history(run.info.run_id, "loss_d")]
 print(json.dumps({"statuses": [run.info.status for run in runs], "losses": losses,
-  "images": sum(path.endswith(".png") for path in images), "dataset": [input.dataset.name for input in run.inputs.dataset_inputs],
+  "images": sum(path.endswith(".png") for path in images),
+  "dataset": [input.dataset.name for input in run.inputs.dataset_inputs],
   "system": [key for key in run.data.metrics if key.startswith("system/")]}))
 """
     return json.loads(

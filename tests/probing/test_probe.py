@@ -7,19 +7,16 @@ from dcgan import data
 from dcgan.config import sections
 from dcgan.config.sections import DiscriminatorParams
 from dcgan.errors import DataError
-from dcgan.networks import models
 from dcgan.probing import probe, svm
 from dcgan.probing.features import extract, pool_features, recompute_batch_norm, squared_length
+from dcgan.training import fresh
 from tests.support.blobs import blobs, changed
 
 
 def splits():
-    found = {
-        name: blobs(300, seed=seed) for seed, name in enumerate(("train", "validation", "test"))
-    }
-    return {name: pair[0] for name, pair in found.items()}, {
-        name: pair[1] for name, pair in found.items()
-    }
+    """Features and labels by split."""
+    pairs = {name: blobs(300, seed=seed) for seed, name in enumerate(data.SPLITS)}
+    return {name: x for name, (x, _) in pairs.items()}, {name: y for name, (_, y) in pairs.items()}
 
 
 def test_c_is_chosen_on_validation_and_test_labels_change_nothing_but_the_test_figure():
@@ -83,8 +80,8 @@ def test_few_labels_are_drawn_balanced_and_anew_and_choose_c_on_validation():
     ]
     rows = [probe.draw_rows(labels["train"], 4, 20, *draw) for draw in which]
     assert all(
-        np.bincount(labels["train"][found]).tolist() == [20] * 4 and len(set(found)) == 80
-        for found in rows
+        np.bincount(labels["train"][drawn]).tolist() == [20] * 4 and len(set(drawn)) == 80
+        for drawn in rows
     )
     assert (rows[0] == rows[1]).all() and not any((rows[0] == other).all() for other in rows[2:])
     figures = probe.few_labels(
@@ -116,15 +113,15 @@ def test_few_labels_report_mean_and_spread_of_fits_that_linear_svc_confirms():
 def test_with_few_labels_test_labels_change_nothing_but_the_test_figures():
     features, labels = splits()
     shuffled = {**labels, "test": np.random.default_rng(0).permutation(labels["test"])}
-    found, other = (
+    figures, other = (
         probe.few_labels(
             features, given, [1e-5, 1e-2], 4, seed=1, labels_per_class=20, draws=3
         ).figures
         for given in (labels, shuffled)
     )
     for key in ("test_error", "test_error_1.96_sigma"):
-        assert found.pop(key) != other.pop(key)
-    assert found == other
+        assert figures.pop(key) != other.pop(key)
+    assert figures == other
 
 
 def test_a_class_with_too_few_images_for_a_draw_is_refused():
@@ -152,20 +149,21 @@ def test_batch_norm_gets_the_statistics_of_all_images_and_evaluation_mode():
 
 def discriminator():
     params = DiscriminatorParams(
-        channels=[4, 8], strides=[2, 2], kernel=5, padding="same", norm="batch", norm_momentum=0.1, norm_eps=1e-5, slope=0.2,
+        channels=[4, 8], strides=[2, 2], kernel=5, padding="same", norm="batch",
+        norm_momentum=0.1, norm_eps=1e-5, slope=0.2,
         dropout=[0.3, 0.3], bias=True, head="linear", spectral_norm=False, init="glorot",
     )  # fmt: skip
-    return models.Discriminator(params, 1, 28).eval()
+    return fresh.discriminator(params, 1, 28).eval()
 
 
 def test_extracted_features_are_those_of_the_network_whatever_the_batches():
     network = discriminator()
     images = np.random.default_rng(0).integers(0, 256, (11, 1, 28, 28), np.uint8)
-    found = extract(network, images, batch_size=4)
-    assert found.shape == (11, 16 * 12) and found.dtype == np.float32
+    features = extract(network, images, batch_size=4)
+    assert features.shape == (11, 16 * 12) and features.dtype == np.float32
     with torch.no_grad():
         expected = pool_features(network.features(torch.from_numpy(images).float() / 127.5 - 1))
-    np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
+    np.testing.assert_allclose(features, expected.numpy(), atol=1e-5)
 
 
 def test_the_layers_compute_in_the_precision_asked_for_and_the_svm_does_not(monkeypatch):
@@ -181,7 +179,8 @@ def test_the_layers_compute_in_the_precision_asked_for_and_the_svm_does_not(monk
         protocol="cifar10", c=[2.0], c_unit="one", num_train=8, labels_per_class=1, num_draws=2
     )
     (exact, _), (rounded, autocast) = (
-        probe.judge(network, some, params, 4, 0, precision) for precision in ("float32", "bfloat16")
+        probe.measure(network, some, params, 4, 0, precision)
+        for precision in ("float32", "bfloat16")
     )
     assert set(seen[:6]) == {torch.float32} and set(seen[6:]) == {torch.bfloat16} and not autocast
     assert (
@@ -219,10 +218,12 @@ def test_c_in_units_of_the_features_length_does_not_depend_on_their_scale():
         labels_per_class=1,
         num_draws=2,
     )
-    in_units = probe.judge(None, some, params, 4, seed=0).figures["c"]
-    assert in_units == pytest.approx(2 / squared_length(probe.extract(None, images)))
+    in_units = probe.measure(None, some, params, 4, seed=0).figures["c"]
+    assert in_units == pytest.approx(2 / squared_length(extract(None, images)))
     assert (
-        probe.judge(None, some, params.model_copy(update={"c_unit": "one"}), 4, seed=0).figures["c"]
+        probe.measure(None, some, params.model_copy(update={"c_unit": "one"}), 4, seed=0).figures[
+            "c"
+        ]
         == 2
     )
 

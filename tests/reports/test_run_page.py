@@ -3,7 +3,7 @@
 import pytest
 
 from dcgan.reports import markdown, run_page
-from dcgan.tracking.sending import RUN_ID
+from dcgan.tracking.names import RUN_ID
 from tests.reports.test_model_card import METRICS, TRAINING
 
 

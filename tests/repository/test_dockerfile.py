@@ -1,4 +1,7 @@
-"""What the Dockerfile says, read; test_image.py carries it out. And what the entry point does with signals and exit codes."""
+"""What the Dockerfile says, and what the entry point does with signals and exit codes.
+
+The Dockerfile is only read here; tests/system/test_container.py carries it out.
+"""
 
 import os
 import re

@@ -1,4 +1,7 @@
-"""The lock files are what `make lock` makes of pyproject.toml; needs a package registry, so it is slow."""
+"""The lock files are what `make lock` makes of pyproject.toml.
+
+Slow, because it needs a package registry.
+"""
 
 import re
 import shutil
@@ -36,12 +39,12 @@ def test_the_locks_are_current_with_pyproject(copy: Path) -> None:
     # Versions that are in a lock already stay while they meet pyproject.toml.
     lock(copy)
     for name in LOCKS:
-        found = pins((ROOT / name).read_text())
-        assert len(found) > 50
-        assert pins((copy / name).read_text()) == found
+        pinned = pins((ROOT / name).read_text())
+        assert len(pinned) > 50
+        assert pins((copy / name).read_text()) == pinned
 
 
-def test_a_dependency_that_nobody_locked_is_noticed(copy: Path) -> None:
+def test_a_dependency_that_is_not_locked_is_noticed(copy: Path) -> None:
     project = copy / "pyproject.toml"
     project.write_text(project.read_text().replace('"filelock",', '"filelock",\n  "toolz",'))
     lock(copy)

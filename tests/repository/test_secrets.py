@@ -8,13 +8,9 @@ from tests.support.imports import ROOT
 
 # Hashes are no secrets, and this project is full of them.
 SCAN = [
-    "detect-secrets",
-    "scan",
-    "--disable-plugin",
-    "HexHighEntropyString",
-    "--disable-plugin",
+    "detect-secrets", "scan", "--disable-plugin", "HexHighEntropyString", "--disable-plugin",
     "Base64HighEntropyString",
-]
+]  # fmt: skip
 # What tests plant to see that it does not come out.
 SCAN += ["--exclude-lines", "(?i)canary"]
 

@@ -1,4 +1,4 @@
-"""The Dockerfile as its instructions, for the test that reads it and the one that carries it out."""
+"""The Dockerfile as a list of instructions, for the tests that read it and carry it out."""
 
 import json
 import re
@@ -26,13 +26,13 @@ def stages() -> list[list[Instruction]]:
     """The instructions of each build stage; the first of a stage is its FROM."""
     lines = [line for line in PATH.read_text().splitlines() if not line.startswith("#")]
     text = re.sub(r"\\\n\s*", "", "\n".join(lines))
-    found: list[list[Instruction]] = []
+    instructions: list[list[Instruction]] = []
     for line in filter(None, text.splitlines()):
         name, value = line.split(maxsplit=1)
         if name == "FROM":
-            found.append([])
-        found[-1].append(Instruction(name, value))
-    return found
+            instructions.append([])
+        instructions[-1].append(Instruction(name, value))
+    return instructions
 
 
 def values(stage: list[Instruction], name: str) -> list[Instruction]:

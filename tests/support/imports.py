@@ -1,16 +1,18 @@
 """Which of the project's files a stage runs: its import closure, found without running it."""
 
-import ast
 from collections.abc import Sequence
 from pathlib import Path
 
+from docs import rooms
+
 ROOT = Path(__file__).resolve().parents[2]
 # They cannot change an output. `config` and `cli` read values that DVC tracks as params, or refuse;
-# `errors` is what they refuse with. What the others make goes to MLflow, to the registry and to the
+# `errors` is what they refuse with. What the others make goes to MLflow, the registry and the
 # terminal.
 EXEMPT = (
-    "src/dcgan/__init__.py", "src/dcgan/config", "src/dcgan/tracking", "src/dcgan/promotion", "src/dcgan/reports",
-    "src/dcgan/errors.py", "src/dcgan/progress.py", "pipeline/__init__.py", "pipeline/cli.py",
+    "src/dcgan/__init__.py", "src/dcgan/config", "src/dcgan/tracking", "src/dcgan/promotion",
+    "src/dcgan/reports", "src/dcgan/errors.py", "src/dcgan/progress.py",
+    "pipeline/__init__.py", "pipeline/cli.py",
 )  # fmt: skip
 
 
@@ -27,29 +29,10 @@ def module_file(name: str) -> Path | None:
 def imported(path: Path) -> set[Path]:
     """The project's files that one file imports, in functions too, under TYPE_CHECKING not."""
     files = set()
-    tree = ast.parse(path.read_text())
-    typing_only = {
-        id(child)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If)
-        and isinstance(node.test, ast.Name)
-        and node.test.id == "TYPE_CHECKING"
-        for child in ast.walk(node)
-    }
-    for node in ast.walk(tree):
-        if id(node) in typing_only:
-            continue
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative imports are not followed"
-            names = [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        for name in names:
-            # Importing a.b runs a/__init__.py too.
-            parts = name.split(".")
-            files |= {module_file(".".join(parts[: i + 1])) for i in range(len(parts))}
+    for name in rooms.imported(path, types=False):
+        # Importing a.b runs a/__init__.py too.
+        parts = name.split(".")
+        files |= {module_file(".".join(parts[: i + 1])) for i in range(len(parts))}
     return {path for path in files if path}
 
 
@@ -77,5 +60,5 @@ def closure(path: Path, without: Sequence[str] = EXEMPT) -> set[str]:
 
 
 def units(files: set[str]) -> set[str]:
-    """What dvc.yaml names for these files: a package's folder, or the file where it lies in no package."""
+    """What dvc.yaml names for these files: a package's folder, or a file outside of packages."""
     return {str(Path(*Path(file).parts[:3])) for file in files}

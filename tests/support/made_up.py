@@ -1,4 +1,4 @@
-"""Weights that nobody published, in the layout of those that somebody did."""
+"""Made-up weights in the layout of the published ones."""
 
 from pathlib import Path
 

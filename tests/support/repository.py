@@ -10,18 +10,11 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from tests.support.imports import ROOT
+from tests.support.params import put
 
 STAGES = [
-    "download",
-    "prepare",
-    "validate",
-    "reference",
-    "train",
-    "evaluate",
-    "probe",
-    "render",
-    "paper",
-]
+    "download", "prepare", "validate", "reference", "train", "evaluate", "probe", "render", "paper",
+]  # fmt: skip
 
 
 class Repository:
@@ -50,9 +43,11 @@ class Repository:
             if not key.startswith(("MLFLOW", "DVC", "GIT"))
         }
         self.env |= {
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1",
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1",
             "DVC_SITE_CACHE_DIR": str(source.parent / "site"), "GIT_CONFIG_GLOBAL": os.devnull,
-            "GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@t", "GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@t",
+            "GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@t",
+            "GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@t",
         }  # fmt: skip
         self.set(**{"dataset.source": str(source), **values})
         self.run("git", "init", "--quiet", ".")
@@ -63,12 +58,7 @@ class Repository:
         """Edit params.yaml by hand, as a person would."""
         yaml = YAML()
         params = yaml.load(self.folder / "params.yaml")
-        for key, value in values.items():
-            *sections, name = key.split(".")
-            section = params
-            for part in sections:
-                section = section[part]
-            section[name] = value
+        put(params, **values)
         yaml.dump(params, self.folder / "params.yaml")
 
     def run(

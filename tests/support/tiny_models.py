@@ -9,17 +9,19 @@ import torch
 from dcgan import files
 from dcgan.config.sections import DiscriminatorParams, GeneratorParams
 from dcgan.networks import exports
-from dcgan.networks.models import Discriminator, Generator
 from dcgan.promotion import bundle
+from dcgan.training import fresh
 
 GENERATOR = GeneratorParams(
-    z_dim=6, z_distribution="normal", start="projection", start_size=4, start_norm="none", start_activation=True,
-    channels=[8, 4], strides=[1, 2], kernel=4, padding="same", norm="none", norm_order="before", norm_momentum=0.1, norm_eps=1e-5,
-    activation="relu", slope=0.2, bias=True, init="glorot",
+    z_dim=6, z_distribution="normal", start="projection", start_size=4, start_norm="none",
+    start_activation=True, channels=[8, 4], strides=[1, 2], kernel=4, padding="same", norm="none",
+    norm_order="before", norm_momentum=0.1, norm_eps=1e-5, activation="relu", slope=0.2, bias=True,
+    init="glorot",
 )  # fmt: skip
 DISCRIMINATOR = DiscriminatorParams(
-    channels=[4, 8], strides=[2, 2], kernel=4, padding="same", norm="none", norm_momentum=0.1, norm_eps=1e-5, slope=0.2,
-    dropout=[0.0, 0.0], bias=True, head="linear", spectral_norm=False, init="glorot",
+    channels=[4, 8], strides=[2, 2], kernel=4, padding="same", norm="none", norm_momentum=0.1,
+    norm_eps=1e-5, slope=0.2, dropout=[0.0, 0.0], bias=True, head="linear", spectral_norm=False,
+    init="glorot",
 )  # fmt: skip
 
 
@@ -27,8 +29,8 @@ def write(folder: Path, seed: int = 0, channels: int = 1) -> Path:
     """Generator and discriminator of 8 x 8 images, of random weights, in `folder`."""
     torch.manual_seed(seed)
     networks = {
-        "generator": Generator(GENERATOR, channels),
-        "discriminator": Discriminator(DISCRIMINATOR, channels, 8),
+        "generator": fresh.generator(GENERATOR, channels),
+        "discriminator": fresh.discriminator(DISCRIMINATOR, channels, 8),
     }
     for name, network in networks.items():
         exports.export(folder / f"{name}.safetensors", network, {"epoch": 1, "weights": "ema"})
@@ -36,12 +38,13 @@ def write(folder: Path, seed: int = 0, channels: int = 1) -> Path:
 
 
 def rewrite(folder: Path, name: str, content: bytes) -> None:
-    """Put other bytes into a model folder and correct every sha256, as somebody would who means harm."""
+    """Put other bytes into a model folder and correct every sha256, as an attacker would."""
     path = folder / name
     path.write_bytes(content)
     if path.suffix == ".safetensors":
-        about = files.read_json(path.with_suffix(".json"))
-        files.write_json(path.with_suffix(".json"), {**about, "sha256": files.sha256(path)})
+        description = files.read_json(path.with_suffix(".json"))
+        digest = files.sha256(path)
+        files.write_json(path.with_suffix(".json"), {**description, "sha256": digest})
     paths = [path for path in folder.rglob("*") if path.is_file() and path.name != bundle.MANIFEST]
     files.write_json(
         folder / bundle.MANIFEST,

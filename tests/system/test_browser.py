@@ -10,13 +10,12 @@ from playwright.sync_api import Locator, expect
 
 from bench import screenshots
 from dcgan import files
-from dcgan.config import reading, sections
-from dcgan.pictures import gif as render
-from dcgan.promotion import registry, serving
+from dcgan.config import keys, reading, sections
 from dcgan.judging import figures
+from dcgan.pictures import gif, grids
+from dcgan.promotion import registry, serving
 from dcgan.reports import run_page
-from dcgan.tracking import provenance
-from dcgan.tracking import runs as tracking
+from dcgan.tracking import runs
 from tests.support import tiny_models
 from tests.support.imports import ROOT
 
@@ -29,7 +28,8 @@ pytestmark = [
 
 EPOCHS = 5
 ABOUT = {
-    "dataset": "toys", "data_sha256": "d" * 64, "seed": 999, "epochs": EPOCHS, "fingerprint": "0123456789abcdef-5",
+    "dataset": "toys", "data_sha256": "d" * 64, "seed": 999, "epochs": EPOCHS,
+    "fingerprint": "0123456789abcdef-5",
     "device": "cpu", "precision": "bfloat16",
 }  # fmt: skip
 NAME = "toys-01234567-5"  # of its run
@@ -43,34 +43,36 @@ def write_store(folder: Path) -> None:
         history = [
             {key: float(value) for key, value in row.items()} for row in csv.DictReader(file)
         ][::10]
-    grids = [rng.integers(0, 256, (112, 112, 3), np.uint8) for _ in range(EPOCHS + 1)]
-    with tracking.run(ABOUT["fingerprint"], dataset="toys", tags=ABOUT, system_metrics=True) as run:
+    pictures = [rng.integers(0, 256, (112, 112, 3), np.uint8) for _ in range(EPOCHS + 1)]
+    with runs.open_run(
+        ABOUT["fingerprint"], dataset="toys", tags=ABOUT, system_metrics=True
+    ) as run:
         run.log_params(
-            provenance.flatten(
+            keys.flatten(
                 reading.load(sections.AllParams).model_dump(include={"generator", "training"})
             )
         )
         run.log_dataset("toys", ABOUT["data_sha256"], Path("data/prepared"), "training")
         run.log_rows(history)
-        for epoch, grid in enumerate(grids):
+        for epoch, grid in enumerate(pictures):
             run.log_image(grid, "samples", epoch)
     model = serving.write_model(folder / "model", tiny_models.write(folder / "exports"), "# card\n")
-    with tracking.run(ABOUT["fingerprint"], dataset="toys") as run:
+    with runs.open_run(ABOUT["fingerprint"], dataset="toys") as run:
         for epoch in range(1, EPOCHS + 1):
             run.log_rows([{"step": epoch, "classifier-01234567/validation/fid_ema": 30 / epoch}])
         numbers = {
             key: value
-            for key, value in provenance.flatten(metrics).items()
+            for key, value in keys.flatten(metrics).items()
             if isinstance(value, int | float)
         }
         run.log_metrics({f"classifier-01234567/{key}": value for key, value in numbers.items()})
         run.describe(run_page.describe(ABOUT, metrics))
         run.log_folder(model, "model")
         run.set_tags(serving.tags(model, "model"))
-    frames = [render.labelled(grid, f"epoch {epoch}") for epoch, grid in enumerate(grids)]
-    render.gif(frames, folder / "render/training.gif", frame_ms=200)
-    grids.save_png(folder / "render/real_and_generated.png", grids[-1])
-    with tracking.run(ABOUT["fingerprint"], dataset="toys") as run:
+    frames = [grids.labelled(grid, f"epoch {epoch}") for epoch, grid in enumerate(pictures)]
+    gif.gif(frames, folder / "render/training.gif", frame_ms=200)
+    grids.save_png(folder / "render/real_and_generated.png", pictures[-1])
+    with runs.open_run(ABOUT["fingerprint"], dataset="toys") as run:
         run.log_folder(folder / "render", "render")
     version = registry.register(
         model, dataset="toys", fingerprint=ABOUT["fingerprint"], tags={"gate.fid": "5.63"}
@@ -82,7 +84,7 @@ def write_store(folder: Path) -> None:
 def pages(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[screenshots.Pages, list[str]]]:
-    """The pages of the run, and what the browser had to complain about."""
+    """The pages of the run, and the errors that the browser reported."""
     folder = tmp_path_factory.mktemp("store")
     complaints: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
@@ -165,9 +167,9 @@ def test_the_registry_shows_the_champion(pages: Shown) -> None:
 
 
 def test_every_page_came_without_errors(pages: Shown) -> None:
-    # MLflow asks who is logged in, and without passwords nobody is.
-    known = ("/users/current", "the server responded with a status of 404 (Not Found)")
-    assert [text for text in pages[1] if not text.endswith(known)] == []
+    # MLflow asks which user is logged in; without passwords there is none.
+    expected = ("/users/current", "the server responded with a status of 404 (Not Found)")
+    assert [text for text in pages[1] if not text.endswith(expected)] == []
 
 
 def natural_width(image: Locator) -> int:

@@ -1,9 +1,9 @@
-"""The Dockerfile carried out without Docker: its steps in a chroot made by debootstrap, then its entry point as process 1.
+"""The Dockerfile carried out without Docker: its steps in a chroot, then its entry point.
 
-Not as Docker would do it: the base image is Debian's bookworm with a copy of the Python that runs
-the tests, at /usr/local; the build stage's own commands install one small package of the lock, and
-in place of the six gigabytes of the whole lock the packages that the tests run with are mounted,
-read only.
+debootstrap makes the chroot; the entry point is process 1. Docker would do it otherwise: here the
+base image is Debian's bookworm with a copy of the Python that runs the tests, at /usr/local; the
+build stage's own commands install one small package of the lock; and in place of the six gigabytes
+of the whole lock, the packages that the tests run with are mounted, read only.
 """
 
 import os
@@ -21,31 +21,36 @@ import pytest
 
 from tests.support import dockerfile
 from tests.support.imports import ROOT
+from tests.support.params import small
 from tests.support.repository import Repository
-from tests.system.test_pipeline import SMALL
 
 BUILD, FINAL = dockerfile.stages()
 ENVIRONMENT = dockerfile.environment(FINAL)
 UID, GID = map(int, dockerfile.values(FINAL, "USER")[0].value.split(":"))
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 # What Debian's smallest system lacks and the python image has.
-LIBRARIES = "ca-certificates,libsqlite3-0,libffi8,libbz2-1.0,liblzma5,libreadline8,libssl3,zlib1g,libncursesw6,libgdbm6,libuuid1"
+LIBRARIES = (
+    "ca-certificates,libsqlite3-0,libffi8,libbz2-1.0,liblzma5,libreadline8,libssl3,zlib1g,"
+    "libncursesw6,libgdbm6,libuuid1"
+)
+UNSHARE = ["unshare", "--mount", "--pid", "--fork", "true"]
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(1200),
     pytest.mark.skipif(os.geteuid() != 0, reason="chroot and mounts need root"),
-    pytest.mark.skipif(not shutil.which("debootstrap"), reason="needs debootstrap: apt-get install debootstrap"),
-    pytest.mark.skipif(subprocess.run(["unshare", "--mount", "--pid", "--fork", "true"], check=False).returncode != 0,
+    pytest.mark.skipif(not shutil.which("debootstrap"), reason="apt-get install debootstrap"),
+    pytest.mark.skipif(subprocess.run(UNSHARE, check=False).returncode != 0,
                        reason="this machine allows no new namespaces"),
-    pytest.mark.skipif(sys.base_prefix == "/usr", reason="the Python of the tests is Debian's own and cannot be copied"),
+    pytest.mark.skipif(sys.base_prefix == "/usr", reason="Debian's own Python cannot be copied"),
 ]  # fmt: skip
 
 
 class Image:
     """A root folder in which the steps have run."""
 
-    with_wrong_hashes: "subprocess.CompletedProcess[str]"  # how the build stage ended when the lock's hashes were wrong
+    # How the build stage ended when the lock's hashes were wrong.
+    with_wrong_hashes: "subprocess.CompletedProcess[str]"
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -53,12 +58,17 @@ class Image:
     def command(
         self, *command: str, environment: dict[str, str], user: str = "", mounts: str = ""
     ) -> list[str]:
-        """A command as process 1, in namespaces of its own: as root, or as a user, who finds the root read-only."""
+        """A command as process 1, in namespaces of its own.
+
+        As root, or as a user, for whom the root folder is read-only.
+        """
         root = self.root
-        script = f"set -e; mount --bind {root} {root}; mount --rbind /dev {root}/dev; mount -t proc proc {root}/proc\n{mounts}\n"
+        script = f"set -e; mount --bind {root} {root}; mount --rbind /dev {root}/dev\n"
+        script += f"mount -t proc proc {root}/proc\n{mounts}\n"
         if user:
             # As `docker run --read-only --tmpfs /tmp` has it.
-            script += f"mount -o remount,bind,ro {root}; mount -t tmpfs -o mode=1777,noexec,nosuid,nodev tmp {root}/tmp\n"
+            script += f"mount -o remount,bind,ro {root}\n"
+            script += f"mount -t tmpfs -o mode=1777,noexec,nosuid,nodev tmp {root}/tmp\n"
         words = ["--userspec", user, "--groups", ""] if user else []
         words += [
             str(root),
@@ -155,14 +165,14 @@ def one_package(name: str) -> str:
 
 @pytest.fixture
 def repository(tmp_path, image) -> Repository:
-    """The project in the folder that the container mounts, small, with a training of some seconds."""
+    """The small project in the folder that the container mounts; it trains for some seconds."""
     data = {
         "dataset.source": None,
         "dataset.name": "fake",
         "dataset.max_images": 700,
         "dataset.test_size": 200,
     }
-    repo = Repository(tmp_path / "work", tmp_path, **SMALL | data | {"epochs": 20})
+    repo = Repository(tmp_path / "work", tmp_path, **small(epochs=20, **data))
     give(repo.folder, UID, GID)
     return repo
 
@@ -176,10 +186,14 @@ def give(folder: Path, uid: int, gid: int) -> None:
 def start(
     image: Image, repo: Repository, *command: str, user: str = f"{UID}:{GID}"
 ) -> "subprocess.Popen[str]":
-    """The entry point as process 1, with the image's user and environment and nothing else, in place of `docker run`."""
+    """In place of `docker run`: the entry point as process 1.
+
+    It has the image's user and environment, and nothing else.
+    """
+    packages = sysconfig.get_path("purelib")
     mounts = f"""
         mount --bind {repo.folder} {image.root}/work
-        mount -o bind,ro {sysconfig.get_path("purelib")} {image.root}/opt/venv/lib/python3.11/site-packages
+        mount -o bind,ro {packages} {image.root}/opt/venv/lib/python3.11/site-packages
     """
     path = ENVIRONMENT["PATH"].replace("$PATH", SYSTEM_PATH)
     words = [*dockerfile.values(FINAL, "ENTRYPOINT")[0].words, *command]
@@ -210,7 +224,10 @@ def test_a_lock_with_wrong_hashes_is_not_installed(image):
 
 
 def test_no_build_tool_is_left(image, repository):
-    script = f"import shutil, sys; print([name for name in sys.argv[1:] if shutil.which(name, path={SYSTEM_PATH!r})])"
+    script = (
+        "import shutil, sys; "
+        f"print([name for name in sys.argv[1:] if shutil.which(name, path={SYSTEM_PATH!r})])"
+    )
     tools = ("pip", "pip3", "wheel", "gcc", "cc", "make", "ld", "curl", "wget")
     assert (
         ended(start(image, repository, "python", "-c", script, *tools, "git")).strip() == "['git']"

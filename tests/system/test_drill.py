@@ -1,7 +1,7 @@
-"""The drill: weeks of scheduled retraining in minutes, each job as the workflow calls it, with a bare git and a local DVC remote.
+"""The drill: weeks of scheduled retraining in minutes.
 
-The graph is the whole one without the stages that only draw (render and paper), which would double
-the time.
+Each job is called as the workflow calls it, with a bare git and a local DVC remote. The graph is
+the whole one without the stages that only draw (render and paper), which would double the time.
 """
 
 import json
@@ -17,21 +17,17 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from dcgan.promotion import registry
-from dcgan.raw import fake as shapes
+from dcgan.raw import fake
+from tests.support.params import small
 from tests.support.repository import Repository, ran
 
-SMALL = {
-    "dataset.name": "folder", "dataset.validation_size": 100, "dataset.test_size": 100,
-    "lr": 1e-6, "batch_size": 32, "epochs": 1,
-    "reference.epochs": 1, "reference.batch_size": 50,
-    "generator.z_dim": 8, "generator.channels": [16, 8], "generator.strides": [2, 2], "generator.norm_momentum": 0.3,
-    "discriminator.channels": [8, 16], "discriminator.strides": [2, 2], "discriminator.dropout": [0.0, 0.0],
-    "training.linear_decay_from": 1.0, "training.num_samples": 16, "training.log_every": 4, "training.save_every": 5,
-    "training.ema_half_life": 0.0,
-    "evaluate.num_samples": 100, "probe.num_train": 100, "probe.c": [0.1],
+SMALL = small(**{
+    "dataset.name": "folder", "dataset.test_size": 100, "lr": 1e-6, "epochs": 1,
+    "generator.norm_momentum": 0.3, "discriminator.dropout": [0.0, 0.0],
+    "training.ema_half_life": 0.0, "probe.num_train": 100, "probe.c": [0.1],
     "gate.absolute": 0.5, "gate.relative": 0.05, "gate.max_kid": None, "gate.min_recall": None,
     "gate.min_class_share": None, "gate.min_probe": 0.1, "gate.min_memorisation": None,
-}  # fmt: skip
+})  # fmt: skip
 GOOD = ["-S", "lr=0.003", "-S", "epochs=8", "-S", "seed=999"]
 WORSE = ["-S", "lr=1e-6", "-S", "epochs=12", "-S", "seed=2"]
 DIVERGES = [
@@ -48,7 +44,7 @@ COMMAND = [sys.executable, "-m", "pipeline", "retrain", "--git-remote", "origin"
 
 
 def add_images(folder: Path, count: int, seed: int) -> None:
-    images, labels = shapes.draw(count, 28, 1, seed)
+    images, labels = fake.draw(count, 28, 1, seed)
     for number, (image, label) in enumerate(zip(images, labels, strict=True)):
         path = folder / str(label) / f"{seed}-{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,7 +70,8 @@ class Site:
         self.repo.run("git", "push", "--quiet", "origin", "HEAD:main")
         self.repo.env |= {
             "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow/mlflow.db",
-            "GITHUB_OUTPUT": str(folder / "outputs"), "GITHUB_STEP_SUMMARY": str(folder / "summary"),
+            "GITHUB_OUTPUT": str(folder / "outputs"),
+            "GITHUB_STEP_SUMMARY": str(folder / "summary"),
         }  # fmt: skip
 
     def retrain(self, *flags: str, **environment: str) -> subprocess.CompletedProcess:
@@ -91,7 +88,8 @@ class Site:
             check=False,
         )
         print(
-            f"--- {flags}: {done.returncode} after {time.monotonic() - started:.0f} s\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
+            f"--- {flags}: {done.returncode} after {time.monotonic() - started:.0f} s\n"
+            f"{done.stdout[-3000:]}{done.stderr[-3000:]}"
         )
         return done
 
@@ -111,7 +109,7 @@ class Site:
             patch.setenv("MLFLOW_TRACKING_URI", self.repo.env["MLFLOW_TRACKING_URI"])
             champion = registry.alias("folder", "champion")
             return champion and champion.number, sorted(
-                version.number for version in registry.versions("folder")
+                version.number for version in registry.all_versions("folder")
             )
 
     def branches(self) -> list[str]:
@@ -145,7 +143,11 @@ class Site:
 
 
 def end(process: subprocess.Popen, number: signal.Signals) -> int:
-    """End a job, by SIGKILL with all that it has started, and wait until all of them are gone; its exit code."""
+    """End a job and all that it has started, by SIGKILL, and wait until they are gone.
+
+    Returns:
+        The job's exit code.
+    """
     everyone = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(number)
     if number == signal.SIGKILL:
@@ -246,7 +248,7 @@ def test_weeks_of_retraining(site: Site, tmp_path: Path) -> None:
 
     # New images: another data set, another extractor, and a champion that is measured anew under
     # it.
-    known = site.gate()
+    before = site.gate()
     add_images(site.images, 250, seed=1)
     done = site.retrain(*GOOD)
     assert ran(done.stdout) == [
@@ -260,10 +262,10 @@ def test_weeks_of_retraining(site: Site, tmp_path: Path) -> None:
     ]
     record = site.gate()
     assert done.returncode == {"promoted": 0, "refused": 4, "cannot tell": 7}[record["outcome"]]
-    assert record["protocol"]["extractor_sha256"] != known["protocol"]["extractor_sha256"]
-    assert record["champion"] == known["champion"]
+    assert record["protocol"]["extractor_sha256"] != before["protocol"]["extractor_sha256"]
+    assert record["champion"] == before["champion"]
     assert (
-        record["numbers"]["champion"]["fid"]["mean"] != known["numbers"]["champion"]["fid"]["mean"]
+        record["numbers"]["champion"]["fid"]["mean"] != before["numbers"]["champion"]["fid"]["mean"]
     )
     newest = site.outputs()["branch"]
     assert len(site.branches()) == 5

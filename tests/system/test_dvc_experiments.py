@@ -1,4 +1,7 @@
-"""DVC's experiments on the small graph: none loses its MLflow run, and all give what a serial run gives."""
+"""DVC's experiments on the small graph.
+
+None loses its MLflow run, and all give what a serial run gives.
+"""
 
 import contextlib
 import csv
@@ -16,8 +19,8 @@ import pytest
 from dcgan.reports.markdown import number
 from tests.support.idx_source import write_idx_source
 from tests.support.imports import ROOT
+from tests.support.params import small
 from tests.support.repository import Repository, ran
-from tests.system.test_pipeline import SMALL
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
@@ -25,9 +28,9 @@ METRICS = "results/evaluate/metrics.json"
 GRID = [(lr, batch_size) for lr in ("0.0001", "0.0002") for batch_size in ("16", "32")]
 
 
-def small(folder: Path, source: Path, *stages: str) -> Repository:
-    """The small graph with the results of all stages, or up to some, committed, and `bench` and `docs` beside it."""
-    repo = Repository(folder, source, **SMALL)
+def committed(folder: Path, source: Path, *stages: str) -> Repository:
+    """The small graph with the committed results of these stages, or of all, and bench and docs."""
+    repo = Repository(folder, source, **small())
     repo.run("dvc", "repro", *stages)
     for name in ("bench/sweep.py", "docs/sweep.md"):
         (folder / name).parent.mkdir()
@@ -47,7 +50,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def repo(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Repository:
     """With a git remote and a DVC remote in folders."""
-    repo = small(tmp_path_factory.mktemp("repo"), source)
+    repo = committed(tmp_path_factory.mktemp("repo"), source)
     bare, cache = tmp_path_factory.mktemp("remote"), tmp_path_factory.mktemp("cache")
     repo.run("git", "init", "--quiet", "--bare", str(bare))
     repo.run("git", "remote", "add", "origin", str(bare))
@@ -86,8 +89,11 @@ import json, sys
 from mlflow import MlflowClient
 client = MlflowClient("sqlite:///" + sys.argv[1])
 runs = client.search_runs([exp.experiment_id for exp in client.search_experiments()])
-print(json.dumps([{"name": run.info.run_name, "status": run.info.status, "dvc": run.data.tags.get("dvc_experiment"),
-    "params": run.data.params, "fids": [v for k, v in run.data.metrics.items() if k.endswith("/fid.mean")]} for run in runs]))
+print(json.dumps([{
+    "name": run.info.run_name, "status": run.info.status, "params": run.data.params,
+    "dvc": run.data.tags.get("dvc_experiment"),
+    "fids": [value for key, value in run.data.metrics.items() if key.endswith("/fid.mean")],
+} for run in runs]))
 """
     return json.loads(
         repo.run(
@@ -97,7 +103,10 @@ print(json.dumps([{"name": run.info.run_name, "status": run.info.status, "dvc": 
 
 
 def check_both_ways(repo: Repository, experiment: str) -> None:
-    """The experiment's column leads to one finished run, whose tag leads back and whose figure is the experiment's."""
+    """The experiment's column leads to one finished run.
+
+    The run's tag leads back, and its figure is the experiment's.
+    """
     row = table(repo)[experiment]
     (run,) = [run for run in mlflow_runs(repo) if run["name"] == row["mlflow_run"]]
     assert (run["dvc"], run["status"]) == (experiment, "FINISHED")
@@ -126,7 +135,10 @@ def queue_start(repo: Repository, jobs: int) -> None:
 
 
 def in_state(repo: Repository, names: set[str], *states: str) -> int:
-    """How many are in one of the states. `dvc queue status` is not asked: under load its question can kill a worker of DVC's."""
+    """How many are in one of the states.
+
+    `dvc queue status` is not asked: under load it can kill a worker of DVC's.
+    """
     return sum(row["State"] in states for name, row in table(repo).items() if name in names)
 
 
@@ -156,7 +168,7 @@ def test_an_experiment_in_a_temporary_folder_keeps_its_run(repo: Repository) -> 
 def test_queued_experiments_equal_their_serial_runs_bit_for_bit(
     repo: Repository, source: Path, tmp_path: Path
 ) -> None:
-    serial = small(tmp_path / "serial", source, "validate", "reference")
+    serial = committed(tmp_path / "serial", source, "validate", "reference")
     expected = {}
     for lr, batch_size in GRID:
         serial.run(
@@ -183,8 +195,8 @@ def test_queued_experiments_equal_their_serial_runs_bit_for_bit(
     assert in_state(repo, names, "Success") == 4
     rows = table(repo)
     for name in names:
-        found = repo.run("git", "show", f"{rows[name]['rev']}:{METRICS}").stdout
-        assert found == expected[float(rows[name]["lr"]), rows[name]["batch_size"]]
+        shown = repo.run("git", "show", f"{rows[name]['rev']}:{METRICS}").stdout
+        assert shown == expected[float(rows[name]["lr"]), rows[name]["batch_size"]]
         # One of the four was trained by the first test already, in an experiment of another name.
         if rows[name]["mlflow_run"] != rows.get("one", {}).get("mlflow_run"):
             check_both_ways(repo, name)
@@ -238,7 +250,7 @@ def test_a_terminated_experiment_goes_on_to_the_same_bits(
     repo: Repository, source: Path, tmp_path: Path
 ) -> None:
     command = [sys.executable, "-m", "pipeline", "run", "-S", "lr=7e-4", "-S", "epochs=40", "train"]
-    straight = small(tmp_path / "straight", source, "validate")
+    straight = committed(tmp_path / "straight", source, "validate")
     straight.run(*command)
     process = subprocess.Popen(
         command,

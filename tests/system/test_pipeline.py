@@ -1,4 +1,7 @@
-"""The whole graph through DVC, on a few hundred generated images in Fashion-MNIST's own format, in a temporary repository."""
+"""The whole graph through DVC, in a temporary repository.
+
+The data are a few hundred generated images in Fashion-MNIST's own format.
+"""
 
 import csv
 import json
@@ -9,26 +12,15 @@ import pytest
 from PIL import Image
 
 from tests.support.idx_source import write_idx_source
+from tests.support.params import small
 from tests.support.repository import STAGES, Repository, ran
-
-SMALL = {
-    "lr": 0.0004, "batch_size": 32, "epochs": 2,
-    "dataset.validation_size": 100,
-    "reference.epochs": 1, "reference.batch_size": 50,
-    "generator.z_dim": 8, "generator.channels": [16, 8], "generator.strides": [2, 2],
-    "discriminator.channels": [8, 16], "discriminator.strides": [2, 2], "discriminator.dropout": [0.3, 0.3],
-    "training.linear_decay_from": 1.0, "training.num_samples": 16, "training.log_every": 4, "training.save_every": 5,
-    "evaluate.num_samples": 100,
-    "probe.num_train": 400, "probe.c": [1.0, 10.0], "paper.num_candidates": 200,
-    "render.walk_points": 2, "render.walk_frames": 3,
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def repo(tmp_path_factory) -> Repository:
     source = tmp_path_factory.mktemp("source")
     write_idx_source(source, num_train=700, num_test=200)
-    repo = Repository(tmp_path_factory.mktemp("repo"), source, **SMALL)
+    repo = Repository(tmp_path_factory.mktemp("repo"), source, **small())
     assert ran(repo.run("dvc", "repro").stdout) == STAGES
     return repo
 
@@ -151,29 +143,32 @@ def test_mlflow_has_one_finished_run_with_all_of_it(repo):
 import json, sys
 from mlflow import MlflowClient
 client = MlflowClient("sqlite:///" + sys.argv[1])
-runs = [run for exp in client.search_experiments() for run in client.search_runs([exp.experiment_id])]
+experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+runs = client.search_runs(experiments)
 run = runs[0]
 def walk(path=None):
     for item in client.list_artifacts(run.info.run_id, path):
         yield from walk(item.path) if item.is_dir else [item.path]
 print(json.dumps({"count": len(runs), "id": run.info.run_id, "status": run.info.status,
   "metrics": run.data.metrics, "params": run.data.params,
-  "tags": run.data.tags, "files": list(walk()), "losses": [m.step for m in client.get_metric_history(run.info.run_id, "loss_d")]}))
+  "tags": run.data.tags, "files": list(walk()),
+  "losses": [point.step for point in client.get_metric_history(run.info.run_id, "loss_d")]}))
 """
-    found = json.loads(
+    logged = json.loads(
         repo.run(
             "python", "-c", script, str(repo.folder / ".mlflow/mlflow.db")
         ).stdout.splitlines()[-1]
     )
-    assert (found["count"], found["status"]) == (1, "FINISHED")
-    assert found["params"]["batch_size"] == "32"
+    assert (logged["count"], logged["status"]) == (1, "FINISHED")
+    assert logged["params"]["batch_size"] == "32"
     metrics = repo.json("results/evaluate/metrics.json")
-    section = f"classifier-{metrics['protocol']['extractor_sha256'][:8]}"  # figures of another extractor get other names
-    assert found["metrics"][f"{section}/fid.mean"] == pytest.approx(metrics["fid"]["mean"])
-    assert f"{section}/validation/fid_raw" in found["metrics"]
-    assert found["losses"] == sorted(set(found["losses"]))
+    # Figures of another extractor get other names.
+    section = f"classifier-{metrics['protocol']['extractor_sha256'][:8]}"
+    assert logged["metrics"][f"{section}/fid.mean"] == pytest.approx(metrics["fid"]["mean"])
+    assert f"{section}/validation/fid_raw" in logged["metrics"]
+    assert logged["losses"] == sorted(set(logged["losses"]))
     for tag in ("fingerprint", "data_sha256", "params_hash", "extractor_sha256", "seed", "device"):
-        assert found["tags"][tag], tag
+        assert logged["tags"][tag], tag
     for file in (
         "model/MLmodel",
         "model/artifacts/generator.safetensors",
@@ -182,15 +177,15 @@ print(json.dumps({"count": len(runs), "id": run.info.run_id, "status": run.info.
         "train/curves.png",
         "paper/walk.png",
     ):
-        assert file in found["files"], found["files"]
+        assert file in logged["files"], logged["files"]
     assert (
-        sum(file.startswith("images/samples") and file.endswith(".png") for file in found["files"])
+        sum(file.startswith("images/samples") and file.endswith(".png") for file in logged["files"])
         == 3
     )
     # The model of the run is the exported one, and MLflow's pages know it for a model.
-    assert '"artifact_path": "model"' in found["tags"]["mlflow.log-model.history"]
+    assert '"artifact_path": "model"' in logged["tags"]["mlflow.log-model.history"]
     for name, model in (
-        ("run", f"runs:/{found['id']}/model"),
+        ("run", f"runs:/{logged['id']}/model"),
         ("exports", "models/generator.safetensors"),
     ):
         repo.run(
@@ -283,13 +278,14 @@ def test_an_experiment_with_a_changed_learning_rate_works_and_keeps_its_run(repo
 import sys
 from mlflow import MlflowClient
 client = MlflowClient("sqlite:///" + sys.argv[1])
-runs = client.search_runs([exp.experiment_id for exp in client.search_experiments()], f"attributes.run_name = '{sys.argv[2]}'")
+experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+runs = client.search_runs(experiments, f"attributes.run_name = '{sys.argv[2]}'")
 print(*(run.data.tags["dvc_experiment"] for run in runs))
 """
-    found = repo.run(
+    done = repo.run(
         "python", "-c", script, str(repo.folder / ".mlflow/mlflow.db"), row["mlflow_run"]
     )
-    assert found.stdout.splitlines()[-1] == "faster"
+    assert done.stdout.splitlines()[-1] == "faster"
     assert "fid.mean" in repo.run("dvc", "metrics", "show").stdout
     # By hand and by -S are the same experiment.
     path = repo.folder / "params.yaml"
@@ -319,12 +315,16 @@ def test_bad_data_never_trains(repo):
     # Half of the train images become copies of the first one; the manifest agrees with the files.
     script = """
 from pathlib import Path
+import numpy as np
 from dcgan import data
 folder = Path("data/prepared")
 old = data.read_manifest(folder)
-splits = {name: (s.images.copy(), s.labels.copy()) for name in data.SPLITS for s in [data.open_split(folder, name)]}
+opened = {name: data.open_split(folder, name) for name in data.SPLITS}
+splits = {name: (split.images.copy(), split.labels.copy()) for name, split in opened.items()}
 splits["train"][0][:300] = splits["train"][0][0]
-data.write_prepared(folder, splits, name=old["dataset"], classes=old["classes"], image_size=old["image_size"])
+manifest = {"name": old["dataset"], "classes": old["classes"], "image_size": old["image_size"]}
+everything = {name: np.arange(len(images)) for name, (images, _) in splits.items()}
+data.write_prepared(folder, splits, positions=everything, **manifest)
 """
     shutil.rmtree(prepared)
     shutil.copytree(repo.folder / "kept", prepared)

@@ -1,4 +1,7 @@
-"""`recipe apply NAME && dvc repro`, for every recipe: its own networks, batch size and update, on small data in its own format."""
+"""`recipe apply NAME && dvc repro`, for every recipe.
+
+Each has its own networks, batch size and update, on small data in its own format.
+"""
 
 import pytest
 
@@ -6,6 +9,7 @@ from dcgan.config import recipes
 from tests.support import tiny
 from tests.support.idx_source import write_idx_source
 from tests.support.imports import ROOT
+from tests.support.params import small_stages
 from tests.support.repository import STAGES, Repository, ran
 
 SOURCES = {
@@ -18,11 +22,12 @@ SOURCES = {
     ),
     "lsun": lambda folder: tiny.write_lsun(folder, count=360),
 }
-SMALL = {
-    "epochs": 2, "dataset.validation_size": 60, "reference.epochs": 1, "reference.batch_size": 40,
-    "training.log_every": 1, "evaluate.num_samples": 60, "probe.num_train": 200, "probe.c": [1.0], "probe.c_unit": "features",
-    "probe.labels_per_class": 10, "probe.num_draws": 3, "render.walk_points": 2, "render.walk_frames": 2,
-}  # fmt: skip
+SMALL = small_stages(**{
+    "dataset.validation_size": 60, "reference.batch_size": 40, "training.log_every": 1,
+    "evaluate.num_samples": 60, "probe.num_train": 200, "probe.c": [1.0],
+    "probe.c_unit": "features", "probe.labels_per_class": 10, "probe.num_draws": 3,
+    "render.walk_frames": 2,
+})  # fmt: skip
 
 
 @pytest.mark.slow

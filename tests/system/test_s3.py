@@ -11,8 +11,8 @@ import pytest
 
 from tests.support import s3
 from tests.support.idx_source import write_idx_source
+from tests.support.params import small
 from tests.support.repository import Repository, ran
-from tests.system.test_pipeline import SMALL
 
 pytestmark = pytest.mark.slow
 
@@ -104,7 +104,7 @@ def test_a_retraining_leaves_in_the_bucket_what_another_machine_needs(tmp_path: 
     for name in ("source", "repo"):
         (tmp_path / name).mkdir()
     write_idx_source(tmp_path / "source", num_train=700, num_test=200)
-    repo = Repository(tmp_path / "repo", tmp_path / "source", **SMALL, **floors)
+    repo = Repository(tmp_path / "repo", tmp_path / "source", **small(**floors))
     with s3.bucket("dcgan") as bucket:
         for command in remote(bucket):
             repo.run(*command)

@@ -1,4 +1,7 @@
-"""Four clients at once against a shared server: `mlflow server` with passwords, on Debian's PostgreSQL and an S3 on loopback."""
+"""Four clients at once against a shared server.
+
+It is `mlflow server` with passwords, on Debian's PostgreSQL and an S3 on loopback.
+"""
 
 import contextlib
 import os
@@ -16,10 +19,9 @@ import pytest
 import requests
 
 from dcgan.tracking import store
-from pipeline import ui
-from tests.pipeline.test_sync import free_port
 from tests.support import s3
 from tests.support.imports import ROOT
+from tests.support.ports import free_port
 
 BIN = max(
     Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), default=None
@@ -31,20 +33,23 @@ pytestmark = [
 
 CLIENT = """if True:
     import sys
+    import tempfile
     from pathlib import Path
 
-    import numpy as np
+    from PIL import Image
 
-    from dcgan.tracking import outbox, store, runs as tracking
+    from dcgan.tracking import outbox, runs, store
 
     # A fresh server on a busy machine is slow.
     outbox.PATIENCE, store.ANSWER_TIMEOUT = 120, 60
+    image = Path(tempfile.mkdtemp(), "image.png")
     sys.stdin.readline()
-    with tracking.run(sys.argv[1], dataset="toys") as run:
+    with runs.open_run(sys.argv[1], dataset="toys") as run:
         for start in range(0, 200, 50):
             run.log_rows([{"step": start + i, "loss": float(start + i)} for i in range(50)])
         for step in range(3):
-            run.log_image(np.full((8, 8), step, np.uint8), "samples", step)
+            Image.new("L", (8, 8), step).save(image)
+            run.log_image(image, "samples", step)
         run.log_file(Path("params.yaml"), "notes")
     print(run.id, run.off)
 """
@@ -87,7 +92,11 @@ class Shared:
 
 @contextlib.contextmanager
 def postgres(password: str) -> Iterator[tuple[str, Path]]:
-    """A database server of its own on 127.0.0.1, ended with the block; its address, with the password, and its log."""
+    """A database server on 127.0.0.1 that ends with the block.
+
+    Yields:
+        Its address, with the password, and its log.
+    """
     # It refuses to run as root, and pytest's folders are closed to others.
     person = "postgres" if os.getuid() == 0 else None
     port = free_port()
@@ -118,7 +127,8 @@ def postgres(password: str) -> Iterator[tuple[str, Path]]:
             "--pwfile",
             str(secret),
         )
-        options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off -c log_statement=all"
+        options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories=''"
+        options += " -c fsync=off -c log_statement=all"
         run("pg_ctl", "start", *data, "--wait", "--log", str(folder / "log"), "--options", options)
         try:
             yield (
@@ -138,15 +148,19 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
         passwords["bucket"] = bucket.secret
         config = folder / "basic_auth.ini"
         config.write_text(
-            f"[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///{folder}/basic_auth.db\nadmin_username = admin\n"
+            f"[mlflow]\ndefault_permission = READ\nadmin_username = admin\n"
+            f"database_uri = sqlite:///{folder}/basic_auth.db\n"
             "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
         )
         environment = {
-            **{key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW", "AWS"))}, **store.ENVIRONMENT,
+            **{k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW", "AWS"))},
+            **store.ENVIRONMENT,
             "MLFLOW_LOGGING_LEVEL": "INFO",
             "MLFLOW_BACKEND_STORE_URI": uri, "MLFLOW_ARTIFACTS_DESTINATION": "s3://runs/mlflow",
-            "MLFLOW_S3_ENDPOINT_URL": bucket.endpoint, "AWS_ACCESS_KEY_ID": bucket.key_id, "AWS_SECRET_ACCESS_KEY": bucket.secret,
-            "MLFLOW_AUTH_CONFIG_PATH": str(config), "MLFLOW_AUTH_ADMIN_PASSWORD": passwords["server"],
+            "MLFLOW_S3_ENDPOINT_URL": bucket.endpoint,
+            "AWS_ACCESS_KEY_ID": bucket.key_id, "AWS_SECRET_ACCESS_KEY": bucket.secret,
+            "MLFLOW_AUTH_CONFIG_PATH": str(config),
+            "MLFLOW_AUTH_ADMIN_PASSWORD": passwords["server"],
             "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(12), "PYTHONWARNINGS": "ignore",
         }  # fmt: skip
         command = [
@@ -168,22 +182,24 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
             "https://mlflow.example.org",
         ]
         with open(folder / "server.log", "wb") as log:
-            process = subprocess.Popen(
-                command, env=environment, cwd=folder, stdout=log, stderr=log, start_new_session=True
+            group = processes.Group(
+                command, mlflow_server.ENDING, env=environment, cwd=folder, stdout=log, stderr=log
             )
-        try:
-            ui.wait_until_it_answers(process, f"http://127.0.0.1:{port}")
+        with group:
+            mlflow_server.wait_until_it_answers(group, f"http://127.0.0.1:{port}")
             yield Shared(
                 f"http://127.0.0.1:{port}", passwords, [folder / "server.log", database_log], bucket
             )
-        finally:
-            ui.stop(process)
 
 
 def together(
     shared: Shared, folder: Path, fingerprints: list[str], *, one_machine: bool = False
 ) -> list[str]:
-    """Run a client for each fingerprint, in one workspace or as on machines of their own; the ids of the runs."""
+    """Run a client for each fingerprint, in one workspace or as on machines of their own.
+
+    Returns:
+        The ids of the runs.
+    """
     processes = []
     for i, fingerprint in enumerate(fingerprints):
         environment = {
@@ -300,10 +316,10 @@ def test_two_clients_of_one_workspace_share_a_training_s_run(
         "experiment_id"
     ]
     query = {"experiment_ids": [experiment], "filter": "tags.fingerprint = 'one'"}
-    found = requests.post(
+    runs = requests.post(
         f"{shared.address}/api/2.0/mlflow/runs/search", json=query, auth=shared.login, timeout=60
     ).json()["runs"]
-    assert [run["info"]["run_id"] for run in found] == [run_id]
+    assert [run["info"]["run_id"] for run in runs] == [run_id]
 
 
 def test_a_training_on_two_machines_at_once_has_a_run_on_each_at_most(

@@ -1,10 +1,11 @@
-"""What a run says is on the disk before anything else, survives a kill, and is gone once it is sent."""
+"""What a run logs is on the disk first, survives a kill, and is gone once it is sent."""
 
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -53,22 +54,15 @@ def test_points_that_follow_each_other_are_read_as_one_entry(tmp_path: Path) -> 
         writer.append("points", points=[("a", step, 1.0), ("b", step, 2.0)], replace=False)
     writer.append("tags", tags={})
     writer.append("points", points=[("a", 5, 1.0)], replace=True)
-    found = list(journal.merged(the_session(tmp_path).unsent(), 4))
-    assert [entry["op"] for entry, _ in found] == [
-        "open",
-        "points",
-        "points",
-        "points",
-        "tags",
-        "points",
-    ]
-    assert [len(entry["points"]) for entry, _ in found if entry["op"] == "points"] == [4, 4, 2, 1]
-    assert found[-1][0]["points"][0][:3] == ("a", 5, 1.0) and found[-1][0]["points"][0][4] is True
-    offsets = [sent for _, sent in found]
-    assert (
-        offsets == sorted(offsets)
-        and offsets[-1] == (the_session(tmp_path).folder / "entries.jsonl").stat().st_size
-    )
+    entries = list(journal.merged(the_session(tmp_path).unsent(), 4))
+    operations = [entry["op"] for entry, _ in entries]
+    assert operations == ["open", "points", "points", "points", "tags", "points"]
+    assert [len(entry["points"]) for entry, _ in entries if entry["op"] == "points"] == [4, 4, 2, 1]
+    key, step, value, _, replaces = entries[-1][0]["points"][0]
+    assert (key, step, value, replaces) == ("a", 5, 1.0, True)
+    offsets = [sent for _, sent in entries]
+    assert offsets == sorted(offsets)
+    assert offsets[-1] == (the_session(tmp_path).folder / "entries.jsonl").stat().st_size
 
 
 @pytest.mark.parametrize("cut", [1, 10, 30])
@@ -98,8 +92,16 @@ def test_garbage_between_entries_is_skipped(tmp_path: Path) -> None:
 
 
 def test_a_session_lives_as_long_as_its_process(tmp_path: Path) -> None:
-    script = "import sys\nfrom pathlib import Path\nfrom dcgan.tracking.journal import Writer\nwriter = Writer(Path(sys.argv[1]), 'aa')\n"
-    script += "writer.append('open')\nprint('ready', flush=True)\nsys.stdin.read()"
+    script = """if True:
+        import sys
+        from pathlib import Path
+        from dcgan.tracking.journal import Writer
+
+        writer = Writer(Path(sys.argv[1]), "aa")
+        writer.append("open")
+        print("ready", flush=True)
+        sys.stdin.read()
+    """
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     process = subprocess.Popen(
         [sys.executable, "-c", script, str(tmp_path)],
@@ -110,13 +112,13 @@ def test_a_session_lives_as_long_as_its_process(tmp_path: Path) -> None:
     assert process.stdout and process.stdout.readline() == b"ready\n"
     session = the_session(tmp_path)
     assert session.alive()
-    session.bury()
+    session.close_if_killed()
     assert not session.ended()
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not session.alive()
-    session.bury()
-    session.bury()
+    session.close_if_killed()
+    session.close_if_killed()
     assert [entry["op"] for entry in read(session)] == ["open", "close"]
     assert read(session)[-1]["status"] == "KILLED"
 
@@ -126,23 +128,50 @@ def test_a_session_that_said_how_it_ended_is_not_marked_as_killed(tmp_path: Path
     writer.append("close", status="FINISHED")
     writer.close()
     session = the_session(tmp_path)
-    session.bury()
+    session.close_if_killed()
     assert [entry["status"] for entry in read(session)] == ["FINISHED"]
 
 
-def test_a_lock_has_one_holder_and_one_that_was_deleted_meanwhile_does_not_count(
-    tmp_path: Path,
-) -> None:
-    path = tmp_path / "lock"
-    with journal.lock(path, wait=False) as handle:
-        assert handle is not None
-        with journal.lock(path, wait=False) as second:
-            assert second is None
-        path.unlink()
-        with journal.lock(path, wait=False) as new:
-            assert new is not None and os.fstat(new).st_ino == path.stat().st_ino
-    with journal.lock(path, wait=False) as handle:
-        assert handle is not None
+def test_a_lock_has_one_holder_and_a_deleted_one_does_not_count(tmp_path: Path) -> None:
+    with journal.lock(tmp_path, wait=False) as first:
+        assert first
+        with journal.lock(tmp_path, wait=False) as second:
+            assert not second
+        (tmp_path / "lock").unlink()
+        with journal.lock(tmp_path, wait=False) as new, journal.lock(tmp_path, wait=False) as other:
+            assert new and not other
+    with journal.lock(tmp_path, wait=False) as free:
+        assert free
+
+
+def test_one_that_waits_for_a_lock_does_not_get_a_file_that_was_deleted(tmp_path: Path) -> None:
+    run, held = tmp_path / "run", threading.Event()
+    run.mkdir()
+
+    def wait_for_it() -> None:
+        with journal.lock(run, wait=True) as is_held:
+            assert is_held and (run / "lock").exists()
+            held.set()
+
+    with journal.lock(run, wait=True):
+        thread = threading.Thread(target=wait_for_it)
+        thread.start()
+        assert not held.wait(0.2)
+        (run / "lock").unlink()
+    thread.join()
+    assert held.is_set()
+
+
+def test_nothing_is_left_of_a_run_that_another_process_has_deleted(tmp_path: Path) -> None:
+    with journal.lock(tmp_path / "deleted", wait=True) as is_held:
+        assert is_held and journal.sessions(tmp_path / "deleted") == []
+        journal.tidy(tmp_path / "deleted")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sender_learns_that_another_has_sent_meanwhile(tmp_path: Path) -> None:
+    answers = [journal.was_last_sender(tmp_path, token) for token in ("a", "a", "b", "a", "a")]
+    assert answers == [False, True, False, False, True]
 
 
 def test_nothing_is_left_of_a_run_that_is_sent(tmp_path: Path) -> None:
@@ -152,7 +181,7 @@ def test_nothing_is_left_of_a_run_that_is_sent(tmp_path: Path) -> None:
     assert path == writer.folder / place
     session = the_session(tmp_path)
     (run,) = journal.runs(tmp_path)
-    with journal.lock(run / "lock", wait=True):
+    with journal.lock(run, wait=True):
         journal.tidy(run)
         assert session.folder.is_dir()
         session.delete()

@@ -33,12 +33,12 @@ def test_gradients_come_through(name):
     assert images.grad.abs().sum() > 0
 
 
-def test_color_keeps_the_picture_and_changes_brightness_contrast_and_saturation_within_their_ranges():
-    found = augment(IMAGES, ["color"], drawn(1))
-    shift = found.mean(dim=(1, 2, 3)) - IMAGES.mean(dim=(1, 2, 3))
+def test_color_changes_brightness_contrast_and_saturation_within_their_ranges():
+    changed = augment(IMAGES, ["color"], drawn(1))
+    shift = changed.mean(dim=(1, 2, 3)) - IMAGES.mean(dim=(1, 2, 3))
     assert shift.abs().max() <= 0.5
     assert shift.abs().max() > 0.3
-    contrast = found.mean(dim=1).std(dim=(1, 2)) / IMAGES.mean(dim=1).std(dim=(1, 2))
+    contrast = changed.mean(dim=1).std(dim=(1, 2)) / IMAGES.mean(dim=1).std(dim=(1, 2))
     assert 0.5 <= contrast.min() < 0.7
     assert 1.3 < contrast.max() <= 1.5
 
@@ -49,10 +49,8 @@ def test_translation_shifts_by_at_most_an_eighth_and_fills_with_zeros():
     places = augment(images, ["translation"], drawn(1)).nonzero()
     assert len(places) == 200
     assert set((places[:, 2] - 8).tolist()) == set((places[:, 3] - 8).tolist()) == {-2, -1, 0, 1, 2}
-    assert set(augment(torch.ones(50, 1, 16, 16), ["translation"], drawn(2)).unique().tolist()) == {
-        0.0,
-        1.0,
-    }
+    values = augment(torch.ones(50, 1, 16, 16), ["translation"], drawn(2)).unique()
+    assert values.tolist() == [0.0, 1.0]
 
 
 def test_cutout_empties_a_square_of_half_the_side_at_most():

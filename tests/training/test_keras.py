@@ -1,4 +1,7 @@
-"""The three Keras systems, written in Keras itself (on torch) and ported weight by weight: same images, same logits, same steps."""
+"""The three Keras systems, written in Keras itself (on torch) and ported weight by weight.
+
+They give the same images, the same logits and the same steps.
+"""
 
 import copy
 import os
@@ -14,8 +17,8 @@ import keras
 
 from dcgan import data
 from dcgan.config import recipes
-from dcgan.training import loop as training
-from dcgan.training import updates
+from dcgan.training.step import train_step
+from tests.support import small_training
 
 layers = keras.layers
 CPU = torch.device("cpu")
@@ -24,9 +27,12 @@ CPU = torch.device("cpu")
 def mnist_tf():
     generator = keras.Sequential([
         layers.Input((100,)),
-        layers.Dense(7 * 7 * 256, use_bias=False), layers.BatchNormalization(), layers.LeakyReLU(), layers.Reshape((7, 7, 256)),
-        layers.Conv2DTranspose(128, 5, strides=1, padding="same", use_bias=False), layers.BatchNormalization(), layers.LeakyReLU(),
-        layers.Conv2DTranspose(64, 5, strides=2, padding="same", use_bias=False), layers.BatchNormalization(), layers.LeakyReLU(),
+        layers.Dense(7 * 7 * 256, use_bias=False), layers.BatchNormalization(), layers.LeakyReLU(),
+        layers.Reshape((7, 7, 256)),
+        layers.Conv2DTranspose(128, 5, strides=1, padding="same", use_bias=False),
+        layers.BatchNormalization(), layers.LeakyReLU(),
+        layers.Conv2DTranspose(64, 5, strides=2, padding="same", use_bias=False),
+        layers.BatchNormalization(), layers.LeakyReLU(),
         layers.Conv2DTranspose(1, 5, strides=2, padding="same", use_bias=False, activation="tanh"),
     ])  # fmt: skip
     return generator, discriminator(slope=0.3)
@@ -36,7 +42,8 @@ def selu(z_dim):
     generator = keras.Sequential([
         layers.Input((z_dim,)),
         layers.Dense(7 * 7 * 128), layers.Reshape((7, 7, 128)), layers.BatchNormalization(),
-        layers.Conv2DTranspose(64, 5, strides=2, padding="same", activation="selu"), layers.BatchNormalization(),
+        layers.Conv2DTranspose(64, 5, strides=2, padding="same", activation="selu"),
+        layers.BatchNormalization(),
         layers.Conv2DTranspose(1, 5, strides=2, padding="same", activation="tanh"),
     ])  # fmt: skip
     return generator, discriminator(slope=0.2)
@@ -70,7 +77,7 @@ def build(name, seed):
     params = recipes.load(Path("recipes") / f"{name}.yaml").params
     no_dropout = params.discriminator.model_copy(update={"dropout": [0.0, 0.0]})
     params = params.model_copy(update={"discriminator": no_dropout, "batch_size": 8})
-    state = training.build(params, 1, CPU)
+    state = small_training.build(params, 1, CPU)
     for network, model in ((state.generator, theirs[0]), (state.discriminator, theirs[1])):
         network.load_state_dict(
             dict(zip(network.state_dict(), ported(network, model), strict=True))
@@ -79,31 +86,33 @@ def build(name, seed):
 
 
 def ported(network, model) -> list[torch.Tensor]:
-    """Keras's weights in the order and the layout of our state_dict: H W C becomes C H W, kernels become out x in x H x W."""
+    """Keras's weights in the order and the layout of our state_dict.
+
+    H W C becomes C H W, kernels become out x in x H x W.
+    """
     values = [
         torch.as_tensor(weight.numpy() if hasattr(weight, "numpy") else weight)
         for weight in model.get_weights()
     ]
-    found, names = [], list(network.state_dict())
-    for name in names:
-        if name.endswith("num_batches_tracked"):
-            found.append(torch.tensor(0))
-            continue
-        found.append(relaid(values.pop(0), name, network))
+    weights = [
+        torch.tensor(0)
+        if name.endswith("num_batches_tracked")
+        else relaid(values.pop(0), name, network)
+        for name in network.state_dict()
+    ]
     assert not values
-    return found
+    return weights
 
 
 def relaid(value: torch.Tensor, name: str, network) -> torch.Tensor:
     shape = network.state_dict()[name].shape
-    if (
-        value.dim() == 4
-    ):  # kernels: H W in out, and H W out in where transposed; torch has out in H W, and in out H W
+    if value.dim() == 4:
+        # Kernels: H W in out, and H W out in where transposed; torch has out in H W, and in out
+        # H W.
         return value.permute(3, 2, 0, 1)
     flat = shape[0]
-    if name.startswith("start.0") or (
-        name.startswith("start.1") and flat > 256
-    ):  # the projection, and its batch norm
+    # The projection, and its batch norm.
+    if name.startswith("start.0") or (name.startswith("start.1") and flat > 256):
         value = value.reshape(-1, 7, 7, flat // 49).permute(3, 1, 2, 0).reshape(flat, -1)
         return value.reshape(shape)
     if name.startswith("head") and value.dim() == 2:
@@ -126,12 +135,11 @@ def drawn(params, count=8):
 def test_ported_networks_give_the_same_images_and_logits(system, training_mode):
     params, state, (generator, critic) = system
     z, images = drawn(params)
-    found = state.generator.train(training_mode)(z)
-    torch.testing.assert_close(nhwc(found), generator(z, training=training_mode), rtol=0, atol=1e-5)
-    found = state.discriminator.train(training_mode)(images)
-    torch.testing.assert_close(
-        found, critic(nhwc(images), training=training_mode)[:, 0], rtol=0, atol=1e-5
-    )
+    ours, theirs = state.generator.train(training_mode)(z), generator(z, training=training_mode)
+    torch.testing.assert_close(nhwc(ours), theirs, rtol=0, atol=1e-5)
+    ours = state.discriminator.train(training_mode)(images)
+    theirs = critic(nhwc(images), training=training_mode)[:, 0]
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
 
 
 def keras_step(params, generator, critic, real, latent):
@@ -151,9 +159,9 @@ def keras_step(params, generator, critic, real, latent):
             loss, [weight.value for weight in model.trainable_weights], retain_graph=True
         )
 
-    def update(optimizer, model, found):
+    def update(optimizer, model, weight_gradients):
         with torch.no_grad():
-            optimizer.apply(found, model.trainable_weights)
+            optimizer.apply(weight_gradients, model.trainable_weights)
 
     if params.training.update == "simultaneous":
         fake = generator(z(), training=True)
@@ -162,9 +170,9 @@ def keras_step(params, generator, critic, real, latent):
             torch.zeros_like(fake_logits), fake_logits
         )
         loss_g = cross_entropy(torch.ones_like(fake_logits), fake_logits)
-        found_d, found_g = gradients(loss_d, critic), gradients(loss_g, generator)
-        update(opt_d, critic, found_d)
-        update(opt_g, generator, found_g)
+        gradients_d, gradients_g = gradients(loss_d, critic), gradients(loss_g, generator)
+        update(opt_d, critic, gradients_d)
+        update(opt_g, generator, gradients_g)
         return
     fake = generator(z(), training=False).detach()
     logits = critic(torch.cat([fake, real]), training=True)
@@ -180,13 +188,16 @@ def test_one_step_moves_every_weight_as_keras_does(name):
     # makes 1e-4 of that. So the step is compared from the first beginning without such a value,
     # whatever comes of it; which one that is depends on the processor.
     steps = (step(name, seed) for seed in range(1, 20))
-    difference, nearest = next((found for found in steps if found[1] > 5e-8), (0.0, 0.0))
+    difference, nearest = next((pair for pair in steps if pair[1] > 5e-8), (0.0, 0.0))
     assert nearest > 5e-8, "every beginning has a value at a kink"
     assert difference <= 1e-5
 
 
 def step(name, seed):
-    """Largest difference of a weight after one step, and the smallest size of a value that enters an activation."""
+    """Largest difference of a weight after one step, and the smallest value in an activation.
+
+    The second is the least absolute value that enters one.
+    """
     from dcgan import rng
 
     params, state, (generator, critic) = build(name, seed)
@@ -198,7 +209,9 @@ def step(name, seed):
             )
     real = data.to_float(data.to_uint8(drawn(params)[1]))
     before = copy.deepcopy(state.generator.state_dict())
-    updates.train_step(state, params, real, "float32", measure=False)
+    train_step(
+        state, real, seed=params.seed, training=params.training, precision="float32", measure=False
+    )
     keras_step(params, generator, critic, nhwc(real), rng.generator(params.seed, "z", 0))
     assert not torch.equal(
         before["layers.0.weight"], state.generator.state_dict()["layers.0.weight"]

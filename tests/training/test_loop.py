@@ -10,39 +10,13 @@ import pytest
 import torch
 
 from dcgan import data, rng
-from dcgan.config import reading
-from dcgan.errors import DataError, Diverged, EnvironmentProblem, NoCheckpoint, Stopped
-from dcgan.training import checkpoint, updates
-from dcgan.training import loop as training
-from dcgan.training.checkpoint import Scratch
-from dcgan.training.step import Step
+from dcgan.errors import DataError, Diverged, NoCheckpoint, Stopped
+from dcgan.training import loop, optimizers, step
+from dcgan.training.checkpoint import Checkpoints
+from tests.support import small_training
+from tests.support.small_training import small, training_arguments
 
 CPU = torch.device("cpu")
-SMALL = {
-    "batch_size": 8,
-    "epochs": 2,
-    "generator.start_size": 4, "generator.channels": [8, 8], "generator.strides": [2, 2], "generator.z_dim": 4,
-    "discriminator.channels": [8, 8], "discriminator.dropout": [0.3, 0.3], "discriminator.spectral_norm": False,
-    "training.update": "simultaneous", "training.loss": "non_saturating", "training.generator_lr_scale": 1.0,
-    "lr": 4e-4, "beta1": 0.5, "training.beta2": 0.999, "training.linear_decay_from": 1.0,
-    "generator.kernel": 5, "discriminator.kernel": 5, "discriminator.strides": [2, 2],
-    "training.num_samples": 4, "training.log_every": 1, "training.save_every": 3,
-    "dataset.image_size": 16,
-}  # fmt: skip
-
-
-def small(**changes):
-    values = copy.deepcopy(reading.read_yaml(Path("params.yaml")))
-    for key, value in {
-        **SMALL,
-        **{name.replace("__", "."): value for name, value in changes.items()},
-    }.items():
-        *sections, name = key.split(".")
-        section = values
-        for part in sections:
-            section = section[part]
-        section[name] = value
-    return reading.parse(values)
 
 
 @pytest.fixture
@@ -51,8 +25,42 @@ def images() -> np.ndarray:
 
 
 def run(params, images, folder, **options):
-    with Scratch(folder, "t") as scratch:
-        return training.train(params, images, scratch, device=CPU, precision="float32", **options)
+    with Checkpoints(folder, "t") as checkpoints:
+        return loop.train(
+            images,
+            checkpoints,
+            **training_arguments(params),
+            device=CPU,
+            precision="float32",
+            **options,
+        )
+
+
+def train_and_export(params, images, folder):
+    """A training whose folder has grids and exports too."""
+    training = params.training
+
+    def on_epoch(epoch, state):
+        loop.write_epoch(
+            epoch, state, folder / "t", seed=params.seed, num_samples=training.num_samples
+        )
+
+    return run(params, images, folder, on_epoch=on_epoch)
+
+
+def build(params) -> step.State:
+    return small_training.build(params, 1, CPU)
+
+
+def train_step(state, params, real, *, precision="float32", measure=False):
+    return step.train_step(
+        state,
+        real,
+        seed=params.seed,
+        training=params.training,
+        precision=precision,
+        measure=measure,
+    )
 
 
 def fingerprint(state) -> dict[str, torch.Tensor]:
@@ -65,8 +73,7 @@ def fingerprint(state) -> dict[str, torch.Tensor]:
     }
     for name, optimizer in (("opt_g", state.opt_g), ("opt_d", state.opt_d)):
         tensors |= {
-            key: value.clone()
-            for key, value in checkpoint.optimizer_tensors(optimizer, name).items()
+            key: value.clone() for key, value in optimizers.moments(optimizer, name).items()
         }
     tensors["step"] = torch.tensor(state.step)
     tensors["history"] = torch.tensor(
@@ -167,71 +174,87 @@ def test_more_epochs_extend_a_finished_training_to_the_same_bits(images, tmp_pat
     assert same(fingerprint(extended), fingerprint(run(small(epochs=4), images, tmp_path / "b")))
 
 
+# Where a training is killed: the phase and the file, below its folder, or the step of the training.
+# `begin`, `flush` and `rename` are the phases of files.replacing.
+KILL_POINTS = {
+    "the first grid, before its rename": ("rename", "samples/epoch-0000.png"),
+    "the first checkpoint, before its JSON": ("begin", "state-000000000.json"),
+    "a checkpoint, before its weights are flushed": ("flush", "state-000000003.safetensors"),
+    "a checkpoint, before its weights are renamed": ("rename", "state-000000003.safetensors"),
+    "a checkpoint, before its JSON": ("begin", "state-000000003.json"),
+    "an export, before it is flushed": ("flush", "exports/epoch-0001/generator_ema.safetensors"),
+    "an export, before its JSON": ("begin", "exports/epoch-0001/discriminator.json"),
+    "an old checkpoint, before its JSON is deleted": ("unlink", "state-000000003.json"),
+    "an old checkpoint, after its JSON is deleted": ("unlink", "state-000000003.safetensors"),
+    "between D's and G's update": ("update of G", 3),
+    "before a batch": ("batch", 6),
+}  # fmt: skip
+
+
+def die_at(point: str, folder: Path) -> None:
+    """Arrange that this process is killed at a point, after it has printed the point's name."""
+    from dcgan import files
+
+    at = KILL_POINTS[point]
+
+    def reached(phase, where):
+        if (phase, where) == at:
+            print(point, flush=True)
+            os.kill(os.getpid(), 9)
+
+    def relative(path):
+        return str(path.relative_to(folder)) if path.is_relative_to(folder) else None
+
+    apply, train_step, unlink = step.Batch.apply, loop.train_step, Path.unlink
+
+    def applied(batch, optimizer, network, gradients):
+        if network is batch.state.generator:
+            reached("update of G", batch.state.step)
+        apply(batch, optimizer, network, gradients)
+
+    def stepped(state, *args, **options):
+        reached("batch", state.step)
+        return train_step(state, *args, **options)
+
+    def unlinked(path, **options):
+        reached("unlink", relative(path))
+        unlink(path, **options)
+
+    files._reached = lambda phase, path: reached(phase, relative(path))
+    step.Batch.apply, loop.train_step, Path.unlink = applied, stepped, unlinked
+
+
 KILLED = """
-import os, sys
-sys.path[:0] = ["src", "tests"]
+import sys
+sys.path[:0] = ["src", "."]
 import numpy as np
 import tests.training.test_loop as t
-from dcgan import files
-from dcgan.training import loop as training
-where, number, folder = sys.argv[1], int(sys.argv[2]), t.Path(sys.argv[3])
-calls = 0
-def die(*args, **kwargs):
-    global calls
-    calls += 1
-    if calls == number:
-        os.kill(os.getpid(), 9)
-    return original(*args, **kwargs)
-owner, name = {
-    "before the temporary file": (files.tempfile, "mkstemp"),
-    "before fsync": (os, "fsync"),
-    "before rename": (os, "replace"),
-    "between D's and G's update": (t.updates.Step, "apply"),
-    "before the next batch": (t.data, "to_float"),
-    "while old states are dropped": (t.Path, "unlink"),
-}[where]
-original = getattr(owner, name)
-setattr(owner, name, die)
+point, folder = sys.argv[1], t.Path(sys.argv[2])
+t.torch.set_num_threads(1)
+t.die_at(point, folder / "t")
 images = np.random.default_rng(0).integers(0, 256, (40, 1, 16, 16), dtype=np.uint8)
-t.run(t.small(), images, folder, on_epoch=lambda e, s: training.write_epoch(e, s, t.small(), folder / "t"))
+t.train_and_export(t.small(), images, folder)
 """
 
 
-@pytest.mark.parametrize(
-    ("where", "number"),
-    [
-        ("before the temporary file", 14),  # a state's JSON
-        ("before fsync", 9),  # an export of the first epoch
-        ("before rename", 5),  # the state after 3 steps
-        ("before rename", 2),
-        ("between D's and G's update", 8),
-        ("before the next batch", 6),
-        ("while old states are dropped", 17),
-    ],
-)
+@pytest.mark.parametrize("point", KILL_POINTS)
 def test_a_killed_training_goes_on_to_the_same_bits_and_leaves_nothing_behind(
-    where, number, images, tmp_path
+    point, images, tmp_path
 ):
     """R-01, R-18: SIGKILL at named points; the long list is a test of its own."""
     params = small()
-
-    def shown(folder):
-        return lambda epoch, state: training.write_epoch(epoch, state, params, folder / "t")
-
-    whole = fingerprint(run(params, images, tmp_path / "a", on_epoch=shown(tmp_path / "a")))
-    command = [sys.executable, "-c", KILLED, where, str(number), str(tmp_path / "b")]
+    torch.set_num_threads(1)
+    whole = fingerprint(train_and_export(params, images, tmp_path / "a"))
     died = subprocess.run(
-        command,
+        [sys.executable, "-c", KILLED, point, str(tmp_path / "b")],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert died.returncode == -9, died.stderr
-    torch.set_num_threads(1)
-    assert same(
-        whole, fingerprint(run(params, images, tmp_path / "b", on_epoch=shown(tmp_path / "b")))
-    )
+    assert died.stdout == f"{point}\n"
+    assert same(whole, fingerprint(train_and_export(params, images, tmp_path / "b")))
     names = [
         sorted(str(path.relative_to(tmp_path / f)) for path in (tmp_path / f).rglob("*"))
         for f in "ab"
@@ -239,10 +262,8 @@ def test_a_killed_training_goes_on_to_the_same_bits_and_leaves_nothing_behind(
     assert names[0] == names[1]
     for path in (tmp_path / "a").rglob("*"):
         if path.is_file() and path.name != "holder":
-            assert (
-                path.read_bytes()
-                == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes()
-            ), path
+            other = tmp_path / "b" / path.relative_to(tmp_path / "a")
+            assert path.read_bytes() == other.read_bytes(), path
 
 
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(images, tmp_path, caplog):
@@ -255,27 +276,6 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(images, tmp_path
         path.write_bytes(b"")
     with pytest.raises(NoCheckpoint, match="none of its 2 checkpoints is intact"):
         run(small(), images, tmp_path / "a")
-
-
-def test_a_second_process_on_the_same_scratch_folder_is_refused(tmp_path):
-    with (
-        Scratch(tmp_path, "t"),
-        pytest.raises(EnvironmentProblem, match=f"in use by process {os.getpid()}"),
-        Scratch(tmp_path, "t"),
-    ):
-        pass
-
-
-def test_pruning_keeps_the_newest_folders_and_those_in_use(tmp_path):
-    for i, name in enumerate("abcde"):
-        with Scratch(tmp_path, name) as scratch:
-            (scratch.folder / "file").write_text("")
-        os.utime(tmp_path / name, (i, i))
-    with Scratch(tmp_path, "a"), Scratch(tmp_path, "e") as scratch:
-        os.utime(tmp_path / "a", (0, 0))
-        scratch.prune(keep=3)
-    # a is old but in use, e is the caller's own, c and d are the newest of the others.
-    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["a", "c", "d", "e"]
 
 
 def test_every_epoch_visits_each_image_once_in_an_order_of_its_own():
@@ -306,8 +306,8 @@ def test_a_hopeless_learning_rate_ends_before_a_broken_checkpoint_is_written(
     with pytest.raises(Diverged, match="is not finite") as caught:
         run(params, images, tmp_path)
     assert caught.value.exit_code == 4
-    with Scratch(tmp_path, "t") as scratch:
-        tensors, _ = scratch.load()
+    with Checkpoints(tmp_path, "t") as checkpoints:
+        tensors, _ = checkpoints.load_newest()
     assert all(tensor.isfinite().all() for tensor in tensors.values())
 
 
@@ -316,7 +316,7 @@ def test_a_hopeless_learning_rate_ends_before_a_broken_checkpoint_is_written(
 @pytest.mark.parametrize("what", ["loss", "gradient", "buffer"])
 def test_nothing_that_is_not_finite_passes_into_an_update(what, measure, update, images):
     params = small(training__update=update)
-    state = training.build(params, 1, CPU)
+    state = build(params)
     state.step = int(update == "one_network" and what != "buffer")  # D's turn comes second
     real = data.to_float(images[:8])
     if what == "loss":
@@ -327,18 +327,18 @@ def test_nothing_that_is_not_finite_passes_into_an_update(what, measure, update,
         next(buffer for buffer in state.generator.buffers() if buffer.dim()).fill_(math.inf)
     before = [p.clone() for p in state.generator.parameters()]
     with pytest.raises(Diverged, match=r"step [12]: [DG] is not finite"):
-        updates.train_step(state, params, real, "float32", measure=measure)
+        train_step(state, params, real, measure=measure)
     assert all(torch.equal(a, b) for a, b in zip(before, state.generator.parameters(), strict=True))
 
 
 @pytest.mark.parametrize("update", UPDATES)
-def test_looking_at_the_figures_changes_nothing(update, images):
+def test_measuring_changes_nothing(update, images):
     states = []
     for measure in (True, False):
         params = small(training__update=update, discriminator__spectral_norm=True)
-        state = training.build(params, 1, CPU)
+        state = build(params)
         for _ in range(3):
-            updates.train_step(state, params, data.to_float(images[:8]), "float32", measure=measure)
+            train_step(state, params, data.to_float(images[:8]), measure=measure)
         states.append(fingerprint(state))
     assert same(*states)
 
@@ -347,7 +347,7 @@ def plain_step(params, images, kind):
     """The update as a textbook writes it, with zero_grad, backward and step, dropout off."""
     from dcgan.networks import sampling
 
-    state = training.build(params, 1, CPU)
+    state = build(params)
     g, d = state.generator, state.discriminator
     cross_entropy = torch.nn.functional.binary_cross_entropy_with_logits
     latent = rng.generator(params.seed, "z", 0)
@@ -391,8 +391,8 @@ def plain_step(params, images, kind):
 @pytest.mark.parametrize("update", UPDATES)
 def test_an_update_is_the_textbooks(update, images):
     params = small(training__update=update, discriminator__dropout=[0.0, 0.0])
-    state = training.build(params, 1, CPU)
-    updates.train_step(state, params, data.to_float(images[:8]), "float32", measure=False)
+    state = build(params)
+    train_step(state, params, data.to_float(images[:8]))
     expected = plain_step(params, images, update)
     for mine, theirs in (
         (state.generator, expected.generator),
@@ -429,29 +429,27 @@ def changed(network, before) -> bool:
 )
 def test_each_network_is_updated_on_its_turn_alone_and_every_row_is_full(changes, turns, images):
     params = small(**changes)
-    state = training.build(params, 1, CPU)
+    state = build(params)
     for turn in turns:
         before = {
             "d": [p.clone() for p in state.discriminator.parameters()],
             "g": [p.clone() for p in state.generator.parameters()],
         }
-        row = updates.train_step(state, params, data.to_float(images[:8]), "float32", measure=True)
-        found = {
+        row = train_step(state, params, data.to_float(images[:8]), measure=True)
+        updated = {
             name
             for name, network in (("d", state.discriminator), ("g", state.generator))
             if changed(network, before[name])
         }
-        assert found == set(turn)
+        assert updated == set(turn)
         assert min(row["grad_norm_d"], row["grad_norm_g"]) > 0
 
 
-def test_r1_is_half_gamma_times_the_mean_squared_slope_at_real_images_and_counts_for_the_steps_between(
-    images,
-):
+def test_r1_is_half_gamma_times_the_mean_squared_slope_and_counts_for_the_steps_between(images):
     params = small(training__r1_gamma=2.0, training__r1_every=4, discriminator__dropout=[0.0, 0.0])
-    state = training.build(params, 1, CPU)
+    state = build(params)
     real = data.to_float(images[:8])
-    step = Step(state, params, real, "float32", False)
+    batch = step.Batch(state, real, params.seed, params.training, "float32", False)
     epsilon, slopes = 1e-2, []
     d = copy.deepcopy(state.discriminator).double().eval()
     for image in real.double():
@@ -460,11 +458,11 @@ def test_r1_is_half_gamma_times_the_mean_squared_slope_at_real_images_and_counts
         with torch.no_grad():
             slope = (logits(d, image + moves) - logits(d, image - moves)) / (2 * epsilon)
         slopes.append(slope.square().sum())
-    assert float(step.r1().detach()) == pytest.approx(
+    assert float(batch.r1().detach()) == pytest.approx(
         2.0 / 2 * 4 * float(torch.stack(slopes).mean()), rel=0.05
     )
     state.step = 1
-    assert Step(state, params, real, "float32", False).r1() == 0.0
+    assert step.Batch(state, real, params.seed, params.training, "float32", False).r1() == 0.0
 
 
 def logits(d, images):
@@ -476,32 +474,28 @@ def logits(d, images):
 
 def test_learning_rates_fall_in_a_line_from_the_named_share_on():
     params = small(lr=1e-3, training__generator_lr_scale=0.5, training__linear_decay_from=0.5)
-    state = training.build(params, 1, CPU)
-    found = []
+    state = build(params)
+    rates = []
     for state.step in (0, 50, 75, 99):
-        training.set_learning_rates(state, params, 100)
-        found.append((state.opt_d.param_groups[0]["lr"], state.opt_g.param_groups[0]["lr"]))
-    assert found == [
+        loop.set_learning_rates(state, 100, lr=params.lr, training=params.training)
+        rates.append((state.opt_d.param_groups[0]["lr"], state.opt_g.param_groups[0]["lr"]))
+    assert rates == [
         pytest.approx(pair) for pair in ((1e-3, 5e-4), (1e-3, 5e-4), (5e-4, 2.5e-4), (2e-5, 1e-5))
     ]
-    training.set_learning_rates(state, small(lr=1e-3), 100)
+    loop.set_learning_rates(state, 100, lr=1e-3, training=small().training)
     assert state.opt_d.param_groups[0]["lr"] == 1e-3
 
 
 def test_the_generator_has_its_own_learning_rate():
-    assert (
-        training.build(small(lr=4e-4, training__generator_lr_scale=0.5), 1, CPU).opt_g.param_groups[
-            0
-        ]["lr"]
-        == 2e-4
-    )
+    state = build(small(lr=4e-4, training__generator_lr_scale=0.5))
+    assert state.opt_g.param_groups[0]["lr"] == 2e-4
 
 
 def test_the_average_follows_the_weights(images):
     params = small(training__ema_half_life=8)
-    state = training.build(params, 1, CPU)
+    state = build(params)
     old = [p.clone() for p in state.ema.parameters()]
-    updates.train_step(state, params, data.to_float(images[:8]), "float32", measure=False)
+    train_step(state, params, data.to_float(images[:8]))
     for before, now, weight in zip(
         old, state.ema.parameters(), state.generator.parameters(), strict=True
     ):
@@ -514,7 +508,7 @@ def test_the_average_follows_the_weights(images):
 
 def test_bfloat16_trains_with_weights_kept_in_float32(images):
     params = small()
-    state = training.build(params, 1, CPU)
-    row = updates.train_step(state, params, data.to_float(images[:8]), "bfloat16", measure=True)
+    state = build(params)
+    row = train_step(state, params, data.to_float(images[:8]), precision="bfloat16", measure=True)
     assert all(math.isfinite(value) for value in row.values())
     assert all(p.dtype == torch.float32 for p in state.generator.parameters())

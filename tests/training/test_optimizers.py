@@ -25,7 +25,7 @@ def steps(optimizer, weight, gradients=GRADIENTS):
 
 def test_adam_adds_eps_before_the_bias_correction_as_keras():
     weight = weights([1.0, 2.0, 0.0])
-    found = steps(
+    moved = steps(
         optimizers.KerasAdam([weight], lr=1e-3, betas=(0.9, 0.999), eps=1e-7, fused=True), weight
     )
     for i, start in enumerate([1.0, 2.0, 0.0]):
@@ -33,7 +33,7 @@ def test_adam_adds_eps_before_the_bias_correction_as_keras():
         for t, gradient in enumerate(GRADIENTS, 1):
             m, v = 0.9 * m + 0.1 * gradient[i], 0.999 * v + 0.001 * gradient[i] ** 2
             start -= 1e-3 * math.sqrt(1 - 0.999**t) / (1 - 0.9**t) * m / (math.sqrt(v) + 1e-7)
-        assert found[i] == pytest.approx(start, rel=1e-6, abs=1e-9)
+        assert moved[i] == pytest.approx(start, rel=1e-6, abs=1e-9)
 
 
 def test_torchs_adam_moves_further_where_gradients_are_small():
@@ -47,13 +47,13 @@ def test_torchs_adam_moves_further_where_gradients_are_small():
 
 def test_rmsprop_adds_eps_inside_the_root_as_keras():
     weight = weights([1.0, 2.0, 0.0])
-    found = steps(optimizers.KerasRMSprop([weight], lr=1e-3, rho=0.9, eps=1e-7), weight)
+    moved = steps(optimizers.KerasRMSprop([weight], lr=1e-3, rho=0.9, eps=1e-7), weight)
     for i, start in enumerate([1.0, 2.0, 0.0]):
         v = 0.0
         for gradient in GRADIENTS:
             v = 0.9 * v + 0.1 * gradient[i] ** 2
             start -= 1e-3 * gradient[i] / math.sqrt(v + 1e-7)
-        assert found[i] == pytest.approx(start, rel=1e-6, abs=1e-9)
+        assert moved[i] == pytest.approx(start, rel=1e-6, abs=1e-9)
 
 
 def test_keras_adam_goes_on_where_its_saved_state_ended():

@@ -1,4 +1,4 @@
-"""Edit a YAML file as a person would: the comments, the order and the style of what is not changed stay."""
+"""Edit a YAML file as a person would: comments, order and style stay."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from dcgan.errors import ConfigError
 
 
 def merge(values: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
-    """The values with the overlay's in their place, section by section; lists are replaced as a whole."""
+    """The values with the overlay's in place of some; a list is replaced as a whole."""
     merged = dict(values)
     for key, new in overlay.items():
         old = merged.get(key)
@@ -27,11 +27,13 @@ def merge(values: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, An
 
 
 def edit(path: Path, overlay: Mapping[str, Any]) -> str:
-    """The text of a YAML file with the overlay's values; comments, order and style stay, equal values are not touched.
+    """The text of a YAML file with the overlay's values in it.
+
+    Comments, order and style stay; a value that is equal already keeps its spelling.
 
     Raises:
         ConfigError: the file cannot be read, is no YAML, or cannot be changed without changing
-            something else too.
+            another value, too.
     """
     expected = merge(read_yaml(path), overlay)
     editor = YAML()  # the round-trip reader, which builds no objects
@@ -44,16 +46,19 @@ def edit(path: Path, overlay: Mapping[str, Any]) -> str:
     editor.dump(document, changed)
     if YAML(typ="safe").load(changed.getvalue()) != expected:
         raise ConfigError(
-            f"{path}: cannot be edited, because some of its values share one place: write aliases out, then try again"
+            f"{path}: cannot be edited, because some of its values share one place:"
+            " write aliases out, then try again"
         )
     return changed.getvalue()
 
 
 def overlay(pairs: Sequence[str]) -> dict[str, Any]:
-    """What `section.key=value` stand for, nested; values are YAML, so `null`, `2e-4` and `[1, 2]` are what they are in the file.
+    """The nested values that `section.key=value` pairs stand for.
+
+    Values are YAML: `null`, `2e-4` and `[1, 2]` mean the same as in the file.
 
     Raises:
-        ConfigError: one has no `=`, or its value is no YAML.
+        ConfigError: a pair has no `=`, or its value is no YAML.
     """
     nested: dict[str, Any] = {}
     for pair in pairs:
@@ -73,15 +78,15 @@ def overlay(pairs: Sequence[str]) -> dict[str, Any]:
 
 
 def apply(path: Path, overlay: Mapping[str, Any]) -> None:
-    """Check the values of an overlay on top of a params file, then write them into it; comments, order and style stay.
+    """Check an overlay on top of a params file, then write its values into the file.
 
     Raises:
         ConfigError: an unknown key, a value out of range, or the file cannot be edited; the file is
-            as it was.
+            not changed.
         EnvironmentProblem: the file cannot be written.
     """
     values = read_yaml(path)
-    parse(values, path)  # So that what is wrong there is not blamed on the overlay.
+    parse(values, path)  # So that an error in the file is not blamed on the overlay.
     merged = merge(values, overlay)
     parse(merged, Path("-S"))
     if merged != values:
@@ -112,8 +117,8 @@ def _update(section: Any, values: Mapping[str, Any]) -> None:
 def _list_like(old: Any, new: list[Any], key_comment: list[Any] | None) -> CommentedSeq:
     listed = CommentedSeq(new)
     if not new:
-        # The emitter writes an empty block list at the margin, and stumbles over the comments
-        # before a block list's first value.
+        # ruamel would write an empty block list at the margin, and fails at the comments before a
+        # block list's first value.
         listed.fa.set_flow_style()
         if key_comment:
             key_comment[3] = None

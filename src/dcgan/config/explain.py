@@ -30,17 +30,17 @@ def explain(error: ErrorDetails, schema: dict[str, Any]) -> str:
 
     Args:
         error: as pydantic reports it.
-        schema: the JSON schema of the whole, which has the ranges, so that each is written once.
+        schema: the JSON schema of the whole; the ranges are read from it, so that each is written
+            once.
     """
     key = "".join(
         f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"]
     ).lstrip(".")
     if error["type"] == "extra_forbidden":
-        known = list(_at(schema, error["loc"][:-1])["properties"])
-        close = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
-        return f"{key}: unknown key: " + (
-            f"did you mean {close[0]}?" if close else f"must be one of {', '.join(known)}"
-        )
+        keys = list(_at(schema, error["loc"][:-1])["properties"])
+        close = difflib.get_close_matches(str(error["loc"][-1]), keys, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"must be one of {', '.join(keys)}"
+        return f"{key}: unknown key: {hint}"
     if error["type"] == "missing":
         return f"{key}: missing: add it, {_rule(_at(schema, error['loc']))}"
     if error["type"] == "mismatch":

@@ -22,7 +22,7 @@ Declared = TypeVar("Declared", bound=Section)
 
 
 def load(declared: type[Declared], path: Path = PARAMS_FILE) -> Declared:
-    """Read and check the whole file; return only what a stage declares, so that it reads nothing else.
+    """Read and check the whole file; return only the values that a stage declares.
 
     Args:
         declared: a class of the stage's own, whose fields are keys of params.yaml with the types
@@ -46,7 +46,8 @@ def read_yaml(path: Path) -> Any:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ConfigError(
-                f"{path}: {path.stat().st_size} bytes: must be at most {MAX_BYTES}; is it the right file?"
+                f"{path}: {path.stat().st_size} bytes: must be at most {MAX_BYTES};"
+                " is it the right file?"
             )
         return YAML(typ="safe").load(path.read_text(encoding="utf-8-sig"))
     except OSError as error:

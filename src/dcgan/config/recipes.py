@@ -1,14 +1,13 @@
-"""Recipes: named overlays of params.yaml, one YAML file each, that make it the description of a known system."""
+"""Recipes: named overlays of params.yaml, a YAML file each, that describe a known system."""
 
 import difflib
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dcgan import files
-from dcgan.config import edits, reading, sections
+from dcgan.config import edits, keys, reading, sections
 from dcgan.config.reading import PARAMS_FILE
 from dcgan.errors import ConfigError
 
@@ -36,27 +35,25 @@ def names(folder: Path) -> list[str]:
     """Names of all recipes in a folder, sorted.
 
     Raises:
-        ConfigError: there are none.
+        ConfigError: the folder has none.
     """
-    found = sorted(path.stem for path in folder.glob("*.yaml"))
-    if not found:
+    stems = sorted(path.stem for path in folder.glob("*.yaml"))
+    if not stems:
         raise ConfigError(f"{folder}: no recipe found: run in the repository's folder")
-    return found
+    return stems
 
 
 def find(name: str, folder: Path) -> Path:
     """The file of the recipe called `name`.
 
     Raises:
-        ConfigError: there is none of this name.
+        ConfigError: no recipe has this name.
     """
-    known = names(folder)
-    if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
-        raise ConfigError(
-            f"recipe {name}: unknown: "
-            + (f"did you mean {close[0]}?" if close else f"must be one of {', '.join(known)}")
-        )
+    existing = names(folder)
+    if name not in existing:
+        close = difflib.get_close_matches(name, existing, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"must be one of {', '.join(existing)}"
+        raise ConfigError(f"recipe {name}: unknown: {hint}")
     return folder / f"{name}.yaml"
 
 
@@ -67,70 +64,66 @@ def load(path: Path, params: Path = PARAMS_FILE) -> Recipe:
         ConfigError: it cannot be read, has an unknown key or a wrong value, or the params file has.
     """
     values = reading.read_yaml(params)
-    reading.parse(values, params)  # So that what is wrong there is not blamed on the recipe.
+    reading.parse(values, params)  # So that an error in the file is not blamed on the recipe.
     overlay = reading.read_yaml(path)
     if not isinstance(overlay, dict):
         raise ConfigError(f"{path}: has no keys: must be a section of keys, as in {params}")
     reproduces = overlay.pop("reproduces", None)
     if not isinstance(reproduces, str) or not reproduces or "\n" in reproduces:
         raise ConfigError(
-            f"{path}: reproduces = {reproduces!r}: must be one line that says what the recipe reproduces"
+            f"{path}: reproduces = {reproduces!r}:"
+            " must be one line that says what the recipe reproduces"
         )
     return Recipe(path.stem, reproduces, overlay, reading.parse(edits.merge(values, overlay), path))
 
 
 def changes(recipe: Recipe, params: Path = PARAMS_FILE) -> list[Change]:
-    """What the recipe changes in the params file: (dotted key, old value, new value) in the recipe's order."""
-    old = leaves(reading.read_yaml(params))
-    return [(key, old[key], new) for key, new in leaves(recipe.overlay).items() if old[key] != new]
+    """What the recipe changes in the params file, in the recipe's order.
+
+    Returns:
+        Dotted key, old value and new value of each change.
+    """
+    old = keys.leaves(reading.read_yaml(params))
+    return [
+        (key, old[key], new) for key, new in keys.leaves(recipe.overlay).items() if old[key] != new
+    ]
 
 
 def apply(recipe: Recipe, params: Path = PARAMS_FILE) -> list[Change]:
     """Write the recipe's values into the params file, whose comments, order and style stay.
 
     Returns:
-        The changes; where there are none, the file is not written.
+        The changes; without any, the file is not written.
 
     Raises:
         ConfigError: the file cannot be edited.
         EnvironmentProblem: the file cannot be written.
     """
-    found = changes(recipe, params)
-    if found:
+    made = changes(recipe, params)
+    if made:
         files.write_text(params, edits.edit(params, recipe.overlay))
-    return found
+    return made
 
 
 def flags(recipe: Recipe) -> list[str]:
     """The arguments that make `dvc exp run` use the recipe's values: `-S` and `key=value` for each.
 
-    None holds a space, so that joined by spaces they survive a shell's `$(...)`. DVC writes lists
-    in block style.
+    No argument holds a space, so that a shell's `$(...)` takes them apart correctly. DVC writes
+    lists in block style.
 
     Raises:
         ConfigError: a text of the recipe cannot stand on a command line.
     """
     arguments = []
-    for key, value in leaves(recipe.overlay).items():
+    for key, value in keys.leaves(recipe.overlay).items():
         try:
             arguments += ["-S", f"{key}={_in_grammar(value)}"]
         except ValueError:
             raise ConfigError(
-                f"recipe {recipe.name}: {key} = {value!r}: cannot stand on a command line: use recipe apply"
+                f"recipe {recipe.name}: {key} = {value!r}: cannot stand on a command line:"
+                " use recipe apply"
             ) from None
     return arguments
-
-
-def leaves(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested values by their keys joined with dots; a list is one value."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= (
-            leaves(value, f"{prefix}{key}.")
-            if isinstance(value, Mapping)
-            else {f"{prefix}{key}": value}
-        )
-    return flat
 
 
 def _in_grammar(value: Any) -> str:
@@ -145,13 +138,8 @@ def _in_grammar(value: Any) -> str:
 
 
 def _text(value: str) -> str:
-    if re.fullmatch(r"[A-Za-z_]\w*", value, re.ASCII) and value.lower() not in (
-        "null",
-        "true",
-        "false",
-        "nan",
-        "inf",
-    ):
+    is_word = re.fullmatch(r"[A-Za-z_]\w*", value, re.ASCII)
+    if is_word and value.lower() not in ("null", "true", "false", "nan", "inf"):
         return value
     if not re.fullmatch(r"[\w./:@%+=~-]+", value, re.ASCII):
         raise ValueError(value)

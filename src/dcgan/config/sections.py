@@ -81,7 +81,7 @@ class Dataset(Section):
 
 
 class Reference(Section):
-    """The frozen feature extractor: which one, how those that are trained here are trained, where the others' weights are."""
+    """The frozen feature extractor: which one, how it is trained, or where its weights are."""
 
     extractor: Literal["auto", "classifier", "rotation", "inception"]
     epochs: int = Field(ge=1, le=1000)
@@ -96,11 +96,13 @@ class Reference(Section):
             return self
         if not re.fullmatch("[0-9a-f]{64}", self.weights_sha256):
             raise _mismatch(
-                f"weights_sha256 = {reprlib.repr(self.weights_sha256)}: must be 64 digits of 0-9 and a-f, or null"
+                f"weights_sha256 = {reprlib.repr(self.weights_sha256)}:"
+                " must be 64 digits of 0-9 and a-f, or null"
             )
         if self.weights is None:
             raise _mismatch(
-                "weights_sha256: must be null with weights: null, which stands for the published file and its hash"
+                "weights_sha256: must be null with weights: null,"
+                " which stands for the published file and its hash"
             )
         return self
 
@@ -133,20 +135,22 @@ class GeneratorParams(Section):
         for stride in self.strides:
             # A transposed convolution must give exactly stride x its input; see
             # models.ConvTranspose.
-            surplus = (
-                self.kernel
-                - stride
-                - (2 * ((self.kernel - 1) // 2) if self.padding == "symmetric" else 0)
-            )
-            fits = surplus >= 0 if self.padding == "same" else -stride < surplus <= 0
+            surplus = self.kernel - stride
+            if self.padding == "same":
+                fits = surplus >= 0
+            else:
+                surplus -= 2 * ((self.kernel - 1) // 2)
+                fits = -stride < surplus <= 0
             if not fits:
                 raise _mismatch(
-                    f"kernel = {self.kernel} with a stride of {stride} and {self.padding} padding cannot give {stride} x the size:"
-                    " must be at least the stride, and odd where a symmetric layer has stride 1"
+                    f"kernel = {self.kernel} with a stride of {stride} and {self.padding} padding"
+                    f" cannot give {stride} x the size: must be at least the stride, and odd where"
+                    " a symmetric layer has stride 1"
                 )
         if self.start == "transposed_conv" and self.start_norm == "flat":
             raise _mismatch(
-                "start_norm = 'flat': must be one of: map, none (a transposed_conv start has no flat vector)"
+                "start_norm = 'flat': must be one of: map, none"
+                " (a transposed_conv start has no flat vector)"
             )
         return self
 
@@ -203,11 +207,13 @@ class Training(Section):
     def _fits_together(self) -> Self:
         if self.update == "simultaneous" and self.discriminator_steps != 1:
             raise _mismatch(
-                f"discriminator_steps = {self.discriminator_steps}: must be 1 with update: simultaneous, whose steps are one"
+                f"discriminator_steps = {self.discriminator_steps}:"
+                " must be 1 with update: simultaneous, whose steps are one"
             )
         if self.label_smoothing and self.loss == "hinge":
             raise _mismatch(
-                f"label_smoothing = {self.label_smoothing}: must be 0 with loss: hinge, which knows no labels"
+                f"label_smoothing = {self.label_smoothing}:"
+                " must be 0 with loss: hinge, which knows no labels"
             )
         return self
 
@@ -249,13 +255,14 @@ class Paper(Section):
     def _three_or_none(self) -> Self:
         if len(self.arithmetic) in (1, 2):
             raise _mismatch(
-                f"arithmetic has {len(self.arithmetic)} values: must have three, A, B and C of A - B + C, or none"
+                f"arithmetic has {len(self.arithmetic)} values:"
+                " must have three, A, B and C of A - B + C, or none"
             )
         return self
 
 
 class Tracking(Section):
-    """How MLflow is written to. No stage declares it: it cannot change an output."""
+    """How MLflow is written to. It cannot change an output, so no stage depends on it."""
 
     required: bool
     system_metrics: bool
@@ -315,5 +322,6 @@ def _same_length(
 ) -> None:
     if len(first_values) != len(second_values):
         raise _mismatch(
-            f"{first} has {len(first_values)} values, {second} has {len(second_values)}: must have one a layer each"
+            f"{first} has {len(first_values)} values, {second} has {len(second_values)}:"
+            " must have one a layer each"
         )

@@ -7,8 +7,8 @@ import torch
 from dcgan.errors import EnvironmentProblem
 
 
-def choose_device(name: str, deterministic: bool) -> torch.device:
-    """`auto` is the first GPU if there is one; `deterministic` makes a GPU repeat itself bit for bit, as a CPU always does.
+def choose_device(name: str) -> torch.device:
+    """`auto` is the first GPU, or the CPU of a machine without one.
 
     Raises:
         EnvironmentProblem: cuda is asked for and there is none.
@@ -17,16 +17,23 @@ def choose_device(name: str, deterministic: bool) -> torch.device:
         raise EnvironmentProblem(
             "params.yaml: training.device = 'cuda': torch finds no GPU: use auto or cpu"
         )
-    device = torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-    if device.type == "cuda":
-        torch.backends.cuda.matmul.allow_tf32 = True
-        torch.backends.cudnn.benchmark = not deterministic
-        if deterministic:
-            os.environ.setdefault(
-                "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
-            )  # cuBLAS needs it before its first use
-            torch.use_deterministic_algorithms(True)
-    return device
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def set_switches(device: torch.device, *, deterministic: bool) -> None:
+    """Set torch's global switches for training on `device`; a CPU needs none.
+
+    `deterministic` makes a GPU repeat itself bit for bit, as a CPU always does; otherwise it
+    chooses the fastest algorithms. Either way it multiplies float32 in TensorFloat32.
+    """
+    if device.type != "cuda":
+        return
+    torch.backends.cuda.matmul.allow_tf32 = True
+    torch.backends.cudnn.benchmark = not deterministic
+    if deterministic:
+        # cuBLAS reads it at its first use.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
 
 
 def choose_precision(name: str, device: torch.device) -> str:

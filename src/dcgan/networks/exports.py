@@ -1,20 +1,40 @@
 """Exports for use: one network's plain weights, and a JSON file that says how to build it.
 
-Never pickled, and read only after the sha256 is checked.
+The JSON has a format of its own, which is not the schema of params.yaml: `format`; `network`,
+generator or discriminator; `architecture`, the fields of the class in `architecture`; `sha256` of
+the weights; and what the writer adds, as the epoch. Never pickled, and read only after the sha256
+is checked.
+
+Formats:
+    1: as above.
+    none: before there was a number. `architecture` is the section of params.yaml, with keys of
+        training among them; `image_channels` and `image_size` stand beside it.
 """
 
+import dataclasses
+import reprlib
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from dcgan import files, rng
-from dcgan.config.sections import DiscriminatorParams, GeneratorParams
+from dcgan import files
 from dcgan.errors import DataError
+from dcgan.networks import architecture
+from dcgan.networks.architecture import (
+    Architecture,
+    DiscriminatorArchitecture,
+    GeneratorArchitecture,
+)
 from dcgan.networks.models import Discriminator, Generator, plain_weights
 
-Network = TypeVar("Network", bound=nn.Module)
+Network = TypeVar("Network", Generator, Discriminator)
+
+FORMAT = 1
+NAMES = {GeneratorArchitecture: "generator", DiscriminatorArchitecture: "discriminator"}
+# Keys of the format without a number that are no part of an architecture.
+TRAINING_KEYS = ("init", "dropout", "spectral_norm")
 
 
 def export(path: Path, network: Generator | Discriminator, description: dict[str, Any]) -> str:
@@ -23,67 +43,110 @@ def export(path: Path, network: Generator | Discriminator, description: dict[str
     Returns:
         The sha256 of the safetensors file.
     """
-    architecture = network.params.model_dump()
-    if "spectral_norm" in architecture:
-        architecture["spectral_norm"] = False  # it is in the weights now
-    about = {
-        "network": type(network).__name__.lower(),
-        "architecture": architecture,
-        "image_channels": network.image_channels,
-        "image_size": network.image_size,
+    about_network = {
+        "format": FORMAT,
+        "network": NAMES[type(network.architecture)],
+        "architecture": dataclasses.asdict(network.architecture),
     }
-    return files.write_tensors(path, plain_weights(network), {**about, **description})
+    return files.write_tensors(path, plain_weights(network), {**about_network, **description})
 
 
 def load_generator(path: Path) -> tuple[Generator, dict[str, Any]]:
     """An exported generator in evaluation mode, and its description.
 
     Raises:
-        DataError: missing, damaged, or no generator.
+        DataError: missing, damaged, no generator, or of another format.
     """
-    tensors, about = _read(path, "generator")
-    network = Generator(
-        GeneratorParams.model_validate(about["architecture"]), about["image_channels"]
-    )
-    return _load(network, tensors, path), about
+    tensors, description = _read_tensors(path)
+    built = _build(Generator, _architecture(GeneratorArchitecture, description, path), path)
+    return _load(built, tensors, path), description
 
 
 def load_discriminator(path: Path) -> tuple[Discriminator, dict[str, Any]]:
     """An exported discriminator in evaluation mode, and its description.
 
     Raises:
-        DataError: missing, damaged, or no discriminator.
+        DataError: missing, damaged, no discriminator, or of another format.
     """
-    tensors, about = _read(path, "discriminator")
-    params = DiscriminatorParams.model_validate(about["architecture"])
-    return _load(
-        Discriminator(params, about["image_channels"], about["image_size"]), tensors, path
-    ), about
+    tensors, description = _read_tensors(path)
+    built = _build(Discriminator, _architecture(DiscriminatorArchitecture, description, path), path)
+    return _load(built, tensors, path), description
 
 
-def untrained(discriminator: Discriminator, seed: int) -> Discriminator:
-    """A discriminator of the same architecture with fresh weights, in evaluation mode: what training is compared with."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(rng.derive(seed, "untrained"))
-        return Discriminator(
-            discriminator.params, discriminator.image_channels, discriminator.image_size
-        ).eval()
+def generator_architecture(path: Path) -> GeneratorArchitecture:
+    """What the JSON beside an exported generator says; the weights are not read.
+
+    Raises:
+        DataError: it is missing, describes no generator, or is of another format.
+    """
+    return _architecture(GeneratorArchitecture, files.read_json(path.with_suffix(".json")), path)
 
 
-def _read(path: Path, network: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    tensors, about = files.read_tensors(path)
-    if about.get("network") != network:
+def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    try:
+        return files.read_tensors(path)
+    except (ValueError, RuntimeError) as error:  # such as numbers of a type that torch cannot check
         raise DataError(
-            f"{path}: holds a {about.get('network')}, expected a {network}: give the right file"
+            f"{path}: cannot be read ({' '.join(str(error).split())[:200]}): export it again"
+        ) from error
+
+
+def _architecture(kind: type[Architecture], description: Any, path: Path) -> Architecture:
+    """The architecture in a description of any format.
+
+    Raises:
+        DataError: it describes another network or none, or its format is not known.
+    """
+    file, expected = path.with_suffix(".json"), NAMES[kind]
+    if not isinstance(description, dict):
+        raise DataError(f"{file}: holds no description, expected an object: export it again")
+    network, version = description.get("network"), description.get("format")
+    if network != expected:
+        shown = network if network in NAMES.values() else reprlib.repr(network)
+        raise DataError(f"{path}: holds a {shown}, expected a {expected}: give the right file")
+    values = description.get("architecture")
+    if version is None and isinstance(values, dict):
+        values = {key: value for key, value in values.items() if key not in TRAINING_KEYS}
+        for key in ("image_channels", "image_size"):
+            if key in description:
+                values[key] = description[key]
+    elif version is not None and (type(version) is not int or version != FORMAT):
+        raise DataError(
+            f"{file}: format is {str(version)[:20]!r}, expected {FORMAT} or none: export it again,"
+            " or read it with the version of this program that wrote it"
         )
-    return tensors, about
+    try:
+        return architecture.read(kind, values)
+    except ValueError as error:
+        raise DataError(f"{file}: {error}: export it again") from error
+
+
+def _build(kind: type[Network], described: Any, path: Path) -> Network:
+    """The network without memory for its weights: a description may name any size."""
+    try:
+        with torch.device("meta"):
+            return kind(described)
+    except RuntimeError as error:
+        raise DataError(
+            f"{path.with_suffix('.json')}: describes no network"
+            f" ({' '.join(str(error).split())[:200]}): export it again"
+        ) from error
 
 
 def _load(network: Network, tensors: dict[str, Tensor], path: Path) -> Network:
-    try:
-        network.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise DataError(
-            f"{path}: does not fit its own description ({' '.join(str(error).split())}): export it again"
-        ) from error
+    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    shapes = {name: tuple(value.shape) for name, value in tensors.items()}
+    for name in sorted(expected.keys() | shapes.keys()):
+        if shapes.get(name) != expected.get(name):
+            shown = [_shape(each.get(name)) for each in (shapes, expected)]
+            raise DataError(
+                f"{path}: does not fit its own description ({name[:100]!r} is {shown[0]},"
+                f" expected {shown[1]}): export it again"
+            )
+    # The file holds as many values as are asked memory for here, so it cannot be too much.
+    network.to_empty(device="cpu").load_state_dict(tensors)
     return network.to(memory_format=torch.channels_last).eval()
+
+
+def _shape(shape: tuple[int, ...] | None) -> str:
+    return "absent" if shape is None else " x ".join(map(str, shape)) or "one number"

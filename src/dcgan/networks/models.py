@@ -1,4 +1,4 @@
-"""Generator and discriminator, built from their descriptions in params.yaml.
+"""Generator and discriminator, built from their architectures.
 
 Images are float32 N x C x H x W in [-1, 1]; latent vectors are N x z_dim; what D returns is N
 logits.
@@ -6,7 +6,7 @@ logits.
 
 import contextlib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
 import torch
@@ -14,11 +14,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 
-from dcgan.config.sections import DiscriminatorParams, GeneratorParams
+from dcgan import rng
+from dcgan.networks.architecture import DiscriminatorArchitecture, GeneratorArchitecture
 
 
 class Conv(nn.Conv2d):
-    """A convolution whose 'same' padding is Keras's: ceil(size / stride) out, the odd pixel of padding after the image."""
+    """A convolution whose 'same' padding is Keras's.
+
+    It gives ceil(size / stride) pixels; an odd pixel of padding goes after the image.
+    """
 
     def __init__(
         self, inputs: int, outputs: int, *, kernel: int, stride: int, padding: str, bias: bool
@@ -79,7 +83,10 @@ class ConvTranspose(nn.ConvTranspose2d):
 
 
 class Dropout(nn.Module):
-    """Dropout whose mask comes from a given generator, so that a step's draws depend on (seed, step) alone."""
+    """Dropout whose mask comes from a given generator.
+
+    So a step's draws depend on (seed, step) alone.
+    """
 
     def __init__(self, probability: float) -> None:
         super().__init__()
@@ -114,69 +121,71 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 def activation(name: str, slope: float) -> nn.Module:
     """The activation layer called `name`; `slope` is leaky_relu's below zero."""
-    return (
-        {"relu": nn.ReLU, "selu": nn.SELU}[name]() if name != "leaky_relu" else nn.LeakyReLU(slope)
-    )
+    if name == "leaky_relu":
+        return nn.LeakyReLU(slope)
+    return {"relu": nn.ReLU, "selu": nn.SELU}[name]()
 
 
 class Generator(nn.Module):
     """Latent vectors to images."""
 
-    def __init__(self, params: GeneratorParams, image_channels: int) -> None:
+    def __init__(self, architecture: GeneratorArchitecture, *, init: str | None = None) -> None:
+        """Build it.
+
+        Args:
+            architecture: what it is.
+            init: how `initialise` draws its first weights; None: not at all, as they are read from
+                a file.
+        """
         super().__init__()
-        self.params = params
-        self.image_channels = image_channels
-        self.image_size = params.start_size * math.prod(params.strides)
+        a = self.architecture = architecture
         self.start = self._start()
         self.start_activation = (
-            activation(params.activation, params.slope)
-            if params.start_activation
-            else nn.Identity()
+            activation(a.activation, a.slope) if a.start_activation else nn.Identity()
         )
-        outputs = [*params.channels[1:], image_channels]
+        outputs = [*a.channels[1:], a.image_channels]
         layers: list[nn.Module] = []
         for i, (inputs, channels, stride) in enumerate(
-            zip(params.channels, outputs, params.strides, strict=True)
+            zip(a.channels, outputs, a.strides, strict=True)
         ):
             layers.append(
                 ConvTranspose(
                     inputs,
                     channels,
-                    kernel=params.kernel,
+                    kernel=a.kernel,
                     stride=stride,
-                    padding=params.padding,
-                    bias=params.bias,
+                    padding=a.padding,
+                    bias=a.bias,
                 )
             )
             if i < len(outputs) - 1:
-                after = [activation(params.activation, params.slope)]
-                if params.norm == "batch":
-                    norm = nn.BatchNorm2d(
-                        channels, eps=params.norm_eps, momentum=params.norm_momentum
-                    )
-                    after.insert(0 if params.norm_order == "before" else 1, norm)
+                after = [activation(a.activation, a.slope)]
+                if a.norm == "batch":
+                    norm = nn.BatchNorm2d(channels, eps=a.norm_eps, momentum=a.norm_momentum)
+                    after.insert(0 if a.norm_order == "before" else 1, norm)
                 layers += after
         self.layers = nn.Sequential(*layers, nn.Tanh())
-        initialise(self, params.init)
+        if init is not None:
+            initialise(self, init)
 
     def _start(self) -> nn.Sequential:
-        p = self.params
-        size, channels = p.start_size, p.channels[0]
+        a = self.architecture
+        size, channels = a.start_size, a.channels[0]
         layers: list[nn.Module]
-        if p.start == "projection":
-            layers = [nn.Linear(p.z_dim, channels * size * size, bias=p.bias)]
-            if p.start_norm == "flat":
+        if a.start == "projection":
+            layers = [nn.Linear(a.z_dim, channels * size * size, bias=a.bias)]
+            if a.start_norm == "flat":
                 layers.append(
-                    nn.BatchNorm1d(channels * size * size, eps=p.norm_eps, momentum=p.norm_momentum)
+                    nn.BatchNorm1d(channels * size * size, eps=a.norm_eps, momentum=a.norm_momentum)
                 )
             layers.append(nn.Unflatten(1, (channels, size, size)))
         else:
             layers = [
-                nn.Unflatten(1, (p.z_dim, 1, 1)),
-                nn.ConvTranspose2d(p.z_dim, channels, size, bias=p.bias),
+                nn.Unflatten(1, (a.z_dim, 1, 1)),
+                nn.ConvTranspose2d(a.z_dim, channels, size, bias=a.bias),
             ]
-        if p.start_norm == "map":
-            layers.append(nn.BatchNorm2d(channels, eps=p.norm_eps, momentum=p.norm_momentum))
+        if a.start_norm == "map":
+            layers.append(nn.BatchNorm2d(channels, eps=a.norm_eps, momentum=a.norm_momentum))
         return nn.Sequential(*layers)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -188,27 +197,27 @@ class Generator(nn.Module):
 class Block(nn.Module):
     """One convolution of the discriminator with what follows it."""
 
-    def __init__(self, params: DiscriminatorParams, index: int, image_channels: int) -> None:
+    def __init__(self, architecture: DiscriminatorArchitecture, index: int, dropout: float) -> None:
         super().__init__()
-        inputs = params.channels[index - 1] if index else image_channels
-        outputs, stride = params.channels[index], params.strides[index]
+        a = architecture
+        outputs = a.channels[index]
         self.conv = Conv(
-            inputs,
+            a.channels[index - 1] if index else a.image_channels,
             outputs,
-            kernel=params.kernel,
-            stride=stride,
-            padding=params.padding,
-            bias=params.bias,
+            kernel=a.kernel,
+            stride=a.strides[index],
+            padding=a.padding,
+            bias=a.bias,
         )
         # None at the input, as in the paper (section 3).
-        with_norm = params.norm == "batch" and index > 0
+        with_norm = a.norm == "batch" and index > 0
         self.norm = (
-            nn.BatchNorm2d(outputs, eps=params.norm_eps, momentum=params.norm_momentum)
+            nn.BatchNorm2d(outputs, eps=a.norm_eps, momentum=a.norm_momentum)
             if with_norm
             else nn.Identity()
         )
-        self.activation = nn.LeakyReLU(params.slope)
-        self.dropout = Dropout(params.dropout[index])
+        self.activation = nn.LeakyReLU(a.slope)
+        self.dropout = Dropout(dropout)
 
     def forward(self, maps: Tensor) -> Tensor:
         """The maps after the activation and before dropout."""
@@ -218,33 +227,52 @@ class Block(nn.Module):
 class Discriminator(nn.Module):
     """Images to logits."""
 
-    def __init__(self, params: DiscriminatorParams, image_channels: int, image_size: int) -> None:
+    def __init__(
+        self,
+        architecture: DiscriminatorArchitecture,
+        *,
+        init: str | None = None,
+        dropout: Sequence[float] | None = None,
+        spectral_norm: bool = False,
+    ) -> None:
+        """Build it.
+
+        Args:
+            architecture: what it is.
+            init: how `initialise` draws its first weights; None: not at all, as they are read from
+                a file.
+            dropout: the probability after each layer; None: no dropout.
+            spectral_norm: whether weights are divided by their largest singular value.
+        """
         super().__init__()
-        self.params = params
-        self.image_channels = image_channels
-        self.image_size = image_size
+        a = self.architecture = architecture
+        probabilities = [0.0] * len(a.channels) if dropout is None else dropout
         self.blocks = nn.ModuleList(
-            Block(params, i, image_channels) for i in range(len(params.channels))
+            Block(a, i, probability) for i, probability in enumerate(probabilities)
         )
         self.eval()  # The probe image below must not touch BatchNorm's statistics.
         with torch.no_grad():
-            last = self.features(torch.zeros(1, image_channels, image_size, image_size))[-1]
+            last = self.features(torch.zeros(1, a.image_channels, a.image_size, a.image_size))[-1]
         self.train()
         channels, size = last.shape[1], last.shape[-1]
-        if params.head == "linear":
+        if a.head == "linear":
             self.head = nn.Sequential(
-                nn.Flatten(), nn.Linear(channels * size * size, 1, bias=params.bias)
+                nn.Flatten(), nn.Linear(channels * size * size, 1, bias=a.bias)
             )
         else:
-            self.head = nn.Sequential(nn.Conv2d(channels, 1, size, bias=params.bias), nn.Flatten())
-        initialise(self, params.init)
-        if params.spectral_norm:
+            self.head = nn.Sequential(nn.Conv2d(channels, 1, size, bias=a.bias), nn.Flatten())
+        if init is not None:
+            initialise(self, init)
+        if spectral_norm:
             for module in self.modules():
                 if isinstance(module, nn.Conv2d | nn.Linear):
                     parametrizations.spectral_norm(module)
 
     def forward(self, images: Tensor, dropout: torch.Generator | None = None) -> Tensor:
-        """N x C x H x W in [-1, 1] to N logits. `dropout` gives the masks; needed in training mode where there is dropout."""
+        """N x C x H x W in [-1, 1] to N logits.
+
+        `dropout` draws the masks; it is needed in training mode if there is dropout.
+        """
         maps = images.contiguous(memory_format=torch.channels_last)
         for block in cast(Iterable[Block], self.blocks):
             maps = block.dropout(block(maps), dropout)
@@ -257,6 +285,19 @@ class Discriminator(nn.Module):
             maps = block(maps)
             features.append(maps)
         return features
+
+
+def untrained(architecture: DiscriminatorArchitecture, *, seed: int, init: str) -> Discriminator:
+    """A discriminator with fresh weights, in evaluation mode: what a trained one is compared with.
+
+    Args:
+        architecture: of the trained one.
+        seed: of the weights.
+        init: as the trained one began.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(rng.derive(seed, "untrained"))
+        return Discriminator(architecture, init=init).eval()
 
 
 def initialise(network: nn.Module, init: str) -> None:
@@ -289,7 +330,11 @@ def count_parameters(network: nn.Module) -> tuple[int, int]:
 
 @torch.no_grad()
 def summary(network: "Generator | Discriminator") -> list[tuple[str, str, int]]:
-    """Its layers in the order they run: kind, output shape C x H x W, parameters (running statistics not counted)."""
+    """Its layers in the order in which they run.
+
+    Returns:
+        Kind, output shape C x H x W and number of parameters, running statistics not counted.
+    """
     rows: list[tuple[str, str, int]] = []
 
     def note(layer: nn.Module, _inputs: Any, output: Tensor) -> None:
@@ -317,15 +362,12 @@ def summary(network: "Generator | Discriminator") -> list[tuple[str, str, int]]:
         if isinstance(layer, (*layers, nn.ReLU, nn.LeakyReLU, nn.SELU, Dropout))
     ]
     hooks = [layer.register_forward_hook(note) for layer in shown]
-    was_training = network.training
-    network.eval()  # batch norm takes no statistics of one image
-    shape = (
-        (network.params.z_dim,)
-        if isinstance(network, Generator)
-        else (network.image_channels, *[network.image_size] * 2)
-    )
-    network(torch.zeros(1, *shape, device=next(network.parameters()).device))
-    network.train(was_training)
+    a = network.architecture
+    shape: tuple[int, ...] = (a.image_channels, a.image_size, a.image_size)
+    if isinstance(a, GeneratorArchitecture):
+        shape = (a.z_dim,)
+    with evaluating(network):  # batch norm takes no statistics of one image
+        network(torch.zeros(1, *shape, device=next(network.parameters()).device))
     for hook in hooks:
         hook.remove()
     return rows
@@ -333,17 +375,16 @@ def summary(network: "Generator | Discriminator") -> list[tuple[str, str, int]]:
 
 def plain_weights(network: nn.Module) -> dict[str, Tensor]:
     """The weights for an export: spectral norm divided in, so that the reader needs none of it."""
-    was_training = network.training
-    network.eval()  # In training mode a look at a normalised weight moves the estimate of its singular value.
     weights = {
         name: tensor
         for name, tensor in network.state_dict().items()
         if ".parametrizations." not in name
     }
-    for name, module in network.named_modules():
-        # Not `remove_parametrizations` on a copy: copies share their class, and the original would
-        # lose its weight too.
-        if parametrize.is_parametrized(module, "weight"):
-            weights[f"{name}.weight"] = module.weight.detach()
-    network.train(was_training)
+    # In training mode a look at a normalised weight moves the estimate of its singular value.
+    with evaluating(network):
+        for name, module in network.named_modules():
+            # Not `remove_parametrizations` on a copy: copies share their class, and the original
+            # would lose its weight too.
+            if parametrize.is_parametrized(module, "weight"):
+                weights[f"{name}.weight"] = module.weight.detach()
     return weights

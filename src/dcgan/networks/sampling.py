@@ -1,15 +1,18 @@
-"""Latent vectors and the images made of them. Image i depends on (seed, i) alone, not on how many are asked for at once."""
+"""Latent vectors and the images made of them.
+
+Image i depends on (seed, i) alone, not on the number of images.
+"""
 
 from collections.abc import Iterable
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from dcgan import data, rng
+from dcgan.networks import batches, models
 from dcgan.networks.models import Generator
 
-INNER_BATCH = 100  # A batch of another size changes the last bits, so every batch has this one.
+INNER_BATCH = 100  # rows; see `batches` why every batch has this size
 
 
 def draw(shape: tuple[int, ...], distribution: str, generator: torch.Generator) -> Tensor:
@@ -29,26 +32,21 @@ def latents(
 
 
 @torch.no_grad()
-def generate(generator: Generator, z: Tensor) -> np.ndarray:
+def generate(generator: Generator, z: Tensor) -> data.Images:
     """Images for latent vectors, in evaluation mode and float32: uint8 N x C x H x W."""
-    was_training = generator.training
-    generator.eval()
     device = next(generator.parameters()).device
-    images = []
-    for start in range(0, len(z), INNER_BATCH):
-        part = z[start : start + INNER_BATCH]
-        padded = torch.cat([part, part.new_zeros(INNER_BATCH - len(part), z.shape[1])])
-        images.append(data.to_uint8(generator(padded.to(device))[: len(part)]).cpu())
-    generator.train(was_training)
+    with models.evaluating(generator):
+        images = [
+            data.to_uint8(generator(batch.to(device))[:real]).cpu()
+            for batch, real in batches.padded(z, INNER_BATCH)
+        ]
     return torch.cat(images).contiguous().numpy()
 
 
-def sample(generator: Generator, count: int, *, seed: int, stream: str = "sample") -> np.ndarray:
+def sample(generator: Generator, count: int, *, seed: int, stream: str = "sample") -> data.Images:
     """The first `count` images of a seed: uint8 count x C x H x W."""
-    p = generator.params
-    return generate(
-        generator,
-        latents(
-            range(count), seed=seed, z_dim=p.z_dim, distribution=p.z_distribution, stream=stream
-        ),
+    a = generator.architecture
+    z = latents(
+        range(count), seed=seed, z_dim=a.z_dim, distribution=a.z_distribution, stream=stream
     )
+    return generate(generator, z)

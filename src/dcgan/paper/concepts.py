@@ -1,12 +1,12 @@
-"""Arithmetic in the latent space, after Radford et al. 2015 (arXiv 1511.06434), section 6.3.2, as arrays.
+"""Arithmetic in the latent space (arXiv 1511.06434, section 6.3.2), as arrays.
 
-Nobody picks samples by hand here: concepts are the classes of a frozen classifier, and which way an
-image leans is measured. Images are uint8 N x C x H x W, latent vectors float32 N x z_dim.
+Radford et al. 2015 picked samples by hand. Here concepts are the classes of a frozen classifier,
+and which way an image leans is measured. Images are uint8 N x C x H x W, latent vectors float32
+N x z_dim.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,19 +17,22 @@ from dcgan import data, rng
 from dcgan.errors import ConfigError
 from dcgan.networks import sampling
 from dcgan.networks.models import Generator
+from dcgan.paper.investigate import Floats, Positions
 
-EXEMPLARS = 3  # a concept, as in the paper
+EXEMPLARS = 3  # of each concept, as in the paper
 NEIGHBOUR_NOISE = 0.25  # half-width of the uniform noise, as in the paper
-TURN_EXEMPLARS = 4  # a side, as in the paper
+TURN_EXEMPLARS = 4  # of each side, as in the paper
 # What the long sleeves of a pullover add to a T-shirt, added to a dress.
 FASHION_ARITHMETIC = ("Pullover", "T-shirt/top", "Dress")
 
-Positions = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.floating[Any]]
-
 
 def class_positions(names: Sequence[str], classes: Sequence[str], key: str) -> list[int]:
-    """Where `names` stand among the data set's `classes`; `key` is the parameter that named them.
+    """Positions of `names` among the data set's `classes`.
+
+    Args:
+        names: of classes.
+        classes: of the data set.
+        key: the key of params.yaml's `paper` that named them, for the message.
 
     Raises:
         ConfigError: a name that is no class.
@@ -37,16 +40,22 @@ def class_positions(names: Sequence[str], classes: Sequence[str], key: str) -> l
     for name in names:
         if name not in classes:
             raise ConfigError(
-                f"params.yaml: paper.{key} names {name!r}: must be a class of the data set: {', '.join(classes)}"
+                f"params.yaml: paper.{key} names {name!r}: must be a class of the data set:"
+                f" {', '.join(classes)}"
             )
     return [list(classes).index(name) for name in names]
 
 
 def arithmetic_classes(names: Sequence[str], classes: Sequence[str]) -> list[int] | None:
-    """The classes A, B and C of A - B + C. No names: Fashion-MNIST's Pullover, T-shirt/top and Dress, or else the first three.
+    """The classes A, B and C of A - B + C.
+
+    Args:
+        names: of the three; none: Fashion-MNIST's Pullover, T-shirt/top and Dress if the data set
+            has them, or else its first three classes.
+        classes: of the data set.
 
     Returns:
-        Their positions; None where there are fewer than three classes to choose from.
+        Their positions; None if there are fewer than three classes to choose from.
 
     Raises:
         ConfigError: a name that is no class.
@@ -58,12 +67,12 @@ def arithmetic_classes(names: Sequence[str], classes: Sequence[str]) -> list[int
 
 
 def exemplars(probabilities: Floats, label: int, count: int = EXEMPLARS) -> Positions:
-    """The `count` samples (or as many as there are) of class `label` that the classifier is surest of, surest first.
+    """The samples of a class that the classifier is surest of, surest first.
 
     Args:
         probabilities: N x num_classes, 0 to 1. Of equals the earlier sample is taken.
-        label: the class; only samples that it is the likeliest for are taken.
-        count: how many.
+        label: the class; it must be a sample's likeliest.
+        count: how many at most.
     """
     order = np.argsort(-probabilities[:, label], kind="stable")
     return order[probabilities[order].argmax(axis=1) == label][:count]
@@ -71,21 +80,27 @@ def exemplars(probabilities: Floats, label: int, count: int = EXEMPLARS) -> Posi
 
 @dataclass(frozen=True, eq=False)
 class Arithmetic:
-    """A - B + C of three concepts (section 6.3.2, figure 7)."""
+    """A - B + C of three concepts (section 6.3.2, figure 7).
 
-    exemplars: data.Images  # 3 concepts x 3 x C x H x W
-    means: data.Images  # 3 x C x H x W: made of the exemplars' mean latent vectors
-    pixel_means: data.Images  # 3 x C x H x W: the mean of the exemplars' pixels
-    result: (
-        data.Images
-    )  # 9 x C x H x W: made of A - B + C in the latent space, its neighbours around it, itself at 4
-    pixel_result: data.Images  # C x H x W: A - B + C of the pixel means, clipped
+    Attributes:
+        exemplars: 3 concepts x 3 x C x H x W.
+        means: 3 x C x H x W, made of the exemplars' mean latent vectors.
+        pixel_means: 3 x C x H x W, the means of the exemplars' pixels.
+        result: 9 x C x H x W, made of A - B + C in the latent space, at 4, and of its neighbours.
+        pixel_result: C x H x W, A - B + C of the pixel means, clipped.
+    """
+
+    exemplars: data.Images
+    means: data.Images
+    pixel_means: data.Images
+    result: data.Images
+    pixel_result: data.Images
 
 
 def arithmetic(
     generator: Generator, z: Tensor, images: data.Images, chosen: Sequence[Positions], seed: int
 ) -> Arithmetic:
-    """Add and subtract the means of three concepts, in the latent space and, as a control, in pixels.
+    """Add and subtract the means of three concepts, in the latent space and, to compare, in pixels.
 
     Args:
         generator: makes the images of the new latent vectors.
@@ -107,20 +122,25 @@ def arithmetic(
 
 
 def neighbours(z: Tensor, seed: int) -> Tensor:
-    """One latent vector, z_dim, between eight others with uniform noise of +-.25 added: 9 x z_dim, itself at 4."""
-    noise = (
-        sampling.draw((9, len(z)), "uniform", rng.generator(seed, "paper neighbours"))
-        * NEIGHBOUR_NOISE
-    )
+    """A latent vector, z_dim, among eight others with uniform noise of +-0.25 added.
+
+    Returns:
+        9 x z_dim, the vector itself at 4.
+    """
+    generator = rng.generator(seed, "paper neighbours")
+    noise = sampling.draw((9, len(z)), "uniform", generator) * NEIGHBOUR_NOISE
     noise[4] = 0
     return z + noise
 
 
 def centres(images: data.Images) -> npt.NDArray[np.float64]:
-    """The horizontal centre of mass of each image's difference from its background: float64 N, pixels from the left edge's centre.
+    """The horizontal centre of mass of what differs from the background, in each image.
 
     The background is the median value of the border, channel by channel. An image of background
     alone has its centre in the middle.
+
+    Returns:
+        float64, N: pixels to the right of the first column.
     """
     pixels = images.astype(np.float64)
     count, channels, _, width = pixels.shape
@@ -134,32 +154,41 @@ def centres(images: data.Images) -> npt.NDArray[np.float64]:
 
 
 def widest(centre: Floats, groups: Positions, at_least: int) -> Positions:
-    """The samples of the group whose centres have the largest standard deviation, in their order.
+    """The samples of the group whose centres differ most: with the largest standard deviation.
 
     Args:
         centre: N, of each sample.
-        groups: N, of each sample.
-        at_least: groups with fewer samples are passed over; where no group has so many, all samples
-            are one.
+        groups: N, the group of each sample.
+        at_least: groups with fewer samples than this are skipped; if none is large enough, all
+            samples are one group.
+
+    Returns:
+        Positions, rising.
     """
     members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
     large = [positions for positions in members if len(positions) >= at_least]
-    return max(
-        large, key=lambda positions: float(centre[positions].std()), default=np.arange(len(groups))
-    )
+    everything = np.arange(len(groups))
+    return max(large, key=lambda positions: float(centre[positions].std()), default=everything)
 
 
 @dataclass(frozen=True, eq=False)
 class Turn:
-    """A direction of the latent space that moves the image's content to the right (section 6.3.2, figure 8)."""
+    """A latent direction that moves an image's content to the right (section 6.3.2, figure 8).
 
-    vector: Tensor  # z_dim: the mean of the four that lean right less the mean of the four that lean left
-    left: Positions  # 4, the furthest left first
-    right: Positions  # 4, the furthest right first
+    Attributes:
+        vector: z_dim, from the mean of the four samples that lean left to that of the four that
+            lean right.
+        left: 4 positions, the furthest left first.
+        right: 4 positions, the furthest right first.
+    """
+
+    vector: Tensor
+    left: Positions
+    right: Positions
 
 
 def turn(z: Tensor, centre: Floats, positions: Positions) -> Turn:
-    """The turn vector from the four samples furthest left and the four furthest right among `positions`.
+    """The turn vector from the four samples furthest left to the four furthest right.
 
     Args:
         z: N x z_dim.
@@ -168,15 +197,17 @@ def turn(z: Tensor, centre: Floats, positions: Positions) -> Turn:
             the way to another.
     """
     order = positions[np.argsort(centre[positions], kind="stable")]
-    left, right = (
-        order[:TURN_EXEMPLARS],
-        np.flip(order)[:TURN_EXEMPLARS].copy(),
-    )  # torch takes no negative strides
+    left = order[:TURN_EXEMPLARS]
+    right = np.flip(order)[:TURN_EXEMPLARS].copy()  # torch takes no negative strides
     return Turn(z[right].mean(dim=0) - z[left].mean(dim=0), left, right)
 
 
 def moved(generator: Generator, z: Tensor, vector: Tensor, weights: Sequence[float]) -> data.Images:
-    """Images of each latent vector plus each weight times `vector`: uint8 N x len(weights) x C x H x W."""
+    """Images of each latent vector plus each weight times `vector`.
+
+    Returns:
+        uint8, N x len(weights) x C x H x W.
+    """
     path = z[:, None] + torch.tensor(weights)[None, :, None] * vector
     images = sampling.generate(generator, path.flatten(0, 1))
     return images.reshape(len(z), len(weights), *images.shape[1:])

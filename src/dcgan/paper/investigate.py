@@ -1,7 +1,7 @@
-"""A look into the two networks, after Radford et al. 2015 (arXiv 1511.06434), sections 6.2 and 6.3.1, as arrays.
+"""What the two networks have learnt (arXiv 1511.06434, sections 6.2 and 6.3.1), as arrays.
 
 What D's last convolution answers to, and which of G's units draw a class. Images are uint8 N x C x
-H x W, latent vectors float32 N x z_dim; networks come back as they were.
+H x W, latent vectors float32 N x z_dim. The networks are the same afterwards.
 """
 
 import contextlib
@@ -16,12 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from dcgan import data, rng
-from dcgan.config.sections import DiscriminatorParams
 from dcgan.networks import sampling
-from dcgan.networks.models import Block, ConvTranspose, Discriminator, Generator
+from dcgan.networks.architecture import DiscriminatorArchitecture
+from dcgan.networks.models import Block, ConvTranspose, Discriminator, Generator, evaluating
+from dcgan.pictures.grids import Region
 
-MIN_REGRESSION = 20  # samples of the class, and as many others, that the regression asks for
-HELD_OUT = 0.25  # share of the regression's samples that it is judged on
+MIN_REGRESSION = 20  # least samples of the class, and of the others, for the regression
+HELD_OUT = 0.25  # share of these samples on which the regression's accuracy is measured
+AT_ONCE = 500  # images in one pass through D
 
 Positions = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.floating[Any]]
@@ -29,93 +31,96 @@ Floats = npt.NDArray[np.floating[Any]]
 
 @dataclass(frozen=True, eq=False)
 class Response:
-    """What one map of D's last convolution answers to most (section 6.2, figure 5)."""
+    """The images that one map of D's last convolution answers to most (section 6.2, figure 5).
 
-    images: Positions  # top, the strongest response first
-    responses: Floats  # top, the largest value of the map after the activation
-    regions: list[
-        tuple[int, int, int, int]
-    ]  # top, what that unit sees: left, top, right, bottom pixel, all of them inside
-    gradients: npt.NDArray[
-        np.float32
-    ]  # top x C x H x W, guided, of that unit to the image in [-1, 1]
+    Attributes:
+        images: positions of the `top` images, the strongest response first.
+        responses: of each, the map's largest value after the activation.
+        regions: of each, the pixels that the unit with this value sees.
+        gradients: top x C x H x W, float32, of this unit to the image in [-1, 1], guided.
+    """
+
+    images: Positions
+    responses: Floats
+    regions: list[Region]
+    gradients: npt.NDArray[np.float32]
 
 
 def guided(
     discriminator: Discriminator, images: data.Images, *, maps: int, top: int
 ) -> list[Response]:
-    """Guided backpropagation (Springenberg et al. 2014, arXiv 1412.6806) of D's last convolution, for its first `maps` maps.
+    """Guided backpropagation (Springenberg et al. 2014, arXiv 1412.6806) of D's last convolution.
 
     The gradient passes an activation only where it is positive and the activation's input was.
-    LeakyReLU is taken for a ReLU on the way back: what its slope lets through below zero is stopped
-    as well. On the way up it is itself: the responses are D's own.
+    Backwards LeakyReLU is taken for a ReLU: what its slope lets through below zero is stopped as
+    well. Forwards it is itself: the responses are D's own.
 
     Args:
-        discriminator: any; it is used in evaluation mode.
+        discriminator: used in evaluation mode.
         images: uint8 N x C x H x W.
-        maps: how many, at most those there are.
-        top: images a map, at most N; each gives the unit of the map with its strongest response.
+        maps: how many of the last convolution's maps, from the first on; at most all of them.
+        top: images for each map, at most N; each gives the unit with its strongest response.
     """
-    was_training = discriminator.training
-    discriminator.eval()
     blocks = list(cast(Sequence[Block], discriminator.blocks))
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(evaluating(discriminator))
+        strongest = _strongest(discriminator, images)[:, :maps]
+        for block in blocks:
+            stack.callback(block.activation.register_forward_hook(_guide).remove)
+        return [
+            _response(discriminator, images, number, strongest[:, number], top)
+            for number in range(strongest.shape[1])
+        ]
+
+
+@torch.no_grad()
+def _strongest(discriminator: Discriminator, images: data.Images) -> Tensor:
+    """For each image the largest value of each map of D's last convolution: N x maps."""
     device = next(discriminator.parameters()).device
-    with torch.no_grad():
-        parts = (images[start : start + 500] for start in range(0, len(images), 500))
-        best = torch.cat(
-            [_last(discriminator, part, device)[:, :maps].amax(dim=(2, 3)).cpu() for part in parts]
-        )
-    hooks = [block.activation.register_forward_hook(_guide) for block in blocks]
-    found = []
-    try:
-        for unit in range(best.shape[1]):
-            strongest = torch.argsort(best[:, unit], descending=True, stable=True)[:top]
-            pixels = data.to_float(images[strongest.numpy()]).to(device).requires_grad_()
-            responses, places = discriminator.features(pixels)[-1][:, unit].flatten(1).max(dim=1)
-            (gradient,) = torch.autograd.grad(responses.sum(), pixels)
-            size = discriminator.features(pixels[:1].detach())[-1].shape[-1]
-            regions = [
-                seen_by(discriminator.params, images.shape[-1], *divmod(int(place), size))
-                for place in places
-            ]
-            found.append(
-                Response(
-                    strongest.numpy(),
-                    responses.detach().cpu().numpy(),
-                    regions,
-                    gradient.cpu().numpy(),
-                )
-            )
-    finally:
-        for hook in hooks:
-            hook.remove()
-        discriminator.train(was_training)
-    return found
+    largest = []
+    for start in range(0, len(images), AT_ONCE):
+        pixels = data.to_float(images[start : start + AT_ONCE]).to(device)
+        largest.append(discriminator.features(pixels)[-1].amax(dim=(2, 3)).cpu())
+    return torch.cat(largest)
 
 
-def _last(discriminator: Discriminator, images: data.Images, device: torch.device) -> Tensor:
-    return discriminator.features(data.to_float(images).to(device))[-1]
+def _response(
+    discriminator: Discriminator, images: data.Images, number: int, strongest: Tensor, top: int
+) -> Response:
+    """What map `number` answers to; `strongest` is its largest value in each image."""
+    device = next(discriminator.parameters()).device
+    chosen = torch.argsort(strongest, descending=True, stable=True)[:top].numpy()
+    pixels = data.to_float(images[chosen]).to(device).requires_grad_()
+    maps = discriminator.features(pixels)[-1]
+    responses, places = maps[:, number].flatten(1).max(dim=1)
+    (gradients,) = torch.autograd.grad(responses.sum(), pixels)
+    width = maps.shape[-1]
+    regions = [
+        seen_by(discriminator.architecture, images.shape[-1], *divmod(int(place), width))
+        for place in places
+    ]
+    return Response(chosen, responses.detach().cpu().numpy(), regions, gradients.cpu().numpy())
 
 
 def _guide(_layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-    """Let only positive gradients through to positive inputs; where those are, LeakyReLU's own gradient is 1."""
+    """Let only positive gradients through, and only to positive inputs.
+
+    There LeakyReLU's own gradient is 1.
+    """
     if output.requires_grad:
         was_positive = inputs[0].detach() > 0
         output.register_hook(lambda gradient: gradient.clamp(min=0) * was_positive)
 
 
-def seen_by(
-    params: DiscriminatorParams, image_size: int, row: int, column: int
-) -> tuple[int, int, int, int]:
-    """The pixels that a unit of D's last map sees: left, top, right, bottom, all of them inside the image."""
+def seen_by(params: DiscriminatorArchitecture, image_size: int, row: int, column: int) -> Region:
+    """The pixels inside the image that the unit at (row, column) of D's last map sees."""
     sizes = [image_size]
     for stride in params.strides:
-        same = -(-sizes[-1] // stride)
-        sizes.append(
-            same
-            if params.padding == "same"
-            else (sizes[-1] + 2 * ((params.kernel - 1) // 2) - params.kernel) // stride + 1
-        )
+        if params.padding == "same":
+            sizes.append(-(-sizes[-1] // stride))
+        else:
+            padded = sizes[-1] + 2 * ((params.kernel - 1) // 2)
+            sizes.append((padded - params.kernel) // stride + 1)
     first, last = np.array([column, row]), np.array([column, row])
     for stride, (size, outputs) in reversed(list(zip(params.strides, pairwise(sizes)))):
         padding = (params.kernel - 1) // 2
@@ -129,10 +134,10 @@ def seen_by(
 
 
 def hidden_layer(generator: Generator) -> ConvTranspose:
-    """The transposed convolution whose inputs are G's second-highest hidden maps: the last but one, or the only one.
+    """The transposed convolution whose inputs are G's second-highest hidden maps.
 
-    The paper's "second highest convolution layer features" are taken for these because 200 of them
-    were dropped, which is more than the 128 of its highest hidden layer.
+    It is the last but one, or the only one. The paper dropped 200 of its "second highest
+    convolution layer features", more than the 128 of its highest hidden layer: so they are these.
     """
     layers = [layer for layer in generator.layers if isinstance(layer, ConvTranspose)]
     return layers[max(len(layers) - 2, 0)]
@@ -150,12 +155,12 @@ def unit_means(generator: Generator, z: Tensor) -> npt.NDArray[np.float32]:
         sampling.generate(generator, z)
     finally:
         hook.remove()
-    return torch.cat(means)[: len(z)].numpy()  # the last batch was filled up
+    return torch.cat(means)[: len(z)].numpy()  # without what filled up the last batch
 
 
 @contextlib.contextmanager
 def without_units(generator: Generator, units: Positions) -> Iterator[None]:
-    """Set these of the second-highest hidden maps to zero, everywhere, as long as the context lasts."""
+    """Within the context these of the second-highest hidden maps are zero everywhere."""
 
     def drop(_layer: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
         keep = inputs[0].new_ones(inputs[0].shape[1])
@@ -171,11 +176,19 @@ def without_units(generator: Generator, units: Positions) -> Iterator[None]:
 
 @dataclass(frozen=True, eq=False)
 class ClassUnits:
-    """What the logistic regression found (section 6.3.1)."""
+    """What the logistic regression says of G's units (section 6.3.1).
 
-    units: Positions  # those with positive weight, rising
-    weights: Floats  # of all units, for activations of mean 0 and deviation 1
-    accuracy: float  # on the held-out samples, of which half are of the class; .5 is chance
+    Attributes:
+        units: those with positive weight, rising.
+        weights: of all units, for activations of mean 0 and deviation 1.
+        accuracy: on the held-out samples, of which half are of the class; 0.5 is chance.
+        num_train: samples that the regression learnt from.
+        num_held_out: samples that its accuracy was measured on.
+    """
+
+    units: Positions
+    weights: Floats
+    accuracy: float
     num_train: int
     num_held_out: int
 
@@ -183,7 +196,9 @@ class ClassUnits:
 def class_units(
     activations: Floats, is_class: npt.NDArray[np.bool_], seed: int
 ) -> ClassUnits | None:
-    """Find the units that say a class is drawn, by logistic regression on as many samples of the class as of the others.
+    """Find the units that draw a class, by logistic regression.
+
+    It learns from the same number of samples of the class and of the others.
 
     Args:
         activations: N x units.
@@ -191,7 +206,7 @@ def class_units(
         seed: of which samples are taken and which are held out.
 
     Returns:
-        None where there are fewer than 20 samples of the class or of the others.
+        None if there are fewer than 20 samples of the class, or of the others.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -199,20 +214,13 @@ def class_units(
     if count < MIN_REGRESSION:
         return None
     sides = []
-    for step, side in enumerate((is_class, ~is_class)):
+    for number, side in enumerate((is_class, ~is_class)):
         positions = np.flatnonzero(side)
-        sides.append(
-            positions[
-                torch.randperm(
-                    len(positions), generator=rng.generator(seed, "paper regression", step)
-                ).numpy()[:count]
-            ]
-        )
-    held = round(HELD_OUT * count)
-    held_out, train = (
-        np.concatenate([side[:held] for side in sides]),
-        np.concatenate([side[held:] for side in sides]),
-    )
+        drawn = rng.choose(len(positions), count, seed, "paper regression", number)
+        sides.append(positions[drawn.numpy()])
+    num_held = round(HELD_OUT * count)
+    held_out = np.concatenate([side[:num_held] for side in sides])
+    train = np.concatenate([side[num_held:] for side in sides])
     mean, deviation = activations[train].mean(axis=0), activations[train].std(axis=0)
     scaled = (activations - mean) / np.where(deviation > 0, deviation, 1)
     model = LogisticRegression(max_iter=1000).fit(scaled[train], is_class[train])
@@ -223,6 +231,4 @@ def class_units(
 
 def random_units(total: int, count: int, seed: int) -> Positions:
     """`count` of `total` units, rising: the control for dropping those of a class."""
-    return np.sort(
-        torch.randperm(total, generator=rng.generator(seed, "paper control"))[:count].numpy()
-    )
+    return np.sort(rng.choose(total, count, seed, "paper control").numpy())

@@ -1,4 +1,4 @@
-"""Labelled pictures of the paper's experiments. Pictures are uint8 H x W x 3."""
+"""The five pictures of the paper's experiments, uint8 H x W x 3."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,110 +6,30 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageDraw, ImageFont
 
 from dcgan import data
 from dcgan.paper.concepts import Arithmetic
 from dcgan.paper.investigate import Response
-from dcgan.pictures import gif as render
-from dcgan.pictures.gif import Picture
-
-CELL = 60  # least side of an image in a picture, pixels
-GAP = 2  # pixels between two images
-SPACE = 16  # pixels between two tables
-TEXT = 13  # size of the letters, pixels
-FRAME = (230, 60, 30)
-
-
-def cell(image: data.Images, region: tuple[int, int, int, int] | None = None) -> Picture:
-    """One image C x H x W, a whole number of times as large, with a frame around `region` (left, top, right, bottom pixel)."""
-    scale = max(-(-CELL // image.shape[1]), 1)
-    enlarged = render.enlarged(
-        np.ascontiguousarray(np.broadcast_to(image.transpose(1, 2, 0), (*image.shape[1:], 3))),
-        scale,
-    )
-    if region is not None:
-        left, top, right, bottom = region
-        ImageDraw.Draw(enlarged).rectangle(
-            (left * scale, top * scale, (right + 1) * scale - 1, (bottom + 1) * scale - 1),
-            outline=FRAME,
-        )
-    return np.asarray(enlarged)
+from dcgan.pictures.grids import Picture, cell, stack, table
 
 
 def gradient(values: npt.NDArray[np.floating[Any]]) -> data.Images:
-    """A gradient C x H x W as an image of its own contrast: grey is zero, white the largest magnitude upwards, black downwards."""
+    """A gradient C x H x W as an image.
+
+    Zero is grey. The value of the largest magnitude is white if positive, black if negative.
+    """
     largest = np.abs(values).max()
-    return data.to_uint8(
-        torch.from_numpy(values / largest if largest > 0 else np.zeros_like(values))
-    ).numpy()
-
-
-def table(
-    cells: Sequence[Sequence[Picture]],
-    *,
-    title: str,
-    rows: Sequence[str] = (),
-    columns: Sequence[str] = (),
-) -> Picture:
-    """Pictures of one size in rows, under a title, with a label left of each row and above each column; labels may have lines."""
-    font = ImageFont.load_default(size=TEXT)
-    height, width, _ = cells[0][0].shape
-    measure = ImageDraw.Draw(Image.new("RGB", (1, 1)))
-
-    def size(text: str) -> tuple[int, int]:
-        left, top, right, bottom = measure.multiline_textbbox((0, 0), text, font=font)
-        return int(right - left) + 8, int(bottom - top) + 8
-
-    left = max((size(row)[0] for row in rows), default=0)
-    above = TEXT + 10
-    top = above + max((size(column)[1] for column in columns), default=0)
-    step = max([width + GAP, *(size(column)[0] for column in columns)])
-    right = max(left + len(cells[0]) * step, size(title)[0])
-    canvas = Image.new("RGB", (right, top + len(cells) * (height + GAP)), "white")
-    draw = ImageDraw.Draw(canvas)
-    draw.text((2, 3), title, fill="black", font=font)
-    for j, column in enumerate(columns):
-        draw.multiline_text(
-            (left + j * step + width // 2, above),
-            column,
-            "black",
-            font,
-            anchor="ma",
-            align="center",
-        )
-    for i, row in enumerate(cells):
-        y = top + i * (height + GAP)
-        if rows:
-            draw.multiline_text((2, y + height // 2), rows[i], "black", font, anchor="lm")
-        for j, picture in enumerate(row):
-            canvas.paste(Image.fromarray(picture), (left + j * step, y))
-    return np.asarray(canvas)
-
-
-def stack(pictures: Sequence[Picture], *, across: bool = False) -> Picture:
-    """Pictures under each other, or beside each other, on white."""
-    sizes = np.array([picture.shape[:2] for picture in pictures])
-    space = SPACE * (len(pictures) - 1)
-    height, width = (
-        (sizes[:, 0].max(), sizes[:, 1].sum() + space)
-        if across
-        else (sizes[:, 0].sum() + space, sizes[:, 1].max())
-    )
-    canvas = np.full((height, width, 3), 255, np.uint8)
-    at = 0
-    for picture in pictures:
-        rows, columns, _ = picture.shape
-        if across:
-            canvas[:rows, at : at + columns] = picture
-        else:
-            canvas[at : at + rows, :columns] = picture
-        at += SPACE + (columns if across else rows)
-    return canvas
+    scaled = values / largest if largest > 0 else np.zeros_like(values)
+    return data.to_uint8(torch.from_numpy(scaled)).numpy()
 
 
 def walk(images: data.Images, columns: int) -> Picture:
-    """A closed walk, a row from each latent vector to the next: images N x C x H x W, N a multiple of `columns`."""
+    """A closed walk, a row from each latent vector to the next.
+
+    Args:
+        images: N x C x H x W, N a multiple of `columns`.
+        columns: images from one latent vector to the next.
+    """
     rows = [
         [cell(image) for image in images[start : start + columns]]
         for start in range(0, len(images), columns)
@@ -123,24 +43,24 @@ def walk(images: data.Images, columns: int) -> Picture:
     )
 
 
-def arithmetic(found: Arithmetic, names: Sequence[str], verdicts: Sequence[str]) -> Picture:
+def arithmetic(images: Arithmetic, names: Sequence[str], verdicts: Sequence[str]) -> Picture:
     """A - B + C in the latent space and in pixels.
 
     Args:
-        found: the images.
+        images: of A, B, C and of the result.
         names: of A, B and C.
         verdicts: what the classifier says of the latent result and of the pixels' result.
     """
     concepts = [
-        [cell(image) for image in (*found.exemplars[i], found.means[i], found.pixel_means[i])]
+        [cell(image) for image in (*images.exemplars[i], images.means[i], images.pixel_means[i])]
         for i in range(len(names))
     ]
     signs = [f"{sign} {name}" for sign, name in zip(("", "-", "+"), names, strict=True)]
     columns = ["exemplar", "exemplar", "exemplar", "mean of\ntheir z", "mean of\ntheir pixels"]
     left = table(concepts, title="The concepts", rows=signs, columns=columns)
-    grid = [[cell(image) for image in found.result[start : start + 3]] for start in (0, 3, 6)]
+    grid = [[cell(image) for image in images.result[start : start + 3]] for start in (0, 3, 6)]
     middle = table(grid, title="In z, with 8 neighbours around it", columns=["", verdicts[0], ""])
-    right = table([[cell(found.pixel_result)]], title="In pixels (control)", columns=[verdicts[1]])
+    right = table([[cell(images.pixel_result)]], title="In pixels (control)", columns=[verdicts[1]])
     return stack([left, middle, right], across=True)
 
 
@@ -152,22 +72,19 @@ def turn(
     centres: Sequence[float],
     name: str,
 ) -> Picture:
-    """The turn vector's exemplars, and samples with more and more of it.
+    """The turn vector's exemplars, and other samples plus multiples of it.
 
     Args:
         left: exemplars, 4 x C x H x W.
         right: exemplars, 4 x C x H x W.
         rows: num_samples x num_weights x C x H x W.
-        weights: of the vector, a column each.
+        weights: the multiples, a column each.
         centres: mean horizontal centre of mass at each weight, pixels.
         name: of the class.
     """
     exemplars = [[cell(image) for image in side] for side in (left, right)]
-    above = table(
-        exemplars,
-        title=f"{name}: the four furthest left, the four furthest right",
-        rows=["left", "right"],
-    )
+    title = f"{name}: the four furthest left, the four furthest right"
+    above = table(exemplars, title=title, rows=["left", "right"])
     columns = [
         f"{weight:+.2f}\n{centre:.1f} px" for weight, centre in zip(weights, centres, strict=True)
     ]
@@ -175,23 +92,16 @@ def turn(
     title = (
         "Other samples plus so many times the turn vector; below the weight the mean centre of mass"
     )
-    return stack(
-        [
-            above,
-            table(
-                cells,
-                title=title,
-                rows=[f"sample {i + 1}" for i in range(len(rows))],
-                columns=columns,
-            ),
-        ]
-    )
+    names = [f"sample {i + 1}" for i in range(len(rows))]
+    return stack([above, table(cells, title=title, rows=names, columns=columns)])
 
 
 def guided(
     images: data.Images, trained: Sequence[Response], untrained: Sequence[Response]
 ) -> Picture:
-    """What the maps of D's last convolution answer to, image and guided gradient in turn, beside random filters.
+    """What the maps of D's last convolution answer to, beside random filters.
+
+    Each image stands before its guided gradient.
 
     Args:
         images: N x C x H x W, to which the responses point.
@@ -200,34 +110,25 @@ def guided(
     """
     tables = []
     for title, responses in (("Trained D", trained), ("Random filters", untrained)):
-        cells = [
-            [
-                picture
-                for image, region, values in zip(
-                    found.images, found.regions, found.gradients, strict=True
-                )
-                for picture in (cell(images[image], region), cell(gradient(values)))
-            ]
-            for found in responses
-        ]
-        columns = [
-            text for i in range(len(cells[0]) // 2) for text in (f"image {i + 1}", "gradient")
-        ]
-        tables.append(
-            table(cells, title=title, rows=[f"map {i}" for i in range(len(cells))], columns=columns)
-        )
+        cells = []
+        for response in responses:
+            row = zip(response.images, response.regions, response.gradients, strict=True)
+            pairs = [(cell(images[i], region), cell(gradient(values))) for i, region, values in row]
+            cells.append([picture for pair in pairs for picture in pair])
+        names = [f"map {i}" for i in range(len(cells))]
+        columns = [text for i in range(len(pairs)) for text in (f"image {i + 1}", "gradient")]
+        tables.append(table(cells, title=title, rows=names, columns=columns))
     return stack(tables, across=True)
 
 
 def forgetting(blocks: Sequence[tuple[str, Sequence[tuple[str, data.Images]]]]) -> Picture:
-    """Samples with and without some units: blocks of a title and rows, a row of a label and images N x C x H x W."""
-    return stack(
-        [
-            table(
-                [[cell(image) for image in images] for _, images in rows],
-                title=title,
-                rows=[name for name, _ in rows],
-            )
-            for title, rows in blocks
-        ]
-    )
+    """Samples with and without some units.
+
+    Args:
+        blocks: a title and its rows; a row is a label and images N x C x H x W.
+    """
+    tables = []
+    for title, rows in blocks:
+        cells = [[cell(image) for image in images] for _, images in rows]
+        tables.append(table(cells, title=title, rows=[label for label, _ in rows]))
+    return stack(tables)

@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from dcgan import files
+from dcgan import data, files
 
-Rows = Sequence[dict[str, float]]
+Rows = Sequence[dict[str, float]]  # figures by name
 
 
 def _save(figure: Figure, path: Path) -> None:
@@ -20,7 +20,7 @@ def _save(figure: Figure, path: Path) -> None:
 
 
 def training_curves(history: Rows, path: Path) -> None:
-    """Losses, D's probabilities and gradient norms against the step."""
+    """Losses, D's probabilities and gradient norms against the step: a row for each logged step."""
     figure = Figure(figsize=(8, 9), layout="constrained")
     axes = figure.subplots(3, 1, sharex=True)
     steps = [row["step"] for row in history]
@@ -45,7 +45,16 @@ def training_curves(history: Rows, path: Path) -> None:
 
 
 def by_epoch(rows: Rows, floor: dict[str, float], best: int, best_weights: str, path: Path) -> None:
-    """Validation FID and Vendi score of every checkpoint, with those of real images and the chosen one (`rows[best]`)."""
+    """Validation FID and Vendi score of every checkpoint.
+
+    Args:
+        rows: one for each checkpoint: `epoch`, and `fid`, `vendi` and `collapsed` of its raw and of
+            its EMA weights, as `fid_raw` and so on.
+        floor: the same two figures of real images.
+        best: position in `rows` of the chosen checkpoint.
+        best_weights: raw or ema, which of its weights were chosen.
+        path: of the PNG.
+    """
     figure = Figure(figsize=(8, 7), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True)
     epochs = [row["epoch"] for row in rows]
@@ -60,14 +69,14 @@ def by_epoch(rows: Rows, floor: dict[str, float], best: int, best_weights: str, 
         )
         chosen = rows[best][f"{name}_{best_weights}"]
         axis.plot(epochs[best], chosen, "k*", markersize=16, label=f"chosen: {chosen:.3g}")
-        dead = [
+        collapsed = [
             (row["epoch"], row[f"{name}_{which}"])
             for row in rows
             for which in ("raw", "ema")
             if row[f"collapsed_{which}"]
         ]
-        if dead:
-            axis.plot(*zip(*dead, strict=True), "rx", markersize=12, label="collapsed")
+        if collapsed:
+            axis.plot(*zip(*collapsed, strict=True), "rx", markersize=12, label="collapsed")
         axis.set_ylabel(label)
         axis.grid(alpha=0.3, which="both")
         axis.legend()
@@ -77,8 +86,8 @@ def by_epoch(rows: Rows, floor: dict[str, float], best: int, best_weights: str, 
     _save(figure, path)
 
 
-def pairs(top: np.ndarray, bottom: np.ndarray, names: tuple[str, str], path: Path) -> None:
-    """Two rows of uint8 images N x C x H x W, one above the other, with the names of the rows."""
+def pairs(top: data.Images, bottom: data.Images, names: tuple[str, str], path: Path) -> None:
+    """Two rows of images, N x C x H x W, one above the other, with the names of the rows."""
     figure = Figure(figsize=(1.1 * len(top) + 1.5, 2.8), layout="constrained")
     for row, (axes, images) in enumerate(
         zip(figure.subplots(2, len(top), squeeze=False), (top, bottom), strict=True)
@@ -95,7 +104,14 @@ def pairs(top: np.ndarray, bottom: np.ndarray, names: tuple[str, str], path: Pat
 
 
 def confusion(matrix: np.ndarray, names: Sequence[str], title: str, path: Path) -> None:
-    """A confusion matrix, num_classes x num_classes of counts; rows are the true classes, shown as shares of a row."""
+    """A confusion matrix, shown as percentages of its rows.
+
+    Args:
+        matrix: counts, num_classes x num_classes; a row for each true class.
+        names: of the classes.
+        title: above the plot.
+        path: of the PNG.
+    """
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     figure = Figure(figsize=(7, 6.5), layout="constrained")
     axis: Axes = figure.subplots()

@@ -12,7 +12,7 @@ from typing import Literal
 import imagehash
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from dcgan import data
 from dcgan.pictures import grids
@@ -131,7 +131,7 @@ def picture(pairs: Sequence[tuple[data.Images, data.Images]]) -> data.Images:
         H x W x 3, uint8.
     """
     if not pairs:
-        return _nothing_dropped()
+        return grids.note("no duplicates dropped")
     return grids.tile(np.stack([image for pair in pairs[:MAX_PAIRS] for image in pair]), columns=2)
 
 
@@ -159,9 +159,3 @@ def _perceptual(image: data.Images) -> bytes:
         image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))
     )
     return np.packbits(imagehash.phash(pixels).hash).tobytes()
-
-
-def _nothing_dropped() -> data.Images:
-    image = Image.new("RGB", (160, 24))
-    ImageDraw.Draw(image).text((8, 6), "no duplicates dropped", fill="white")
-    return np.asarray(image)

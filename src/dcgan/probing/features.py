@@ -15,18 +15,23 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from dcgan.data import to_float
+from dcgan.data import Images, to_float
 from dcgan.networks.models import Discriminator
-from dcgan.probing.svm import Features
 
 POOLED = 4  # side of every map after pooling
 
 
 @torch.inference_mode()
 def extract(
-    network: Discriminator | None, images: npt.NDArray[np.uint8], batch_size: int = 100
-) -> Features:
-    """Features float32 N x D of uint8 images N x C x H x W: a discriminator's, or the pixels in [-1, 1] without one."""
+    network: Discriminator | None, images: Images, batch_size: int = 100
+) -> npt.NDArray[np.float32]:
+    """Features of images, N x D.
+
+    Args:
+        network: a discriminator; None: the features are the pixels, in [-1, 1].
+        images: uint8, N x C x H x W.
+        batch_size: images at once.
+    """
     if network is None:
         return to_float(images).flatten(1).numpy()
     features = torch.empty(0, 0)
@@ -35,43 +40,48 @@ def extract(
         batch = to_float(images[start : start + batch_size]).contiguous(
             memory_format=torch.channels_last
         )
-        found = pool_features(network.features(batch))
+        pooled = pool_features(network.features(batch))
         if start == 0:
             # Filled as we go: a list of batches and its concatenation would take the memory twice.
-            features = torch.empty(len(images), found.shape[1])
-        features[start : start + len(found)] = found
+            features = torch.empty(len(images), pooled.shape[1])
+        features[start : start + len(pooled)] = pooled
     return features.numpy()
 
 
-def squared_length(features: Features) -> float:
-    """Mean over N of |x|^2: C times this is the same for features of any scale."""
+def squared_length(features: npt.NDArray[np.float32]) -> float:
+    """Mean over N of |x|^2, the unit of C: C in this unit is the same for features of any scale."""
     return float(np.einsum("nd,nd->", features, features, dtype=np.float64) / len(features))
 
 
 def pool_features(maps: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Features N x (16 x sum of C) of maps N x C x H x W: each max-pooled to 4 x 4, flattened, concatenated."""
+    """Max-pool each map to 4 x 4, flatten and concatenate.
+
+    Args:
+        maps: N x C x H x W each, with a C of its own.
+
+    Returns:
+        N x (16 times the sum of all C).
+    """
     return torch.cat([F.adaptive_max_pool2d(layer, POOLED).flatten(1) for layer in maps], dim=1)
 
 
 @torch.no_grad()
-def recompute_batch_norm(
-    network: Discriminator, images: npt.NDArray[np.uint8], batch_size: int = 500
-) -> None:
-    """Replace the running statistics of D's batch norms by those of all the images: the mean over batches of mean and variance.
+def recompute_batch_norm(network: Discriminator, images: Images, batch_size: int = 500) -> None:
+    """Replace the running statistics of D's batch norms by those of all the images.
 
-    What training leaves is an average over the last few hundred batches of real and of generated
-    images, each weighted by its age.
+    They are the means over batches of mean and variance. What training leaves is an average over
+    the last few hundred batches of real and of generated images, each weighted by its age.
 
     Source: the paper's code for SVHN; Ioffe and Szegedy, "Batch Normalization", 2015, algorithm 2.
     """
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    was = [norm.momentum for norm in norms]
+    momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a plain mean over the batches
         norm.train()
     for start in range(0, len(images) if norms else 0, batch_size):
         network.features(to_float(images[start : start + batch_size]))
-    for norm, momentum in zip(norms, was, strict=True):
+    for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()

@@ -1,4 +1,6 @@
-"""What a discriminator has learnt, measured with a linear L2-SVM on its features: the paper's two probes.
+"""What a discriminator has learnt, measured with a linear L2-SVM on its features.
+
+The paper has two such probes, the protocols `cifar10` and `svhn1000`.
 
 C is chosen on validation images; test images are looked at once, with the chosen C.
 
@@ -15,17 +17,19 @@ import numpy.typing as npt
 import torch
 
 from dcgan import rng
-from dcgan.config.sections import Probe as ProbeParams
-from dcgan.data import SPLITS, Split
+from dcgan.config import sections
+from dcgan.data import SPLITS, Labels, Split
 from dcgan.errors import DataError
 from dcgan.judging import classifier
 from dcgan.networks import devices
 from dcgan.networks.models import Discriminator
 from dcgan.probing import svm
 from dcgan.probing.features import extract, recompute_batch_norm, squared_length
-from dcgan.probing.svm import Features, Labels, Svm
+from dcgan.probing.svm import Features, Svm
 
-ROUGH_GAP = 1e-2  # of a fit to all labels: three quarters of the time of 1e-3, and accuracies move by 0.03 points
+# Of a fit to all labels: it takes three quarters of the time of 1e-3, and accuracies move by 0.03
+# points.
+ROUGH_GAP = 1e-2
 CHOOSING_DRAWS = 10  # of the labels, to choose C with few of them
 CHOOSE, REPORT = "probe choose", "probe report"  # streams of random numbers
 SUPERVISED_DRAWS, SUPERVISED_EPOCHS = 10, 40  # of the classifier that learns from few labels
@@ -33,7 +37,12 @@ SUPERVISED_DRAWS, SUPERVISED_EPOCHS = 10, 40  # of the classifier that learns fr
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """The chosen SVM's figures for metrics.json, and its confusion matrix on test: rows the true classes, columns the predicted."""
+    """What the SVM with the chosen C reaches.
+
+    Attributes:
+        figures: for metrics.json.
+        confusion: on test, num_classes x num_classes counts; a row for each true class.
+    """
 
     figures: dict[str, Any]
     confusion: npt.NDArray[np.int64]
@@ -41,21 +50,22 @@ class Report:
     @property
     def title(self) -> str:
         """The test figure and C, for people."""
-        f = self.figures
-        if "test_error" in f:
-            return f"{100 * f['test_error']:.2f} +- {100 * f['test_error_1.96_sigma']:.2f} % error on test, C = {f['c']:.3g}"
-        return f"{100 * f['test_accuracy']:.2f} % on test, C = {f['c']:.3g}"
+        c = f"C = {self.figures['c']:.3g}"
+        if "test_error" in self.figures:
+            error, spread = self.figures["test_error"], self.figures["test_error_1.96_sigma"]
+            return f"{100 * error:.2f} +- {100 * spread:.2f} % error on test, {c}"
+        return f"{100 * self.figures['test_accuracy']:.2f} % on test, {c}"
 
 
-def judge(
+def measure(
     network: Discriminator | None,
     splits: Mapping[str, Split],
-    params: ProbeParams,
+    params: sections.Probe,
     num_classes: int,
     seed: int,
     precision: str = "float32",
 ) -> Report:
-    """Features of the images of each split, and the protocol on them.
+    """Take the features of the images of each split, and follow the protocol on them.
 
     Args:
         network: None: the features are the pixels.
@@ -91,15 +101,15 @@ def judge(
 
 def supervised(
     splits: Mapping[str, Split],
-    params: ProbeParams,
+    params: sections.Probe,
     num_classes: int,
     seed: int,
     reference: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What a network that learns from the same labels reaches on test: the reference stage's classifier.
+    """What the reference stage's classifier, which learns from the same labels, reaches on test.
 
-    With all labels its figure stands in `reference`, that stage's metrics; with few, it is trained
-    on ten of the draws that report.
+    With the protocol `cifar10` its figure stands in `reference`, that stage's metrics; with
+    `svhn1000` a new one is trained on each of the first ten draws that report.
     """
     if params.protocol == "cifar10":
         return {"test_accuracy": reference["test_accuracy"]}
@@ -107,11 +117,11 @@ def supervised(
     errors = []
     for draw in range(min(SUPERVISED_DRAWS, params.num_draws)):
         rows = draw_rows(train.labels, num_classes, params.labels_per_class, seed, REPORT, draw)
-        found = classifier.train_classifier(
-            train.images[rows], train.labels[rows], num_classes=num_classes, seed=seed, epochs=SUPERVISED_EPOCHS, lr=3e-3,
-            batch_size=128,
+        network = classifier.train_classifier(
+            train.images[rows], train.labels[rows], num_classes=num_classes,
+            seed=seed, epochs=SUPERVISED_EPOCHS, lr=3e-3, batch_size=128,
         )  # fmt: skip
-        errors.append(1 - classifier.accuracy(found, test.images, test.labels))
+        errors.append(1 - classifier.accuracy(network, test.images, test.labels))
     return {
         "test_error": float(np.mean(errors)),
         "test_error_1.96_sigma": float(1.96 * np.std(errors, ddof=1)),
@@ -119,12 +129,15 @@ def supervised(
 
 
 def choose_precision(trained_in: str) -> str:
-    """That of D's training, where this processor computes in it; it takes half the time, and changes a feature by 0.3 %."""
+    """The precision of D's training if this processor computes in it, or float32.
+
+    bfloat16 takes half the time and changes a feature by 0.3 %.
+    """
     return trained_in if devices.computes_in_bfloat16(torch.device("cpu")) else "float32"
 
 
-def protocol(params: ProbeParams, precision: str) -> dict[str, Any]:
-    """What the figures mean, for metrics.json."""
+def protocol(params: sections.Probe, precision: str, epoch: int, seed: int) -> dict[str, Any]:
+    """What the figures mean, for metrics.json; `epoch` is that of the discriminator."""
     few = {
         "labels_per_class": params.labels_per_class,
         "draws": params.num_draws,
@@ -133,7 +146,10 @@ def protocol(params: ProbeParams, precision: str) -> dict[str, Any]:
     learnt_from = {"num_train": params.num_train} if params.protocol == "cifar10" else few
     return {
         "name": params.protocol,
-        "features": "every convolution of D after its activation, max-pooled to 4 x 4, concatenated",
+        "epoch": epoch,
+        "seed": seed,
+        "features": "every convolution of D after its activation,"
+        " max-pooled to 4 x 4, concatenated",
         "precision": precision,
         "classifier": "L2-SVM, one against the rest",
         "c_unit": "1"
@@ -151,7 +167,9 @@ def all_labels(
     c_values: Sequence[float],
     num_classes: int,
 ) -> Report:
-    """The protocol `cifar10`: fit on all of train, choose C by the accuracy on validation (of equals the smallest), report on test.
+    """The protocol `cifar10`: the SVM learns from all train labels.
+
+    C is chosen by the accuracy on validation, of equals the smallest, and reported on test.
 
     Args:
         features: float32 N x D by split.
@@ -173,8 +191,8 @@ def all_labels(
         "validation_accuracy": validation[best],
         "num_features": features["train"].shape[1],
         "tried": [
-            {"c": fit.c, "validation_accuracy": found, "gap": fit.gap}
-            for fit, found in zip(path, validation, strict=True)
+            {"c": fit.c, "validation_accuracy": accuracy, "gap": fit.gap}
+            for fit, accuracy in zip(path, validation, strict=True)
         ],
     }
     return Report(figures, matrix)
@@ -233,8 +251,8 @@ def few_labels(
         "validation_error": float(validation.min()),
         "num_features": features["train"].shape[1],
         "tried": [
-            {"c": value, "validation_error": float(found)}
-            for value, found in zip(sorted(c_values), validation, strict=True)
+            {"c": value, "validation_error": float(error)}
+            for value, error in zip(sorted(c_values), validation, strict=True)
         ],
     }
     return Report(figures, np.sum(matrices, axis=0))
@@ -243,7 +261,7 @@ def few_labels(
 def draw_rows(
     labels: Labels, num_classes: int, labels_per_class: int, seed: int, stream: str, draw: int
 ) -> npt.NDArray[np.int64]:
-    """Indices of `labels_per_class` images of each class, without replacement: int64, ascending.
+    """Positions of `labels_per_class` images of each class, without replacement: int64, rising.
 
     Raises:
         DataError: a class has too few images.
@@ -251,14 +269,15 @@ def draw_rows(
     generator = rng.generator(seed, stream, draw)
     rows = []
     for label in range(num_classes):
-        found = np.flatnonzero(np.asarray(labels) == label)
-        if len(found) < labels_per_class:
+        members = np.flatnonzero(np.asarray(labels) == label)
+        if len(members) < labels_per_class:
             raise DataError(
-                f"train: {len(found)} images of class {label}: must be {labels_per_class} or more; lower probe.labels_per_class"
+                f"train: {len(members)} images of class {label}:"
+                f" must be {labels_per_class} or more; lower probe.labels_per_class"
             )
-        rows.append(
-            found[torch.randperm(len(found), generator=generator)[:labels_per_class].numpy()]
-        )
+        # One generator for all classes, so that each class has draws of its own.
+        order = torch.randperm(len(members), generator=generator).numpy()
+        rows.append(members[order[:labels_per_class]])
     return np.sort(np.concatenate(rows))
 
 
@@ -267,8 +286,9 @@ def _check(
 ) -> None:
     for split in SPLITS:
         svm.check(split, features[split], labels[split], num_classes)
-        found, expected = features[split].shape[1], features["train"].shape[1]
-        if found != expected:
+        width, expected = features[split].shape[1], features["train"].shape[1]
+        if width != expected:
             raise DataError(
-                f"{split}: {found} features, train has {expected}: must be the same network's; run probe again"
+                f"{split}: {width} features, train has {expected}: must be the same network's;"
+                " run probe again"
             )

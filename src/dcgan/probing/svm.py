@@ -1,4 +1,4 @@
-"""Linear L2-SVMs, one class against the rest, for a whole path of C, on all cores or a GPU.
+"""Linear L2-SVMs, one class against the rest, for a whole path of C, on all cores.
 
 sklearn's `LinearSVC` minimises the same objective on one core, from 16 bytes a value: minutes where
 this takes seconds, and 50,000 x 28,672 features do not fit into 24 GB. It is the oracle of the
@@ -7,19 +7,19 @@ tests and of bench/probe.py.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from dcgan.data import Labels
 from dcgan.errors import DataError
 from dcgan.probing.newton import Problem, start
 
 Features = npt.NDArray[np.float32]  # N x D
-Labels = npt.NDArray[np.integer[Any]]  # N, 0 .. num_classes - 1
 
-GAP = 1e-4  # duality gap at which a fit ends, as a share of the objective; the objective itself is then about 1e-6 off
+# Duality gap at which a fit ends, as a share of the objective, which is then about 1e-6 too large.
+GAP = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class Svm:
         intercept: float32 num_classes.
         c: strength of the data term.
         objective: what `fit_path` has minimised, summed over the classes.
-        gap: bound of (objective - smallest objective) / objective; at most the one asked for,
+        gap: bound on (objective - smallest objective) / objective; at most the one asked for,
             unless the fit was stopped.
     """
 
@@ -49,25 +49,24 @@ def fit_path(
     num_classes: int,
     *,
     gap: float = GAP,
-    device: str | torch.device = "cpu",
     on_fit: Callable[[Svm], None] = lambda fit: None,
 ) -> list[Svm]:
-    """Fit an L2-SVM for each C, weakest first, each started from the one before.
+    """Fit an L2-SVM for each C, smallest first, each started from the one before.
 
-    Minimises, for each class with y = 1 for its images and -1 for the rest, |w|^2 / 2 + b^2 / 2 + C
-    sum max(0, 1 - y (w'x + b))^2: the objective of sklearn's `LinearSVC(dual=False)`, which
-    regularises the intercept like a weight.
+    Minimises, for each class with y = 1 for its images and -1 for the rest,
 
-    See `newton` for how. Half the squared gradient is the duality gap (at the dual variables 2 C
-    max(0, 1 - y (w'x + b))), so where a fit ends is no guess.
+        |w|^2 / 2 + b^2 / 2 + C sum max(0, 1 - y (w'x + b))^2
+
+    the objective of sklearn's `LinearSVC(dual=False)`, which regularises the intercept like a
+    weight. `newton` does it. Half the squared gradient is the duality gap, at the dual variables
+    2 C max(0, 1 - y (w'x + b)): how far a fit is from the optimum is known, not guessed.
 
     Args:
-        features: float32 N x D, finite; kept once, and two thirds of it at most a second time.
+        features: float32 N x D, finite; up to two thirds of it are copied.
         labels: N, 0 .. num_classes - 1.
         c_values: the values of C, above 0.
         num_classes: number of classes.
         gap: share of the objective by which it may miss the smallest.
-        device: where to compute.
         on_fit: called with each fit when it is done.
 
     Returns:
@@ -79,23 +78,16 @@ def fit_path(
     """
     check("train", features, labels, num_classes)
     _check_separable(features, labels, num_classes)
-    problem = Problem.of(features, labels, torch.device(device))
+    problem = Problem.of(features, labels)
     path, weights = [], start(problem, min(c_values), num_classes)
     for c in sorted(c_values):
-        found = problem.solve_all(c, weights, gap)
-        weights = [class_weights for class_weights, _, _ in found]
-        objective = sum(objective for _, objective, _ in found)
-        rounded = torch.stack(weights).float().cpu().numpy()
+        solutions = problem.solve_all(c, weights, gap)
+        weights = [fitted for fitted, _, _ in solutions]
+        objective = sum(objective for _, objective, _ in solutions)
+        missed = sum(bound for _, _, bound in solutions)
+        rounded = torch.stack(weights).float().numpy()
         coefficients = np.ascontiguousarray(rounded[:, :-1])
-        path.append(
-            Svm(
-                coefficients,
-                rounded[:, -1],
-                c,
-                objective,
-                sum(bound for _, _, bound in found) / objective,
-            )
-        )
+        path.append(Svm(coefficients, rounded[:, -1], c, objective, missed / objective))
         on_fit(path[-1])
     return path
 
@@ -126,11 +118,13 @@ def check(split: str, features: Features, labels: Labels, num_classes: int) -> N
     """
     if features.ndim != 2 or len(features) == 0 or labels.shape != (len(features),):
         raise DataError(
-            f"{split}: features {features.shape}, labels {labels.shape}: must be N x D and N; run prepare, then train"
+            f"{split}: features {features.shape}, labels {labels.shape}: must be N x D and N;"
+            " run prepare, then train"
         )
     if labels.min() < 0 or labels.max() >= num_classes:
         raise DataError(
-            f"{split}: labels {labels.min()} to {labels.max()}: must be 0 to {num_classes - 1}; run prepare"
+            f"{split}: labels {labels.min()} to {labels.max()}: must be 0 to {num_classes - 1};"
+            " run prepare"
         )
     # A sum is finite only if all its values are, and takes no array of their size.
     if not np.isfinite(features.sum(axis=0, dtype=np.float64)).all():
@@ -141,13 +135,16 @@ def _check_separable(features: Features, labels: Labels, num_classes: int) -> No
     counts = np.bincount(labels, minlength=num_classes).tolist()
     if np.count_nonzero(counts) < 2:
         raise DataError(
-            f"train: one class only, images a class {counts}: must be two or more; raise probe.num_train"
+            f"train: one class only, images a class {counts}: must be two or more;"
+            " raise probe.num_train"
         )
     if len(features) < num_classes:
         raise DataError(
-            f"train: {len(features)} images, by class {counts}: must be {num_classes} or more; raise probe.num_train"
+            f"train: {len(features)} images, by class {counts}: must be {num_classes} or more;"
+            " raise probe.num_train"
         )
     if (features.min(axis=0) == features.max(axis=0)).all():
         raise DataError(
-            f"train: features are the same for all images, by class {counts}: must differ; run train again"
+            f"train: features are the same for all images, by class {counts}: must differ;"
+            " run train again"
         )

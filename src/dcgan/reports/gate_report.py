@@ -4,12 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from dcgan.data import Images
 from dcgan.judging.figures import FIGURES
-from dcgan.pictures import gif, grids
-from dcgan.pictures.gif import Picture
+from dcgan.pictures import grids
+from dcgan.pictures.grids import Picture
 from dcgan.reports.markdown import number, table
 
 
@@ -91,12 +89,12 @@ def _value(figure: Mapping[str, float | None] | None) -> str:
 
 def _picture(images: Mapping[str, Images]) -> Picture | None:
     tiled = {
-        role: np.asarray(gif.enlarged(grids.tile(its_images, columns=8), 2))
+        role: grids.enlarged(grids.tile(its_images, columns=8), 2)
         for role, its_images in images.items()
     }
     if len(tiled) == 2:
         (left_role, left), (right_role, right) = tiled.items()
-        return gif.beside(left, left_role, right, right_role)
+        return grids.beside(left, left_role, right, right_role)
     for role, grid in tiled.items():
-        return np.asarray(gif.labelled(grid, role))
+        return grids.labelled(grid, role)
     return None

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dcgan.config import reading
+from dcgan.config import keys, reading
 from dcgan.errors import DataError
 from dcgan.judging import figures
 from dcgan.reports import markdown
-from dcgan.tracking import provenance
 
 RECIPES = Path("recipes")
 FEW = 8  # settings in which a training may differ from a recipe that its card still names
@@ -40,7 +39,7 @@ def write(
         ["licence", manifest.get("licence", "unknown")],
     ]
     table = markdown.table(["", "model", "floor", "ceiling", ""], markdown.figure_rows(metrics))
-    lines = "\n".join(f"{key}: {value}" for key, value in provenance.flatten(trained_with).items())
+    lines = "\n".join(f"{key}: {value}" for key, value in keys.flatten(trained_with).items())
     return f"""# dcgan-{name}
 
 A DCGAN that turns {trained_with["generator"]["z_dim"]} random numbers into one {size} x {size} \
@@ -110,7 +109,7 @@ def recipe(settings: Mapping[str, Any]) -> str:
 
     The seed is no part of a recipe.
     """
-    trained_with = provenance.flatten(settings)
+    trained_with = keys.flatten(settings)
     differences = {}
     for path in sorted(RECIPES.glob("*.yaml")):
         # Not laid over params.yaml: a card must not fail because today's settings do not go
@@ -121,7 +120,7 @@ def recipe(settings: Mapping[str, Any]) -> str:
         }
         differences[path.stem] = [
             f"{key} = {trained_with.get(key)}"
-            for key, value in provenance.flatten(sections).items()
+            for key, value in keys.flatten(sections).items()
             if trained_with.get(key) != value
         ]
     name = min(differences, key=lambda name: len(differences[name]), default="")

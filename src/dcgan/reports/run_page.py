@@ -5,7 +5,7 @@ from typing import Any
 
 from dcgan.reports import markdown
 from dcgan.tracking import provenance
-from dcgan.tracking.sending import RUN_ID
+from dcgan.tracking.names import RUN_ID
 
 
 def describe(training: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 
 from dcgan import data
 from dcgan.judging import figures
-from dcgan.paper import panels
-from dcgan.pictures.gif import Picture
+from dcgan.pictures import grids
+from dcgan.pictures.grids import Picture
 from dcgan.reports.markdown import figure, table
 
 # What must be the same for two figures to be compared.
@@ -131,11 +131,11 @@ def picture(candidates: Sequence[Candidate], z: float) -> Picture:
     """Samples next to each other, each model's under its name and FID."""
     tables = []
     for candidate in candidates:
-        cells = [panels.cell(image) for image in candidate.images]
+        cells = [grids.cell(image) for image in candidate.images]
         rows = [cells[start : start + COLUMNS] for start in range(0, len(cells), COLUMNS)]
         title = f"{candidate.name}: FID {cell(candidates[0], candidate, 'fid', z)}"
-        tables.append(panels.table(rows, title=title))
-    return panels.stack(tables, across=True)
+        tables.append(grids.table(rows, title=title))
+    return grids.stack(tables, across=True)
 
 
 def _value(text: str) -> Any:

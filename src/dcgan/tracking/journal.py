@@ -1,13 +1,13 @@
-"""What a run has to say, on the local disk first: JSON lines that only grow, and copies of the files that they name.
+"""What a run logs, on the local disk first: JSON lines that are only added to, and copies of files.
 
-    <root>/<run>/lock                          held by whoever sends this run
+    <root>/<run>/lock                          held by the process that sends this run
+    <root>/<run>/sender                        names the process that sent it last
     <root>/<run>/<session>/entries.jsonl       locked by its writer for as long as that lives
     <root>/<run>/<session>/sent                how many of its bytes are sent
-    <root>/<run>/<session>/files/<n>/<name>    copies, because a source may be overwritten or
-    deleted before it is sent
+    <root>/<run>/<session>/files/<n>/<name>    copies, because a source may change or go first
 
-Every lock is one of the kernel's on an open file: a process that is killed lets go of it. Nothing
-here knows MLflow.
+Every lock is one of the kernel's on an open file, so that it ends with its process, however that
+ends. Nothing here knows MLflow.
 """
 
 import contextlib
@@ -22,13 +22,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dcgan.tracking.provenance import FILE, clean, safe
+from filelock import FileLock, Timeout
+
+from dcgan.redaction import clean
+from dcgan.tracking.names import FILE, safe
 
 Entry = dict[str, Any]
 
 
 class Writer:
-    """One session of a run; appends to its own file, which nobody else does while this process lives."""
+    """One session of a run: the only one that appends to its file while this process lives."""
 
     def __init__(self, root: Path, run: str) -> None:
         self.folder, self._handle = _create(root / safe(run, FILE).replace("/", "_"))
@@ -37,18 +40,18 @@ class Writer:
         self._guard = threading.Lock()
 
     def append(self, op: str, **arguments: Any) -> None:
-        """Note an operation with plain JSON arguments and its time `at`, ms since 1970; secrets in them are left out.
+        """Note an operation with plain JSON arguments, redacted, and its time `at`, ms since 1970.
 
         Raises:
-            OSError: the disk is full, or worse.
+            OSError: the entry cannot be written, for example because the disk is full.
         """
         with self._guard:
-            # Never twice the same, so that the order can be told by the time alone.
+            # Never the same twice, so that the time alone gives the order.
             self._at = max(time.time_ns() // 1_000_000, self._at + 1)
             _append(self._handle, {"op": op, "at": self._at, **clean(arguments)})
 
     def room(self, name: str) -> tuple[Path, str]:
-        """A place to copy a file to, and what to call it in an entry."""
+        """A path to copy a file to, and its name in an entry."""
         with self._guard:
             self._copies += 1
             place = f"files/{self._copies}/{safe(clean(name), FILE).replace('/', '_')}"
@@ -57,13 +60,13 @@ class Writer:
         return path, place
 
     def close(self) -> None:
-        """Let go of the session."""
+        """Release the session: from now on it counts as ended."""
         os.close(self._handle)
 
 
 @dataclass(frozen=True)
 class Session:
-    """One session's folder, for whoever sends it; everything but `alive` and `waiting` needs the run's lock."""
+    """One session's folder, to be sent; all but `alive` and `waiting` need the run's lock."""
 
     folder: Path
 
@@ -89,14 +92,17 @@ class Session:
         return self._read(self._sent())
 
     def waiting(self) -> int:
-        """How many entries wait; 0 where somebody else has just sent and deleted them."""
+        """How many entries wait; 0 where another process has just sent and deleted them."""
         try:
             return sum(1 for _ in self.unsent())
         except FileNotFoundError:
             return 0
 
     def mark(self, sent: int) -> None:
-        """Note that the first `sent` bytes are sent; a full disk is no reason to stop, since they may be sent again."""
+        """Note that the first `sent` bytes are sent.
+
+        A mark that a full disk loses does no harm: every entry may be sent again.
+        """
         part = self.folder / ".sent"
         with contextlib.suppress(OSError):
             part.write_text(str(sent))
@@ -106,7 +112,7 @@ class Session:
         """Delete the copy of a file that is sent."""
         shutil.rmtree((self.folder / place).parent, ignore_errors=True)
 
-    def bury(self) -> None:
+    def close_if_killed(self) -> None:
         """Write the end that a killed process could not write."""
         if not self.alive() and not self.ended():
             at = int(self._entries.stat().st_mtime * 1000)
@@ -122,7 +128,7 @@ class Session:
         return ops[-1:] == ["close"]
 
     def delete(self) -> None:
-        """Delete it; the mark goes last, so that a kill in between sends nothing twice."""
+        """Delete it; the mark goes last, so that after a kill in between nothing is sent twice."""
         shutil.rmtree(self.folder / "files", ignore_errors=True)
         self._entries.unlink()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -131,25 +137,34 @@ class Session:
         try:
             return int((self.folder / "sent").read_text())
         except (OSError, ValueError):
-            return 0  # every operation may be repeated
+            return 0  # every entry may be sent again
 
     def _read(self, offset: int) -> Iterator[tuple[Entry, int]]:
         with open(self._entries, "rb") as file:
             file.seek(offset)
             for line in file:
                 if not line.endswith(b"\n"):
-                    return  # being written this moment, or cut short by a kill
+                    return  # its writer is still at it, or was killed
                 offset += len(line)
                 try:
                     entry = json.loads(line)
                 except ValueError:
-                    continue  # empty, or cut short and ended by a later entry
+                    continue  # empty, or cut short by a kill and ended by the next entry
                 if isinstance(entry, dict) and isinstance(entry.get("op"), str):
                     yield entry, offset
 
 
 def merged(unsent: Iterable[tuple[Entry, int]], size: int) -> Iterator[tuple[Entry, int]]:
-    """The entries, those with points that follow each other as one, up to about `size` points: a call takes many at once."""
+    """The entries; points that follow each other become one entry, because a call takes many.
+
+    Args:
+        unsent: from `Session.unsent`.
+        size: an entry with at least this number of points takes no more.
+
+    Yields:
+        Each entry with the number of bytes to mark as sent. A point is key, step, value, time and
+        whether it replaces another value.
+    """
     points: list[tuple[Any, ...]] = []
     last = 0
     for entry, sent in unsent:
@@ -176,40 +191,53 @@ def sessions(run: Path) -> list[Session]:
 
 
 def tidy(run: Path) -> None:
-    """Delete a run's folder, which the caller has locked, if no session is left; with what a killed `Session.delete` has left."""
+    """Delete a run's folder if it has no session left, and what a killed `Session.delete` has left.
+
+    The caller holds the run's lock.
+    """
     for folder in run.iterdir():
         if folder.is_dir() and not any(
             (folder / name).exists() for name in ("entries.jsonl", ".entries.jsonl")
         ):
             shutil.rmtree(folder, ignore_errors=True)
-    if [path.name for path in run.iterdir()] == ["lock"]:
+    if {path.name for path in run.iterdir()} <= {"lock", "sender"}:
+        (run / "sender").unlink(missing_ok=True)
         (run / "lock").unlink()
-        with contextlib.suppress(OSError):  # a new session has just come
+        with contextlib.suppress(OSError):  # a new session has just begun
             run.rmdir()
 
 
 @contextlib.contextmanager
-def lock(path: Path, *, wait: bool) -> Iterator[int | None]:
-    """Hold an exclusive lock on a file, made if need be; yields its handle, or None where another has it and `wait` is false."""
-    while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            os.close(handle)
-            yield None
-            return
-        except BaseException:
-            os.close(handle)
-            raise
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(handle), path.stat()):
-                break
-        os.close(handle)  # deleted while we waited for it
+def lock(run: Path, *, wait: bool) -> Iterator[bool]:
+    """Hold the lock of a run's folder; yields False where another has it and `wait` is false.
+
+    Where `tidy` has deleted the file or the folder meanwhile, filelock makes both again, so that
+    its caller finds no session and deletes them.
+    """
+    held = FileLock(run / "lock", timeout=-1 if wait else 0)
     try:
-        yield handle
+        held.acquire()
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
     finally:
-        os.close(handle)
+        held.release()
+
+
+def was_last_sender(run: Path, token: str) -> bool:
+    """Whether this token was the last to be noted as the run's sender; it is noted now.
+
+    The caller holds the run's lock.
+    """
+    path = run / "sender"
+    with contextlib.suppress(OSError):
+        if path.read_text() == token:
+            return True
+    with contextlib.suppress(OSError):  # a full disk: the answer is False the next time as well
+        path.write_text(token)
+    return False
 
 
 def _create(run: Path) -> tuple[Path, int]:
@@ -220,19 +248,19 @@ def _create(run: Path) -> tuple[Path, int]:
         try:
             folder.mkdir(parents=True)
             handle = os.open(hidden, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o666)
-            # Locked before anybody can see it, or else it would look like a dead one's.
+            # Locked before others can see it: without a lock it would count as a killed one's.
             fcntl.flock(handle, fcntl.LOCK_EX)
             hidden.rename(folder / "entries.jsonl")
         except (FileNotFoundError, FileExistsError):
             if tries_left:
-                continue  # `tidy` was faster, or another thread of this process
+                continue  # `tidy` deleted the folder, or another thread took the name
             raise
         return folder, handle
     raise AssertionError
 
 
 def _append(handle: int, entry: Entry) -> None:
-    # The newline at the beginning ends a line that a kill or a full disk has cut short.
+    # The first newline ends a line that a kill or a full disk has cut short.
     content = f"\n{json.dumps(entry, allow_nan=False)}\n".encode()
     while content:
         content = content[os.write(handle, content) :]

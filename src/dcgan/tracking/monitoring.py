@@ -1,25 +1,30 @@
-"""Processor, memory, disk, network and GPU while a stage runs, under the names that MLflow's page of system metrics looks for.
+"""Processor, memory, disk, network and GPU while a stage runs.
 
-MLflow's own monitor needs a run in the store and ends for good at the first failure; here the
-figures go to the journal.
+The names are those that MLflow's page of system metrics looks for. MLflow's own monitor needs a run
+in the store and stops for good at the first failure; here the figures go to the journal.
 """
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable
-from typing import Any
+
+import psutil
 
 SECONDS = 10.0  # between two samples, as in MLflow
+MEGABYTE = 1e6
 
 
 class Monitor:
-    """Calls `on_sample` every ten seconds with figures by name, from a thread of its own, until it is stopped."""
+    """Calls `on_sample` every ten seconds with figures by name, from a thread, until stopped."""
 
     def __init__(self, on_sample: Callable[[dict[str, float]], None]) -> None:
         self._on_sample = on_sample
+        self._network_before: dict[str, float] = {}
+        with contextlib.suppress(Exception):
+            self._network_before = _network()
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="system metrics", daemon=True)
-        self._monitors = _monitors()
         self._thread.start()
 
     def stop(self) -> None:
@@ -33,35 +38,61 @@ class Monitor:
         self._on_sample(self._sample())
 
     def _sample(self) -> dict[str, float]:
-        figures = gpu_memory()
-        for monitor in self._monitors:
+        figures: dict[str, float] = {}
+        for read in (_processor, _memory, _disk, self._network, _gpu_memory):
             with contextlib.suppress(Exception):  # what cannot be read is not shown
-                monitor.collect_metrics()
-                figures |= monitor.aggregate_metrics()
-                monitor.clear_metrics()
-        return {f"system/{name}": float(value) for name, value in figures.items()}
+                figures |= read()
+        return {f"system/{name}": value for name, value in figures.items()}
+
+    def _network(self) -> dict[str, float]:
+        """What was received and sent since the monitor began."""
+        before = self._network_before
+        return {name: value - before.get(name, 0.0) for name, value in _network().items()}
 
 
-def gpu_memory() -> dict[str, float]:
-    """What torch knows of every GPU's memory; MLflow's own monitor, which knows more, needs a package that we do not install."""
+def _processor() -> dict[str, float]:
+    return {"cpu_utilization_percentage": round(psutil.cpu_percent(), 1)}
+
+
+def _memory() -> dict[str, float]:
+    memory = psutil.virtual_memory()
+    return {
+        "system_memory_usage_megabytes": round(memory.used / MEGABYTE, 1),
+        "system_memory_usage_percentage": round(memory.used / memory.total * 100, 1),
+    }
+
+
+def _disk() -> dict[str, float]:
+    disk = psutil.disk_usage(os.sep)
+    return {
+        "disk_usage_percentage": round(disk.percent, 1),
+        "disk_usage_megabytes": round(disk.used / MEGABYTE, 1),
+        "disk_available_megabytes": round(disk.free / MEGABYTE, 1),
+    }
+
+
+def _network() -> dict[str, float]:
+    """What the machine has received and sent since it started; nothing without a network."""
+    counters = psutil.net_io_counters()
+    if counters is None:
+        return {}
+    return {
+        "network_receive_megabytes": counters.bytes_recv / MEGABYTE,
+        "network_transmit_megabytes": counters.bytes_sent / MEGABYTE,
+    }
+
+
+def _gpu_memory() -> dict[str, float]:
+    """What torch knows of each GPU's memory; nothing in a process that uses no GPU.
+
+    Utilization and power would need NVIDIA's own package, which is not installed.
+    """
     import torch
 
     figures = {}
     for i in range(torch.cuda.device_count() if torch.cuda.is_initialized() else 0):
         free, total = torch.cuda.mem_get_info(i)
-        figures[f"gpu_{i}_memory_usage_percentage"] = round((total - free) / total * 100, 1)
-        figures[f"gpu_{i}_memory_usage_megabytes"] = round((total - free) / 1e6, 1)
+        used = total - free
+        figures[f"gpu_{i}_memory_usage_percentage"] = round(used / total * 100, 1)
+        figures[f"gpu_{i}_memory_usage_megabytes"] = round(used / MEGABYTE, 1)
     return figures
-
-
-def _monitors() -> list[Any]:
-    from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
-    from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
-    from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
-    from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
-
-    monitors: list[Any] = []
-    for kind in (CPUMonitor, DiskMonitor, NetworkMonitor, GPUMonitor):
-        with contextlib.suppress(Exception):  # no network, no GPU, no package that knows it
-            monitors.append(kind())
-    return monitors

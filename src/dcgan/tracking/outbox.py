@@ -1,4 +1,7 @@
-"""The thread that sends a run's journal while its stage works, and how long the stage waits for it at its end."""
+"""The thread that sends a run's journal while its stage works.
+
+At the end the stage waits for it, as long as the store makes progress.
+"""
 
 import logging
 import threading
@@ -7,27 +10,27 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from dcgan.redaction import redact
 from dcgan.tracking import journal, store
-from dcgan.tracking.provenance import redact
 from dcgan.tracking.sending import Sender
 
 log = logging.getLogger(__name__)
 
 PATIENCE = 5.0  # seconds that a stage waits for a store that makes no progress
-QUICK = 2.0  # the same after a signal, when somebody waits for the end
+QUICK = 2.0  # the same after a signal, when a person or a scheduler waits for the end
 RETRY_SECONDS = 15.0  # after a failure
 
 
 class Outbox:
-    """Sends one run's journal in the background; then what runs before it have left behind."""
+    """Sends one run's journal in the background, then what earlier runs have left behind."""
 
     def __init__(self, run: Path, uri: str) -> None:
         self.failing = False  # the last try failed, or the stage ended before all was sent
+        self.sender = Sender(run, uri)
         self._uri = uri
         self._run = run
-        self._sender = Sender(run, uri)
         self._client: Any = None
-        self._told, self._done = 1, 0  # how often there was news, and how much of it is sent
+        self._noted, self._sent = 1, 0  # notices so far, and how many of them are dealt with
         self._closing = self._left = False
         self._patience = PATIENCE  # of the whole stage
         self._changed = threading.Condition()
@@ -37,21 +40,16 @@ class Outbox:
         self._thread = threading.Thread(target=self._work, name="MLflow", daemon=True)
         self._thread.start()
 
-    @property
-    def run_id(self) -> str | None:
-        """The run's id, None while no store has answered."""
-        return self._sender.run_id
-
-    def tell(self) -> None:
-        """There is news in the journal."""
+    def notify(self) -> None:
+        """Wake the thread, because the journal has a new entry."""
         with self._changed:
-            self._told += 1
+            self._noted += 1
             self._changed.notify_all()
 
     def wait(self) -> None:
-        """Return when all that was told is sent, or when the store fails or makes no progress."""
-        told = self._told
-        self._wait_for(lambda: self._done >= told or self.failing)
+        """Return when all entries so far are sent, or when the store fails or makes no progress."""
+        noted = self._noted
+        self._wait_for(lambda: self._sent >= noted or self.failing)
 
     def close(self, *, quick: bool) -> None:
         """Send the rest, and end the thread."""
@@ -60,8 +58,8 @@ class Outbox:
             self._changed.notify_all()
         patience = self._patience = min(QUICK, self._patience) if quick else self._patience
         self._wait_for(lambda: False)
-        self._left = True  # a thread that still waits for an answer goes when it comes
-        if self._thread.is_alive() and self._done < self._told:
+        self._left = True  # a thread that still waits for an answer ends when it comes
+        if self._thread.is_alive() and self._sent < self._noted:
             self._fail(f"no answer for {patience:g} s")
 
     def _wait_for(self, done: Callable[[], bool]) -> None:
@@ -76,7 +74,7 @@ class Outbox:
                 self._changed.wait(0.05)
 
     def _progress(self) -> int:
-        return sum(sender.progress for sender in [self._sender, *(self._others or [])])
+        return sum(sender.progress for sender in [self.sender, *(self._others or [])])
 
     def _work(self) -> None:
         while True:
@@ -84,39 +82,38 @@ class Outbox:
                 self._changed.wait_for(
                     self._has_work, timeout=RETRY_SECONDS if self.failing else None
                 )
-                last, told = self._closing, self._told
-            good = self._try(told)
+                last, noted = self._closing, self._noted
+            success = self._try(noted)
             with self._changed:
                 self._changed.notify_all()
-                if last or self._left or (self._closing and not good):
+                if last or self._left or (self._closing and not success):
                     return
 
     def _has_work(self) -> bool:
-        return self._closing or (self._told > self._done and not self.failing)
+        return self._closing or (self._noted > self._sent and not self.failing)
 
-    def _try(self, told: int) -> bool:
+    def _try(self, noted: int) -> bool:
         try:
             if not self._client:
                 with store.lock():  # another process may be creating it
                     self._client = store.open_client(self._uri)
-                self._sender.progress += 1
-            if not self._sender.send(self._client, stop=lambda: self._left):
+                self.sender.progress += 1
+            if not self.sender.send(self._client, stop=lambda: self._left):
                 return False
-        except (
-            Exception
-        ) as error:  # whatever MLflow, SQLAlchemy or requests raise must not end a training
+        # Whatever MLflow, SQLAlchemy or requests raise must not end a training.
+        except Exception as error:
             self._client = None
             self._fail(store.one_line(error))
             return False
         if self.failing:
             log.info("MLflow store %s answers again", redact(self._uri))
-        self.failing, self._done = False, told
+        self.failing, self._sent = False, noted
         if self._others is None:
             self._send_others()
         return True
 
     def _send_others(self) -> None:
-        """What killed or cut-off stages of other runs have left; those that were killed are marked so."""
+        """Send what stages of other runs have left; a run whose stage was killed is marked so."""
         self._others = []
         for run in journal.runs(self._run.parent):
             try:
@@ -125,12 +122,15 @@ class Outbox:
                 ):
                     self._others.append(Sender(run, self._uri))
                     self._others[-1].send(self._client, wait=False, stop=lambda: self._left)
-            except Exception as error:  # as above; this run's own next try tells
+            except Exception as error:  # as above; the next try for this stage's own run warns
                 log.debug("%s: not sent (%s)", run.name, store.one_line(error))
 
-    def _fail(self, why: str) -> None:
+    def _fail(self, reason: str) -> None:
         """Warn once for an outage."""
         if not self.failing:
-            text = "MLflow store %s failed (%s): the work goes on; what is not sent waits, and python -m pipeline sync sends it"
-            log.warning(text, redact(self._uri), why)
+            text = (
+                "MLflow store %s failed (%s): the work goes on; what is not sent waits,"
+                " and python -m pipeline sync sends it"
+            )
+            log.warning(text, redact(self._uri), reason)
         self.failing = True

@@ -1,15 +1,13 @@
-"""From the journal to the store: every operation may be repeated without a second effect, so what was sent twice is there once.
+"""From the journal to the store: what is sent twice is there once.
 
 A point's time is fixed when it is noted; key, time, step and value together are a point's identity
 in MLflow's database. So what a killed sender had sent but not marked is sent again and changes
-nothing. A step that a resumed training logs anew has another time: it is compared with what the
+nothing. A step that a resumed training logs again has another time: it is compared with what the
 store has. One process at a time sends a run.
 """
 
-import contextlib
 import json
 import logging
-import os
 import tempfile
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from dcgan.tracking import journal, store
 from dcgan.tracking.journal import Entry, Session
+from dcgan.tracking.names import NOTE, RUN_ID
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -25,38 +24,36 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-NOTE = "mlflow.note.content"  # the tag that MLflow shows as a run's description
-RUN_ID = "{run_id}"  # in a description: the run's own id, which the journal does not know
 POINTS, TEXTS = 1000, 100  # metrics, and parameters or tags, that one call takes
 THUMBNAIL = 256  # pixels, the longer side of what MLflow's image slider shows first
-# Somebody has deleted the run, put another store in its place, or made the experiment a moment
-# before us: look again.
+# The run was deleted, the store replaced, or another process made the experiment a moment before:
+# look again.
 MOVED = {"RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"}
 # What the store will never take, however often it is asked.
-REFUSALS, HTTP_REFUSALS = (
-    {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "INVALID_STATE"},
-    {400, 413, 415, 422},
-)
+REFUSALS = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "INVALID_STATE"}
+HTTP_REFUSALS = {400, 413, 415, 422}
 
 
 class Sender:
-    """Sends the journal of one run, and knows what the store has of it for as long as nobody else sends it."""
+    """Sends the journal of one run.
+
+    Remembers what the store has of the run until another process sends it.
+    """
 
     def __init__(self, run: Path, uri: str) -> None:
         self.run, self.uri = run, uri
         self.points = self.files = 0  # sent so far
         self.progress = 0  # rises whenever the store has done something
-        self._token = uuid.uuid4().hex.encode()
+        self.run_id: str | None = None  # once the run is found or made
+        self._token = uuid.uuid4().hex
         self._refused: set[str] = set()
-        self._id: str
-        self._points: dict[str, dict[int, dict[int, float]]]
-        self._images: set[tuple[str, str]] | None
-        self._forget()
-
-    @property
-    def run_id(self) -> str | None:
-        """The run's id, once it is found or made."""
-        return self._id or None
+        self._points: dict[str, dict[int, dict[int, float]]] = {}
+        self._images: set[tuple[str, str]] | None = None
+        self._operations: dict[str, Callable[[str, Entry, Session], None]] = {
+            "params": self._send_params, "tags": self._send_tags, "points": self._send_points,
+            "image": self._send_image, "file": self._send_file, "dataset": self._send_dataset,
+            "close": self._send_close,
+        }  # fmt: skip
 
     def send(
         self, client: "MlflowClient", *, wait: bool = True, stop: Callable[[], bool] = lambda: False
@@ -77,30 +74,28 @@ class Sender:
         """
         self._client = client
         try:
-            with journal.lock(self.run / "lock", wait=wait) as handle:
-                if handle is None:
+            with journal.lock(self.run, wait=wait) as is_held:
+                if not is_held:
                     return False
-                if os.pread(handle, 64, 0) != self._token:
-                    self._forget()  # somebody else has sent since
-                    with contextlib.suppress(OSError):  # a full disk: we forget again the next time
-                        os.pwrite(handle, self._token, 0)
-                done = all(
-                    [self._send_session(session, stop) for session in journal.sessions(self.run)]
-                )
+                sessions = journal.sessions(self.run)
+                if sessions and not journal.was_last_sender(self.run, self._token):
+                    self._forget()
+                done = all([self._send_session(session, stop) for session in sessions])
                 journal.tidy(self.run)
                 return done
         except FileNotFoundError:
             if self.run.exists():
                 raise
-            return True  # somebody else has sent it all and tidied up
+            return True  # another process has sent it all and deleted the folder
 
     def _send_session(self, session: Session, stop: Callable[[], bool]) -> bool:
-        session.bury()
-        opening, entry = session.first(), None
+        session.close_if_killed()
+        opening = session.first()
         if opening is None or opening["op"] != "open":
             if not session.alive():
-                session.delete()  # the disk was full, or it was killed at its first word
+                session.delete()  # the disk was full, or its writer was killed at once
             return True
+        last: Entry | None = None
         for entry, sent in journal.merged(session.unsent(), POINTS):
             if stop():
                 return False
@@ -110,17 +105,22 @@ class Sender:
             self.progress += 1
             if "file" in entry:
                 session.drop(entry["file"])
-        if entry["op"] == "close" if entry else not session.alive():
+            last = entry
+        has_ended = last is not None and last["op"] == "close"
+        was_sent_before = last is None and not session.alive()
+        if has_ended or was_sent_before:
             session.delete()
         return True
 
     def _apply(self, session: Session, opening: Entry, entry: Entry) -> None:
+        """Send one entry; the run is found or made first, and again where it has moved."""
         for last_try in (False, True):
             try:
-                if not self._id or entry["op"] == "open":
+                if not self.run_id or entry["op"] == "open":
                     self._open(opening)
                 if entry["op"] != "open":
-                    getattr(self, f"_send_{entry['op']}")(entry, session)
+                    assert self.run_id
+                    self._operations[entry["op"]](self.run_id, entry, session)
                 return
             except Exception as error:
                 code = getattr(error, "error_code", None)
@@ -129,108 +129,91 @@ class Sender:
                     continue
                 # What serves artifacts answers in plain HTTP.
                 status = getattr(getattr(error, "response", None), "status_code", None)
-                if not self._id or not (code in REFUSALS or status in HTTP_REFUSALS):
+                if not self.run_id or not (code in REFUSALS or status in HTTP_REFUSALS):
                     raise
-                if entry["op"] not in self._refused:
-                    self._refused.add(entry["op"])
-                    log.warning(
-                        "MLflow run %s does not take %s (%s)",
-                        self._id,
-                        entry["op"],
-                        store.one_line(error),
-                    )
+                self._warn_once(entry["op"], store.one_line(error))
                 return
+
+    def _warn_once(self, operation: str, reason: str) -> None:
+        if operation not in self._refused:
+            self._refused.add(operation)
+            log.warning("MLflow run %s does not take %s (%s)", self.run_id, operation, reason)
 
     def _open(self, entry: Entry) -> None:
         """Find the newest run with the fingerprint, or create it."""
         with store.lock():
-            experiment = self._experiment(f"dcgan-{entry['dataset']}")
+            experiment = store.experiment(self._client, self.uri, f"dcgan-{entry['dataset']}")
             self.progress += 1
             same = f"tags.fingerprint = '{entry['fingerprint']}'"
-            found = self._client.search_runs(
-                [experiment], same, max_results=1, order_by=["attributes.start_time DESC"]
-            )
-            if found:
-                run_id = found[0].info.run_id
-                self._client.update_run(run_id, status="RUNNING")
-                self._add_experiment(found[0], entry["tags"].get("dvc_experiment"))
+            run = store.newest_run(self._client, [experiment], same)
+            if run:
+                self._client.update_run(run.info.run_id, status="RUNNING")
+                self._add_experiment(run, entry["tags"].get("dvc_experiment"))
             else:
-                created = self._client.create_run(
+                run = self._client.create_run(
                     experiment, entry["at"], {**entry["tags"]}, run_name=entry["name"]
                 )
-                run_id = created.info.run_id
-        if run_id != self._id:
+        if run.info.run_id != self.run_id:
             self._forget()
-        self._id = run_id
+        self.run_id = run.info.run_id
 
     def _add_experiment(self, run: "MlflowRun", name: str | None) -> None:
-        """Another DVC experiment with the same training: the tag names them all."""
+        """Add a DVC experiment to the tag, which names all experiments with this training."""
         names = [name for name in run.data.tags.get("dvc_experiment", "").split(", ") if name]
         if name and name not in names:
             self._client.set_tag(run.info.run_id, "dvc_experiment", ", ".join([*names, name]))
 
-    def _experiment(self, name: str) -> str:
-        found = self._client.get_experiment_by_name(name)
-        if found:
-            return str(found.experiment_id)
-        folder = store.artifacts(self.uri)
-        return self._client.create_experiment(
-            name, artifact_location=(folder / name).as_uri() if folder else None
-        )
-
-    def _send_params(self, entry: Entry, _: Session) -> None:
+    def _send_params(self, run_id: str, entry: Entry, _: Session) -> None:
         from mlflow.entities import Param
 
-        logged = self._client.get_run(self._id).data.params
+        logged = self._client.get_run(run_id).data.params
         for key, text in entry["params"].items():
             if logged.get(key, text) != text:
-                log.warning(
-                    "MLflow run %s keeps %s = %s, although it is %s now",
-                    self._id,
-                    key,
-                    logged[key],
-                    text,
-                )
+                warning = "MLflow run %s keeps %s = %s, although it is %s now"
+                log.warning(warning, run_id, key, logged[key], text)
         new = [Param(key, text) for key, text in entry["params"].items() if key not in logged]
         for part in _parts(new, TEXTS):
-            self._client.log_batch(self._id, params=part)
+            self._client.log_batch(run_id, params=part)
 
-    def _send_tags(self, entry: Entry, _: Session) -> None:
+    def _send_tags(self, run_id: str, entry: Entry, _: Session) -> None:
         from mlflow.entities import RunTag
 
         tags = {
-            key: text.replace(RUN_ID, self._id) if key == NOTE else text
+            key: text.replace(RUN_ID, run_id) if key == NOTE else text
             for key, text in entry["tags"].items()
         }
         for part in _parts([RunTag(key, text) for key, text in tags.items()], TEXTS):
-            self._client.log_batch(self._id, tags=part)
+            self._client.log_batch(run_id, tags=part)
 
-    def _send_points(self, entry: Entry, _: Session) -> None:
+    def _send_points(self, run_id: str, entry: Entry, _: Session) -> None:
         from mlflow.entities import Metric
 
         points = []
         for key, step, value, at, replace in entry["points"]:
-            known = self._known(key)
-            place = _place(known, step, value, at, replace)
+            stored = self._stored(run_id, key)
+            place = _place(stored, step, value, at, replace)
             if place:
                 step, time = place
-                known.setdefault(step, {})[time] = value
+                stored.setdefault(step, {})[time] = value
                 points.append(Metric(key, value, time, step))
         try:
             for part in _parts(points, POINTS):
-                self._client.log_batch(self._id, metrics=part)
+                self._client.log_batch(run_id, metrics=part)
                 self.points += len(part)
                 self.progress += 1
         except BaseException:
-            self._points.clear()  # what the store has of them is not known now
+            self._points.clear()  # how many of them the store has taken is not known
             raise
 
-    def _send_image(self, entry: Entry, session: Session) -> None:
-        """As `MlflowClient.log_image` does it, under names that are the same whenever the entry is sent."""
+    def _send_image(self, run_id: str, entry: Entry, session: Session) -> None:
+        """Send an image as `MlflowClient.log_image` does, except for its name.
+
+        The name is the same whenever the entry is sent.
+        """
         from PIL import Image
 
         if self._images is None:
-            listed = self._client.list_artifacts(self._id, "images")
+            listed = self._client.list_artifacts(run_id, "images")
             self._images = {
                 (Path(file.path).name.partition("+timestamp")[0], Path(file.path).suffix)
                 for file in listed
@@ -240,74 +223,72 @@ class Sender:
         path = session.folder / entry["file"]
         if both <= self._images or not _exists(path):
             return
-        self._client.set_tag(self._id, "mlflow.loggedImages", True)
-        stem = (
-            f"{name}+timestamp+{entry['at']}+{uuid.uuid5(uuid.NAMESPACE_OID, f'{self._id} {name}')}"
-        )
+        self._client.set_tag(run_id, "mlflow.loggedImages", True)
+        same_always = uuid.uuid5(uuid.NAMESPACE_OID, f"{run_id} {name}")
+        stem = f"{name}+timestamp+{entry['at']}+{same_always}"
         with tempfile.TemporaryDirectory() as folder, Image.open(path) as picture:
             picture.save(Path(folder) / f"{stem}.png")
             small = picture if picture.mode in ("RGB", "RGBA") else picture.convert("RGB")
             scale = THUMBNAIL / max(small.size)
             small = small.resize([max(1, round(side * scale)) for side in small.size])
             small.save(Path(folder) / f"{stem}+compressed.webp")
-            self._client.log_artifacts(self._id, folder, "images")
+            self._client.log_artifacts(run_id, folder, "images")
         self._images |= both
         self.files += 1
 
-    def _send_file(self, entry: Entry, session: Session) -> None:
+    def _send_file(self, run_id: str, entry: Entry, session: Session) -> None:
         path = session.folder / entry["file"]
         if _exists(path):
-            self._client.log_artifact(self._id, str(path), entry["folder"])
+            self._client.log_artifact(run_id, str(path), entry["folder"])
             self.files += 1
 
-    def _send_dataset(self, entry: Entry, _: Session) -> None:
+    def _send_dataset(self, run_id: str, entry: Entry, _: Session) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         source = json.dumps({"uri": entry["source"]})
         data = Dataset(entry["name"], entry["digest"], source_type="local", source=source)
-        self._client.log_inputs(
-            self._id,
-            datasets=[DatasetInput(data, [InputTag("mlflow.data.context", entry["context"])])],
-        )
+        context = InputTag("mlflow.data.context", entry["context"])
+        self._client.log_inputs(run_id, datasets=[DatasetInput(data, [context])])
 
-    def _send_close(self, entry: Entry, _: Session) -> None:
-        self._client.set_terminated(self._id, entry["status"], entry["at"])
+    def _send_close(self, run_id: str, entry: Entry, _: Session) -> None:
+        self._client.set_terminated(run_id, entry["status"], entry["at"])
 
-    def _known(self, key: str) -> dict[int, dict[int, float]]:
+    def _stored(self, run_id: str, key: str) -> dict[int, dict[int, float]]:
         """What the store has of a metric: values by step and time."""
         if key not in self._points:
-            known: dict[int, dict[int, float]] = {}
-            for point in self._client.get_metric_history(self._id, key):
-                known.setdefault(point.step, {})[point.timestamp] = point.value
-            self._points[key] = known
+            values: dict[int, dict[int, float]] = {}
+            for point in self._client.get_metric_history(run_id, key):
+                values.setdefault(point.step, {})[point.timestamp] = point.value
+            self._points[key] = values
             self.progress += 1
         return self._points[key]
 
     def _forget(self) -> None:
-        self._id = ""
+        self.run_id = None
         self._points = {}
         self._images = None
 
 
 def _place(
-    known: Mapping[int, Mapping[int, float]], step: int | None, value: float, at: int, replace: bool
+    stored: Mapping[int, Mapping[int, float]],
+    step: int | None,
+    value: float,
+    at: int,
+    replace: bool,
 ) -> tuple[int, int] | None:
     """Step and time at which a point is to be sent; None where the store has it.
 
     Args:
-        known: what the store has of the metric.
+        stored: what the store has of the metric, values by step and time.
         step: None: the one after the last, for what is measured by the clock.
         value: of the point.
         at: ms since 1970, when it was noted.
         replace: whether another value supersedes the one that this step has.
     """
     if step is None:
-        return (
-            None
-            if any(at in times for times in known.values())
-            else (max(known, default=-1) + 1, at)
-        )
-    times = known.get(step)
+        is_stored = any(at in times for times in stored.values())
+        return None if is_stored else (max(stored, default=-1) + 1, at)
+    times = stored.get(step)
     if not times:
         return step, at
     latest = max(times)
@@ -322,7 +303,7 @@ def _parts(values: Sequence[Any], size: int) -> list[list[Any]]:
 
 
 def _exists(path: Path) -> bool:
-    # Somebody has deleted it from the journal, or it was sent before.
+    # It was sent before, or its copy was deleted from the journal.
     if not path.exists():
         log.debug("%s: missing, not logged to MLflow", path)
     return path.exists()

@@ -1,30 +1,32 @@
-"""Where the runs and models are kept: the MLflow store's address, its creation under a lock, and quick failure instead of slow.
+"""Where the runs and models are kept: the MLflow store's address, how it is made, what is in it.
 
-Together with `sending`, `monitoring` and `registry` the only home of mlflow, which is imported only
-when a store is opened.
+A store that does not answer fails within seconds, where MLflow itself would try for minutes. mlflow
+is imported only when a store is opened.
 """
 
 import contextlib
 import logging
 import os
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from dcgan.errors import EnvironmentProblem
-from dcgan.tracking.provenance import clean, redact
+from dcgan.redaction import clean, redact
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run as MlflowRun
 
 # Set before mlflow is imported, unless the user has set them.
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-    # MLflow's own values make four minutes a call of it; a large file may take this long, and
-    # nobody waits for it.
+    # MLflow's own values make four minutes a call of it. A large file may take these 30 s, and a
+    # model that is fetched too; a training does not wait for them.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
@@ -39,14 +41,22 @@ LOCK_TIMEOUT = 60  # seconds that another process may take to create it
 
 
 def location() -> str:
-    """Address of the store: MLFLOW_TRACKING_URI, or else a sqlite file in DVC's main workspace, for queued experiments too."""
+    """Address of the store: MLFLOW_TRACKING_URI, or else a sqlite file in DVC's main workspace.
+
+    In the main workspace also when DVC runs an experiment in a copy of it, which is thrown away.
+    """
     # SQLAlchemy decodes what stands for these two, and takes every other character as it is.
     path = str(folder() / "mlflow.db").replace("%", "%25").replace("?", "%3F")
     return os.environ.get("MLFLOW_TRACKING_URI", "").strip() or f"sqlite:///{path}"
 
 
+def shown(uri: str | None = None) -> str:
+    """The store's address, or that of something in it, as messages show it: without secrets."""
+    return redact(uri or location())
+
+
 def artifacts(uri: str) -> Path | None:
-    """Folder of the artifacts, beside a sqlite store; None where a server has its own place for them."""
+    """Folder of the artifacts, beside a sqlite store; None where a server has its own."""
     path = sqlite_path(uri)
     return path.parent / "artifacts" if path else None
 
@@ -69,25 +79,28 @@ def connect() -> "MlflowClient":
             client.search_experiments(max_results=1)
             return client
     except Exception as error:  # whatever MLflow, SQLAlchemy or requests raise
-        where = redact(location())
         # Not even --debug may show MLflow's own error: it names the whole address.
         raise EnvironmentProblem(
-            f"MLflow store {where}: cannot be opened ({one_line(error)}): check MLFLOW_TRACKING_URI"
+            f"MLflow store {shown()}: cannot be opened ({one_line(error)}):"
+            " check MLFLOW_TRACKING_URI"
         ) from None
 
 
 def folder() -> Path:
-    """The local folder of a store of our own, of its lock and of what waits to be sent."""
+    """The folder of the local store, of its lock, and of what waits to be sent to any store."""
     return Path(os.environ.get("DVC_ROOT") or ".").absolute() / ".mlflow"
 
 
 def journals() -> Path:
-    """Where all runs' journals are: in the main workspace, so that those of queued experiments outlive their folders."""
+    """Where all runs' journals are: in the main workspace, as `location`."""
     return folder() / "journal"
 
 
 def lock() -> contextlib.AbstractContextManager[Any]:
-    """One process of this machine at a time looks for a store, an experiment or a run and creates what is not there."""
+    """Held while a store, an experiment or a run is looked for and, where it is missing, made.
+
+    One process of this machine at a time has it.
+    """
     from filelock import FileLock
 
     folder().mkdir(parents=True, exist_ok=True)
@@ -99,7 +112,7 @@ def prepare(uri: str) -> None:
     for key, value in ENVIRONMENT.items():
         os.environ.setdefault(key, value)
     if sqlite_path(uri):
-        # A connection that is kept would go on writing to a file that somebody has replaced.
+        # A connection that is kept would go on writing to a file that has been replaced.
         os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
     # It announces every retry.
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
@@ -113,7 +126,12 @@ def prepare(uri: str) -> None:
 
 
 def open_client(uri: str, *, create: bool = False) -> "MlflowClient":
-    """A client with our settings; fails within seconds where nothing answers. To `create` a sqlite file needs `lock`."""
+    """A client with our settings; fails within seconds where nothing answers.
+
+    Args:
+        uri: of the store.
+        create: make a sqlite file that is missing; needs `lock`.
+    """
     path = sqlite_path(uri)
     if path and create:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -126,7 +144,7 @@ def open_client(uri: str, *, create: bool = False) -> "MlflowClient":
         from mlflow.utils.credentials import get_default_host_creds
         from mlflow.utils.rest_utils import http_request
 
-        # Whatever it answers, it lives; MLflow's own calls wait much longer.
+        # Any answer shows that the server runs; MLflow's own calls wait much longer for one.
         http_request(
             get_default_host_creds(uri),
             "/health",
@@ -139,15 +157,45 @@ def open_client(uri: str, *, create: bool = False) -> "MlflowClient":
 
 
 def check(uri: str) -> None:
-    """Take a sqlite store's write lock for a moment, to learn of trouble in seconds: MLflow itself tries for 20 to 100."""
+    """Take a sqlite store's write lock for a moment, to learn of trouble within seconds.
+
+    MLflow itself tries for 20 to 100 s.
+    """
     path = sqlite_path(uri)
     if path:
-        # mode=rw, because a store that somebody deleted must not come back empty.
+        # mode=rw, because a store that was deleted must not come back empty.
         with contextlib.closing(
             sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=SQLITE_TIMEOUT)
         ) as database:
             database.execute("BEGIN IMMEDIATE")
             database.rollback()
+
+
+def experiment(client: "MlflowClient", uri: str, name: str) -> str:
+    """Id of an experiment, which is made where it is missing. Needs `lock`."""
+    existing = client.get_experiment_by_name(name)
+    if existing:
+        return str(existing.experiment_id)
+    place = artifacts(uri)
+    artifact_location = (place / name).as_uri() if place else None
+    return str(client.create_experiment(name, artifact_location=artifact_location))
+
+
+def newest_run(
+    client: "MlflowClient", experiments: Sequence[str], condition: str
+) -> "MlflowRun | None":
+    """The newest run that meets a condition in MLflow's words; None where there is none.
+
+    Args:
+        client: of the store.
+        experiments: ids of the experiments to look in.
+        condition: such as `tags.fingerprint = '...'`.
+    """
+    if not experiments:
+        return None
+    newest = ["attributes.start_time DESC"]
+    runs = client.search_runs(list(experiments), condition, max_results=1, order_by=newest)
+    return runs[0] if runs else None
 
 
 def sqlite_path(uri: str) -> Path | None:

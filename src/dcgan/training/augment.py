@@ -1,9 +1,9 @@
-"""DiffAugment: what D sees, real and fake alike, is changed at random, and G learns through the change.
+"""DiffAugment: random changes of all images that D sees, real and fake, which gradients pass.
 
 Source: Zhao et al., "Differentiable Augmentation for Data-Efficient GAN Training", 2020, section 3.
 
-Written here, and not taken from kornia, because its draws come from torch's global generator: a run
-that is killed could not go on to the same bits.
+Written here, and not taken from kornia, whose draws come from torch's global generator: a killed
+training that resumes would not end with the same bits.
 """
 
 from collections.abc import Sequence
@@ -57,7 +57,7 @@ def translation(images: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def cutout(images: Tensor, rng: torch.Generator) -> Tensor:
-    """A square of half the side, somewhere, is 0; it may stand out over the edge."""
+    """A square of half the side, at a random place, is 0; it may reach over the edge."""
     count, _, height, width = images.shape
     inside = []
     for size in (height, width):

@@ -1,6 +1,6 @@
 """The training loop: one batch from the memory-mapped array to two updates.
 
-Nothing here knows of DVC or MLflow; whoever wants to watch passes a callback.
+Nothing here knows of DVC or MLflow; a caller that wants to watch passes callbacks.
 """
 
 import copy
@@ -8,61 +8,42 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
+from torch import nn
 
 from dcgan import data, rng
-from dcgan.config.sections import AllParams
+from dcgan.config.sections import DiscriminatorParams, GeneratorParams, Training
 from dcgan.errors import DataError, Stopped
 from dcgan.networks import exports, models, sampling
-from dcgan.networks.models import Discriminator, Generator
 from dcgan.pictures import grids
-from dcgan.training import optimizers
-from dcgan.training.checkpoint import Scratch, load_optimizer, optimizer_tensors
-from dcgan.training.step import Row, State
-from dcgan.training.updates import COLUMNS, train_step
-
-
-def build(params: AllParams, image_channels: int, device: torch.device) -> State:
-    """Both networks with their first weights, and their optimizers."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(rng.derive(params.seed, "init"))
-        generator = Generator(params.generator, image_channels)
-        discriminator = Discriminator(params.discriminator, image_channels, generator.image_size)
-    generator.to(device).to(memory_format=torch.channels_last)
-    discriminator.to(device).to(memory_format=torch.channels_last)
-    ema = copy.deepcopy(generator).eval().requires_grad_(False)
-    opt_g = optimizers.build(generator, params, params.lr * params.training.generator_lr_scale)
-    opt_d = optimizers.build(discriminator, params, params.lr)
-    return State(generator, discriminator, ema, opt_g, opt_d)
-
-
-def set_learning_rates(state: State, params: AllParams, total: int) -> None:
-    """Constant, and from `training.linear_decay_from` of all `total` steps on falling in a line, to 0 after the last."""
-    start = params.training.linear_decay_from
-    scale = 1.0 if start == 1 else min(1.0, (1 - state.step / total) / (1 - start))
-    optimizers.set_lr(state.opt_d, params.lr * scale)
-    optimizers.set_lr(state.opt_g, params.lr * params.training.generator_lr_scale * scale)
+from dcgan.training import fresh, optimizers
+from dcgan.training.checkpoint import Checkpoints
+from dcgan.training.step import FIGURES, Row, State, train_step
 
 
 def train(
-    params: AllParams,
-    images: np.ndarray,  # uint8 N x C x H x W, memory-mapped
-    scratch: Scratch,
+    images: data.Images,  # N x C x H x W, memory-mapped
+    checkpoints: Checkpoints,  # locked; the training resumes from the newest one
     *,
+    seed: int,
+    lr: float,  # of D, and of G before `training.generator_lr_scale`
+    beta1: float,  # of Adam
+    batch_size: int,  # images
+    epochs: int,  # in all, those of the newest checkpoint among them
+    generator: GeneratorParams,
+    discriminator: DiscriminatorParams,
+    training: Training,
     device: torch.device,
     precision: str,  # float32 or bfloat16
     on_row: Callable[[Row], None] = lambda row: None,
     on_step: Callable[[int, int], None] = lambda step, total: None,
-    on_epoch: Callable[[int, State], None] = lambda epoch, state: (
-        None
-    ),  # epoch 0 is the untrained state
-    stop_signal: Callable[[], int] = lambda: 0,  # the number of a signal that asks for the end
+    on_epoch: Callable[[int, State], None] = lambda epoch, state: None,  # epoch 0: untrained
+    stop_signal: Callable[[], int] = lambda: 0,  # number of a signal that asks for the end, or 0
 ) -> State:
-    """Train for `params.epochs`, or go on from the newest checkpoint in `scratch`.
+    """Train for `epochs`, or resume from the newest checkpoint.
 
     `on_epoch` comes before that epoch's checkpoint is written, so whatever it makes exists when
-    training goes on from there.
+    training resumes from there.
 
     Raises:
         Diverged: a loss, gradient or buffer is not finite; the last checkpoint is from before.
@@ -70,50 +51,47 @@ def train(
         DataError: there are fewer images than one batch holds.
         NoCheckpoint: there are checkpoints and none is intact.
     """
-    batch_size = params.batch_size
-    steps_per_epoch = (
-        len(images) // batch_size
-        if params.training.drop_last
-        else math.ceil(len(images) / batch_size)
-    )
+    whole_batches = len(images) // batch_size
+    steps_per_epoch = whole_batches if training.drop_last else math.ceil(len(images) / batch_size)
     if steps_per_epoch == 0:
         raise DataError(
-            f"train split: {len(images)} images, batch_size = {batch_size}: lower batch_size or add images"
+            f"train split: {len(images)} images, batch_size = {batch_size}:"
+            " lower batch_size or add images"
         )
-    total = params.epochs * steps_per_epoch
-    state = build(params, images.shape[1], device)
-    if not restore(state, scratch):
+    total = epochs * steps_per_epoch
+    state = build(
+        images.shape[1], seed=seed, lr=lr, beta1=beta1,
+        generator=generator, discriminator=discriminator, training=training, device=device,
+    )  # fmt: skip
+    if not restore(state, checkpoints):
         on_epoch(0, state)
-        save(state, scratch)
+        save(state, checkpoints)
     on_step(state.step, total)
     order_of, order = -1, torch.empty(0)
     while state.step < total:
         # Take the next batch.
         epoch, index = divmod(state.step, steps_per_epoch)
         if epoch != order_of:
-            order_of, order = epoch, rng.epoch_order(len(images), params.seed, epoch)
+            order_of, order = epoch, rng.epoch_order(len(images), seed, epoch)
         batch = order[index * batch_size : (index + 1) * batch_size].numpy()
         real = data.to_float(images[batch]).to(device)
         # Update both networks.
         last_of_epoch = index + 1 == steps_per_epoch
-        set_learning_rates(state, params, total)
-        row = train_step(
-            state,
-            params,
-            real,
-            precision,
-            measure=last_of_epoch or (state.step + 1) % params.training.log_every == 0,
+        set_learning_rates(state, total, lr=lr, training=training)
+        measure = last_of_epoch or (state.step + 1) % training.log_every == 0
+        figures = train_step(
+            state, real, seed=seed, training=training, precision=precision, measure=measure
         )
-        if row:
-            row = {"epoch": epoch + 1, "step": state.step, **row}
+        if figures:
+            row = {"epoch": epoch + 1, "step": state.step, **figures}
             state.history.append(row)
             on_row(row)
         # Save and show.
         if last_of_epoch:
             on_epoch(epoch + 1, state)
         signal_number = stop_signal()
-        if last_of_epoch or signal_number or state.step % params.training.save_every == 0:
-            save(state, scratch)
+        if last_of_epoch or signal_number or state.step % training.save_every == 0:
+            save(state, checkpoints)
         on_step(state.step, total)
         if signal_number and state.step < total:
             raise Stopped(
@@ -123,32 +101,69 @@ def train(
     return state
 
 
-def write_epoch(epoch: int, state: State, params: AllParams, folder: Path) -> None:
-    """Write an epoch's grid, from the same latent vectors each time, and exports of the networks; no exports for epoch 0."""
-    z = params.generator
+def build(
+    image_channels: int,
+    *,
+    seed: int,
+    lr: float,
+    beta1: float,
+    generator: GeneratorParams,
+    discriminator: DiscriminatorParams,
+    training: Training,
+    device: torch.device,
+) -> State:
+    """Both networks with their first weights, float32 on `device`, and their optimizers."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(rng.derive(seed, "init"))
+        g = fresh.generator(generator, image_channels)
+        d = fresh.discriminator(discriminator, image_channels, g.architecture.image_size)
+    g.to(device).to(memory_format=torch.channels_last)
+    d.to(device).to(memory_format=torch.channels_last)
+    ema = copy.deepcopy(g).eval().requires_grad_(False)
+    opt_g = optimizers.build(g, training, lr=lr * training.generator_lr_scale, beta1=beta1)
+    opt_d = optimizers.build(d, training, lr=lr, beta1=beta1)
+    return State(g, d, ema, opt_g, opt_d)
+
+
+def set_learning_rates(state: State, total: int, *, lr: float, training: Training) -> None:
+    """Both learning rates for the next step.
+
+    They are constant up to the share `training.linear_decay_from` of all `total` steps, and fall
+    from there in a line, to 0 after the last step.
+    """
+    start = training.linear_decay_from
+    scale = 1.0 if start == 1 else min(1.0, (1 - state.step / total) / (1 - start))
+    optimizers.set_lr(state.opt_d, lr * scale)
+    optimizers.set_lr(state.opt_g, lr * training.generator_lr_scale * scale)
+
+
+def write_epoch(epoch: int, state: State, folder: Path, *, seed: int, num_samples: int) -> None:
+    """Write an epoch's grid and exports into the folder of its trajectory.
+
+    The grid shows `num_samples` images, of the same latent vectors in each epoch. Epoch 0, the
+    untrained state, has no exports.
+    """
+    g = state.generator.architecture
     latents = sampling.latents(
-        range(params.training.num_samples),
-        seed=params.seed,
-        z_dim=z.z_dim,
-        distribution=z.z_distribution,
+        range(num_samples),
+        seed=seed,
+        z_dim=g.z_dim,
+        distribution=g.z_distribution,
         stream="grid",
     )
-    grid = grids.tile(
-        sampling.generate(state.ema, latents), columns=math.ceil(math.sqrt(len(latents)))
-    )
+    images = sampling.generate(state.ema, latents)
+    grid = grids.tile(images, columns=math.ceil(math.sqrt(num_samples)))
     grids.save_png(folder / "samples" / f"epoch-{epoch:04d}.png", grid)
-    if epoch:
-        epoch_folder, when = (
-            folder / "exports" / f"epoch-{epoch:04d}",
-            {"epoch": epoch, "step": state.step},
-        )
-        exports.export(
-            epoch_folder / "generator.safetensors", state.generator, {**when, "weights": "raw"}
-        )
-        exports.export(
-            epoch_folder / "generator_ema.safetensors", state.ema, {**when, "weights": "ema"}
-        )
-        exports.export(epoch_folder / "discriminator.safetensors", state.discriminator, when)
+    if epoch == 0:
+        return
+    target = folder / "exports" / f"epoch-{epoch:04d}"
+    when = {"epoch": epoch, "step": state.step}
+    for name, network, weights in (
+        ("generator", state.generator, {"weights": "raw"}),
+        ("generator_ema", state.ema, {"weights": "ema"}),
+        ("discriminator", state.discriminator, {}),
+    ):
+        exports.export(target / f"{name}.safetensors", network, {**when, **weights})
 
 
 def describe(state: State) -> str:
@@ -164,33 +179,24 @@ def describe(state: State) -> str:
     return "\n".join(lines) + "\n"
 
 
-def save(state: State, scratch: Scratch) -> None:
+def save(state: State, checkpoints: Checkpoints) -> None:
     """Write a checkpoint of this step."""
-    networks = {
-        "generator": state.generator,
-        "discriminator": state.discriminator,
-        "ema": state.ema,
-    }
     tensors = {
         f"{name}.{key}": value
-        for name, network in networks.items()
+        for name, network in _networks(state).items()
         for key, value in network.state_dict().items()
     }
-    tensors |= optimizer_tensors(state.opt_g, "opt_g") | optimizer_tensors(state.opt_d, "opt_d")
-    scratch.save(state.step, tensors, {"history": state.history})
+    tensors |= optimizers.moments(state.opt_g, "opt_g") | optimizers.moments(state.opt_d, "opt_d")
+    checkpoints.save(state.step, tensors, {"history": state.history})
 
 
-def restore(state: State, scratch: Scratch) -> bool:
+def restore(state: State, checkpoints: Checkpoints) -> bool:
     """Load the newest intact checkpoint; False when there is none."""
-    found = scratch.load()
-    if found is None:
+    newest = checkpoints.load_newest()
+    if newest is None:
         return False
-    tensors, about = found
-    for name, network in {
-        "generator": state.generator,
-        "discriminator": state.discriminator,
-        "ema": state.ema,
-    }.items():
+    tensors, description = newest
+    for name, network in _networks(state).items():
         prefix = f"{name}."
         network.load_state_dict(
             {
@@ -199,8 +205,18 @@ def restore(state: State, scratch: Scratch) -> bool:
                 if key.startswith(prefix)
             }
         )
-    load_optimizer(state.opt_g, "opt_g", tensors)
-    load_optimizer(state.opt_d, "opt_d", tensors)
-    state.step = about["step"]
-    state.history = [{name: row[name] for name in COLUMNS} for row in about["history"]]
+    optimizers.load_moments(state.opt_g, "opt_g", tensors)
+    optimizers.load_moments(state.opt_d, "opt_d", tensors)
+    state.step = description["step"]
+    # JSON has sorted the columns; history.csv and the bar show them in this order.
+    columns = ("epoch", "step", *FIGURES)
+    state.history = [{name: row[name] for name in columns} for row in description["history"]]
     return True
+
+
+def _networks(state: State) -> dict[str, nn.Module]:
+    return {
+        "generator": state.generator,
+        "discriminator": state.discriminator,
+        "ema": state.ema,
+    }

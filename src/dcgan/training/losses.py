@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def cross_entropy_discriminator(real: Tensor, fake: Tensor, smoothing: float) -> Tensor:
-    """Sum of the two binary cross entropies, each a mean over its batch (Goodfellow et al. 2014, eq. 1)."""
+    """Two binary cross entropies, each a mean over its batch (Goodfellow et al. 2014, eq. 1)."""
     # (1 - s) softplus(-x) + s softplus(x) = softplus(-x) + s x
     return (F.softplus(-real) + smoothing * real).mean() + F.softplus(fake).mean()
 
@@ -23,7 +23,10 @@ def non_saturating_generator(fake: Tensor) -> Tensor:
 
 
 def minimax_generator(fake: Tensor) -> Tensor:
-    """log(1 - D(G(z))), the game as it stands in Goodfellow et al. 2014, eq. 1; its gradient vanishes where D is sure."""
+    """log(1 - D(G(z))), as in Goodfellow et al. 2014, eq. 1.
+
+    Its gradient vanishes where D is sure.
+    """
     return -F.softplus(fake).mean()
 
 
@@ -38,7 +41,10 @@ def least_squares_generator(fake: Tensor) -> Tensor:
 
 
 def hinge_discriminator(real: Tensor, fake: Tensor, smoothing: float) -> Tensor:
-    """Hinge loss (Lim and Ye 2017, eq. 4; Miyato et al. 2018, eq. 16), which has no labels to smooth."""
+    """Hinge loss (Lim and Ye 2017, eq. 4; Miyato et al. 2018, eq. 16).
+
+    It has no labels to smooth.
+    """
     assert smoothing == 0
     return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
 

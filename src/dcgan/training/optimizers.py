@@ -1,22 +1,27 @@
-"""Adam and RMSprop, as torch and as Keras compute them: they differ in where eps stands, which small gradients feel."""
+"""Adam and RMSprop, as torch and as Keras compute them, and their moments for a checkpoint.
+
+The two add eps at different places, which matters where gradients are small.
+"""
 
 import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from dcgan.config.sections import AllParams
+from dcgan.config.sections import Training
 
 
-def build(network: nn.Module, params: AllParams, lr: float) -> torch.optim.Optimizer:
-    """The optimizer that `training.optimizer` names."""
-    t = params.training
-    if t.optimizer == "rmsprop_keras":
-        return KerasRMSprop(network.parameters(), lr=lr, rho=t.beta2, eps=t.eps)
-    kind = KerasAdam if t.optimizer == "adam_keras" else torch.optim.Adam
-    return kind(network.parameters(), lr=lr, betas=(params.beta1, t.beta2), eps=t.eps, fused=True)
+def build(
+    network: nn.Module, training: Training, *, lr: float, beta1: float
+) -> torch.optim.Optimizer:
+    """The optimizer that `training.optimizer` names; RMSprop has no `beta1`."""
+    beta2, eps = training.beta2, training.eps
+    if training.optimizer == "rmsprop_keras":
+        return KerasRMSprop(network.parameters(), lr=lr, rho=beta2, eps=eps)
+    kind = KerasAdam if training.optimizer == "adam_keras" else torch.optim.Adam
+    return kind(network.parameters(), lr=lr, betas=(beta1, beta2), eps=eps, fused=True)
 
 
 class KerasAdam(torch.optim.Adam):
@@ -44,9 +49,10 @@ class KerasAdam(torch.optim.Adam):
 
 
 class KerasRMSprop(torch.optim.Optimizer):
-    """RMSprop with eps inside the root: w -= lr g / sqrt(v + eps), where v is a mean of g^2 that decays by rho.
+    """RMSprop with eps inside the root: w -= lr g / sqrt(v + eps).
 
-    torch's adds eps outside. With 1e-7, every gradient below 3e-4 feels the difference.
+    v is a mean of g^2 that decays by rho. torch adds eps outside the root: with 1e-7 that makes a
+    difference for every gradient below 3e-4.
     """
 
     def __init__(self, parameters: Any, *, lr: float, rho: float, eps: float) -> None:
@@ -74,3 +80,38 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
     """Use another learning rate from the next step on."""
     for group in optimizer.param_groups:
         group["lr"] = lr
+
+
+def moments(optimizer: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:
+    """The optimizer's moments and step counts, named `prefix.<index of the parameter>.<name>`."""
+    tensors: dict[str, Tensor] = {}
+    for i, parameter in enumerate(_parameters(optimizer)):
+        tensors |= {
+            f"{prefix}.{i}.{name}": value for name, value in optimizer.state[parameter].items()
+        }
+    return tensors
+
+
+def load_moments(optimizer: torch.optim.Optimizer, prefix: str, tensors: dict[str, Tensor]) -> None:
+    """Put saved moments back under their parameters; learning rate and the like stay as they are.
+
+    `Optimizer.load_state_dict` is not used: it accepts wrong parameter ids in silence.
+    """
+    parameters = _parameters(optimizer)
+    for name, value in tensors.items():
+        if not name.startswith(f"{prefix}."):
+            continue
+        _, index, field = name.split(".")
+        parameter = parameters[int(index)]
+        if value.dim() == 0:
+            # The step count, which only the fused optimizers keep beside the weights.
+            device = parameter.device if optimizer.defaults.get("fused") else "cpu"
+            optimizer.state[parameter][field] = value.to(device)
+        else:
+            # Like the parameter in memory layout, so that the next step is the same to the last
+            # bit.
+            optimizer.state[parameter][field] = torch.empty_like(parameter).copy_(value)
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]

@@ -1,0 +1,82 @@
+"""A program in a process group of its own, which ends with all its children when we are asked to.
+
+A program that dvc, git or MLflow starts is a child of that program and not of ours: a signal to one
+process would leave the others running.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
+
+# Signals to send one after the other until the group is gone, each with the seconds to wait for it.
+Steps = Sequence[tuple[signal.Signals, float]]
+
+POLL_SECONDS = 0.05
+
+
+@contextlib.contextmanager
+def noting(*numbers: signal.Signals) -> Iterator[list[int]]:
+    """Signals do not end this process in the body; they are noted in the list, in order."""
+    noted: list[int] = []
+
+    def note(number: int, _frame: object) -> None:
+        noted.append(number)
+
+    before = {number: signal.signal(number, note) for number in numbers}
+    try:
+        yield noted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Group:
+    """A running program and its children; at the end of a `with` the whole group is ended."""
+
+    def __init__(self, command: Sequence[str], steps: Steps, **options: Any) -> None:
+        """Start the program.
+
+        Args:
+            command: the program and its arguments.
+            steps: how it is ended.
+            options: of `subprocess.Popen`.
+
+        Raises:
+            OSError: it cannot be started.
+        """
+        self.process = subprocess.Popen(command, start_new_session=True, **options)
+        self._steps = steps
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def wait(self, noted: Sequence[int]) -> None:
+        """Wait until the program ends or a signal is noted."""
+        while self.process.poll() is None and not noted:
+            time.sleep(POLL_SECONDS)
+
+    def end(self, noted: Sequence[int] = ()) -> None:
+        """End whatever is left of the group.
+
+        Args:
+            noted: the list of `noting`; each further signal that comes takes the next step at once.
+        """
+        for number, patience in self._steps:
+            signals, deadline = len(noted), time.monotonic() + patience
+            with contextlib.suppress(ProcessLookupError):  # the group is gone
+                os.killpg(self.process.pid, number)
+                # A killed group is gone in a moment, whatever signals come.
+                while time.monotonic() < deadline and (
+                    len(noted) == signals or number == signal.SIGKILL
+                ):
+                    self.process.poll()  # or else it would stay in the group as a zombie
+                    os.killpg(self.process.pid, 0)
+                    time.sleep(POLL_SECONDS)
+        self.process.wait()

@@ -1,0 +1,129 @@
+"""What a training is called, and what of its folder becomes the train stage's outputs.
+
+A trajectory is named by everything that decides its weights, step by step. More epochs extend it;
+a training is a trajectory and a number of epochs.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import dcgan
+from dcgan import data, files
+from dcgan.pictures import plots
+from dcgan.training.step import Row
+
+RUN_FORMAT = 1  # of run.json
+# The modules whose code decides the weights: a change to one of them starts a new trajectory, a
+# change to a plot does not.
+CODE = (
+    "data.py", "files.py", "rng.py",
+    "networks/architecture.py", "networks/batches.py", "networks/exports.py",
+    "networks/models.py", "networks/sampling.py", "pictures/grids.py",
+    "training/augment.py", "training/checkpoint.py", "training/fresh.py", "training/loop.py",
+    "training/losses.py", "training/optimizers.py", "training/step.py",
+)  # fmt: skip
+
+
+def identity(
+    settings: Mapping[str, Any],
+    prepared: Path,
+    device: str,
+    precision: str,
+    lock: Path = Path("requirements.lock"),
+) -> tuple[str, dict[str, Any]]:
+    """The name of a trajectory, and what run.json says of a training on it.
+
+    Args:
+        settings: the train stage's keys of params.yaml.
+        prepared: the folder of the images.
+        device: its type, what `auto` became.
+        precision: what `auto` became.
+        lock: the file of the runtime's packages.
+
+    Returns:
+        16 hex digits; and `fingerprint`, `dataset`, `data_sha256`, `seed`, `epochs`, `device` and
+        `precision`.
+
+    Raises:
+        DataError: there are no prepared images.
+    """
+    # `save_every` changes no result; device and precision count as what `auto` became.
+    unnamed = ("save_every", "device", "precision")
+    training = {key: value for key, value in settings["training"].items() if key not in unnamed}
+    named = {**settings, "training": training}
+    if training["linear_decay_from"] == 1:
+        del named["epochs"]  # else every learning rate depends on it
+    manifest = data.read_manifest(prepared)
+    data_sha256 = data.data_sha256(manifest)
+    named |= {
+        "data": data_sha256,
+        "lock": files.sha256(lock),
+        "device": device,
+        "precision": precision,
+    }
+    library = Path(dcgan.__file__).parent
+    name = _digest(named, {module: library / module for module in CODE})
+    return name, {
+        "fingerprint": f"{name}-{settings['epochs']}",
+        "dataset": manifest["dataset"],
+        "data_sha256": data_sha256,
+        "seed": settings["seed"],
+        "epochs": settings["epochs"],
+        "device": device,
+        "precision": precision,
+    }
+
+
+def publish(
+    folder: Path,
+    history: Sequence[Row],
+    record: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    results: Path,
+    exports: Path,
+) -> list[Row]:
+    """Write the outputs of the train stage.
+
+    Args:
+        folder: of the trajectory; it may have more epochs than `record` says.
+        history: rows of all epochs in `folder`.
+        record: as `identity` returns it.
+        settings: the train stage's keys of params.yaml.
+        results: gets `samples/`, `history.csv`, `curves.png` and, last, `run.json`.
+        exports: gets `epoch-NNNN/` with the networks of each epoch.
+
+    Returns:
+        The rows of history.csv, those of the epochs that `record` says.
+    """
+    rows = [row for row in history if row["epoch"] <= record["epochs"]]
+    for output in (exports, results / "samples"):
+        shutil.rmtree(output, ignore_errors=True)
+        output.mkdir(parents=True)
+    for epoch in range(record["epochs"] + 1):
+        shutil.copy(sample_grid(folder, epoch), sample_grid(results, epoch))
+        if epoch:
+            name = f"epoch-{epoch:04d}"
+            shutil.copytree(folder / "exports" / name, exports / name)
+    files.write_csv(results / "history.csv", rows)
+    plots.training_curves(rows, results / "curves.png")
+    files.write_json(
+        results / "run.json", {"format": RUN_FORMAT, **record, "settings": dict(settings)}
+    )
+    return rows
+
+
+def sample_grid(folder: Path, epoch: int) -> Path:
+    """Where an epoch's grid lies in a trajectory's folder and in the results."""
+    return folder / "samples" / f"epoch-{epoch:04d}.png"
+
+
+def _digest(values: Mapping[str, Any], code: Mapping[str, Path]) -> str:
+    """16 hex digits of `values` and of the bytes of `code`, files by name."""
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True, allow_nan=False).encode())
+    for name, path in sorted(code.items()):
+        digest.update(f"{name} {files.sha256(path)}".encode())
+    return digest.hexdigest()[:16]

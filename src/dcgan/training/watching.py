@@ -1,0 +1,115 @@
+"""What a person sees of a training while it runs: grids, figures and a line an epoch."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from dcgan import files
+from dcgan.training import loop
+from dcgan.training.checkpoint import Checkpoints
+from dcgan.training.step import Row, State
+from dcgan.training.trajectory import sample_grid
+
+
+class Log(Protocol):
+    """A run in MLflow, which this package does not know."""
+
+    def log_rows(self, rows: Iterable[Mapping[str, float | None]]) -> None:
+        """Log rows of `step` and figures."""
+
+    def log_metrics(self, metrics: Mapping[str, float | None]) -> None:
+        """Log figures of the whole training."""
+
+    def log_dataset(self, name: str, sha256: str, source: Path, context: str) -> None:
+        """Say which data the training uses, and for what."""
+
+    def log_image(self, image: Path, key: str, step: int) -> None:
+        """Log a picture under a key with a slider of steps."""
+
+    def log_file(self, path: Path, folder: str) -> None:
+        """Log a file under a folder's name."""
+
+    def log_folder(self, path: Path, folder: str) -> None:
+        """Log a folder's content under a folder's name."""
+
+
+class Progress(Protocol):
+    """A bar on a terminal, plain lines elsewhere."""
+
+    rate: float  # images a second; 0 before the first step
+
+    def say(self, line: str) -> None:
+        """Print a line."""
+
+
+class Watcher:
+    """Writes each epoch into the trajectory's folder, and shows it: callbacks of `loop.train`."""
+
+    def __init__(
+        self,
+        run: Log,
+        bar: Progress,
+        checkpoints: Checkpoints,
+        record: Mapping[str, Any],  # as `trajectory.identity` returns it
+        num_samples: int,  # images of a grid
+    ) -> None:
+        self.run, self.bar, self.checkpoints, self.record = run, bar, checkpoints, record
+        self.folder, self.num_samples = checkpoints.folder, num_samples
+        self.rows: list[Row] = []  # of this epoch
+
+    def start(self, num_images: int, prepared: Path, report: Path) -> None:
+        """Say what is trained on, and log it.
+
+        Args:
+            num_images: of the train split.
+            prepared: the folder of the images.
+            report: of their validation.
+        """
+        step = self.checkpoints.newest_step()
+        resumed = f", going on after {step} steps" if step else ""
+        self.bar.say(
+            f"train: {num_images} images on {self.record['device']} in {self.record['precision']},"
+            f" scratch folder {self.folder}{resumed}"
+        )
+        dataset, data_sha256 = self.record["dataset"], self.record["data_sha256"]
+        self.run.log_dataset(dataset, data_sha256, prepared, "training")
+        self.run.log_file(report, "validate")
+        pages = files.scratch("data_docs", data_sha256[:16])
+        self.run.log_folder(pages, "validate/data_docs")
+
+    def on_row(self, row: Row) -> None:
+        """Keep a row until its epoch is shown."""
+        self.rows.append(row)
+
+    def on_epoch(self, epoch: int, state: State) -> None:
+        """Write the epoch's grid and exports, then log and print its figures."""
+        seed, epochs = self.record["seed"], self.record["epochs"]
+        loop.write_epoch(epoch, state, self.folder, seed=seed, num_samples=self.num_samples)
+        self.run.log_rows(self.rows)
+        self.run.log_image(sample_grid(self.folder, epoch), "samples", epoch)
+        if epoch == 0:
+            files.write_text(self.folder / "networks.txt", loop.describe(state))
+            self.run.log_file(self.folder / "networks.txt", "train")
+        if self.rows:
+            figures = list(self.rows[-1].items())[2:]  # after epoch and step
+            shown = ", ".join(f"{name} {value:.3g}" for name, value in figures)
+            self.bar.say(f"epoch {epoch}/{epochs}: {shown}")
+            self.rows.clear()
+
+    def finish(self, history: list[Row], results: Path, exports: Path) -> None:
+        """Log the stage's outputs, those of epochs that an earlier training made too.
+
+        Args:
+            history: rows of all epochs.
+            results: as `trajectory.publish` left it.
+            exports: likewise.
+        """
+        epochs, rate = self.record["epochs"], self.bar.rate
+        self.run.log_rows(history)
+        for epoch in range(epochs + 1):
+            self.run.log_image(sample_grid(results, epoch), "samples", epoch)
+        self.run.log_file(results / "curves.png", "train")
+        self.run.log_file(results / "history.csv", "train")
+        if rate:
+            self.run.log_metrics({"images_per_second": rate})
+        self.bar.say(f"train: {epochs} epochs, {rate:.0f} images a second, exports in {exports}")

@@ -1,0 +1,22 @@
+"""Which addresses the MLflow server listens on."""
+
+import socket
+
+import pytest
+
+from dcgan.errors import ConfigError, EnvironmentProblem
+from pipeline import mlflow_server
+
+
+def test_ui_refuses_an_address_that_others_can_reach() -> None:
+    for host in ("0.0.0.0", "192.168.0.7", "example.org", "::"):
+        with pytest.raises(ConfigError, match="reverse proxy with authentication"):
+            mlflow_server.check_address(host, 5000)
+
+
+def test_ui_refuses_a_port_that_is_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(EnvironmentProblem, match=f"port {port} .* choose another with --port"):
+            mlflow_server.check_address("127.0.0.1", port)
+    mlflow_server.check_address("127.0.0.1", port)

@@ -1,0 +1,123 @@
+"""The name of a trajectory, and what of its folder becomes outputs."""
+
+import copy
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from dcgan import data
+from dcgan.training import checkpoint, loop, trajectory, watching
+from tests.support.prepared import write_prepared
+from tests.support.small_training import small, training_arguments
+
+CPU = torch.device("cpu")
+
+RECORD = {"fingerprint", "dataset", "data_sha256", "seed", "epochs", "device", "precision"}
+
+
+@pytest.fixture
+def prepared(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (40, 1, 16, 16), dtype=np.uint8)
+    labels = np.zeros(40, np.int64)
+    splits = {name: (images, labels) for name in data.SPLITS}
+    write_prepared(tmp_path / "prepared", splits, name="toys", classes=["a"], image_size=16)
+    (tmp_path / "lock").write_text("torch==1")
+    return tmp_path / "prepared"
+
+
+def settings(**changes):
+    params = small(**changes)
+    return {
+        key: value.model_dump() if hasattr(value, "model_dump") else value
+        for key, value in training_arguments(params).items()
+    }
+
+
+def identity(prepared, **changes):
+    lock = prepared.parent / "lock"
+    return trajectory.identity(settings(**changes), prepared, "cpu", "float32", lock)
+
+
+def test_the_name_is_the_same_for_all_that_changes_no_weight(prepared):
+    name, record = identity(prepared)
+    assert set(record) == RECORD
+    assert record["fingerprint"] == f"{name}-2"
+    same = {"epochs": 3, "training__save_every": 7, "training__device": "cpu"}
+    for key, value in same.items():
+        assert identity(prepared, **{key: value})[0] == name, key
+
+
+@pytest.mark.parametrize(
+    "changes", [{"lr": 1e-4}, {"seed": 2}, {"generator__z_dim": 5}, {"training__log_every": 2}]
+)
+def test_the_name_is_another_for_another_training(prepared, changes):
+    assert identity(prepared, **changes)[0] != identity(prepared)[0]
+
+
+def test_the_number_of_epochs_is_in_the_name_where_the_learning_rate_depends_on_it(prepared):
+    decays = {"training__linear_decay_from": 0.5}
+    assert identity(prepared, **decays)[0] != identity(prepared, **decays, epochs=3)[0]
+
+
+def test_another_lock_is_another_trajectory(prepared):
+    name, _ = identity(prepared)
+    (prepared.parent / "lock").write_text("torch==2")
+    assert identity(prepared)[0] != name
+
+
+class Log:
+    """Writes down what is logged."""
+
+    def __init__(self):
+        self.entries = []
+
+    def __getattr__(self, name):
+        return lambda *args: self.entries.append((name, *copy.deepcopy(args)))
+
+
+class Lines:
+    """A bar that keeps its lines."""
+
+    rate = 10.0
+
+    def __init__(self):
+        self.said = []
+
+    def say(self, line):
+        self.said.append(line)
+
+
+def test_outputs_are_the_epochs_asked_for_and_run_json_says_what_they_were_trained_with(
+    prepared, tmp_path
+):
+    name, record = identity(prepared)
+    images = data.open_split(prepared, "train").images
+    results, exports = tmp_path / "results", tmp_path / "exports"
+    log, lines = Log(), Lines()
+    with checkpoint.Checkpoints(tmp_path / "scratch", name) as checkpoints:
+        for epochs in (3, 2):  # the shorter one finds a folder with more epochs
+            record |= {"epochs": epochs}
+            watcher = watching.Watcher(log, lines, checkpoints, record, 4)
+            watcher.start(40, prepared, tmp_path / "report.json")
+            state = loop.train(
+                images, checkpoints, **training_arguments(small(epochs=epochs)),
+                device=CPU, precision="float32", on_row=watcher.on_row, on_epoch=watcher.on_epoch,
+            )  # fmt: skip
+            rows = trajectory.publish(
+                watcher.folder, state.history, record, settings(), results, exports
+            )
+            watcher.finish(rows, results, exports)
+    assert sorted(path.name for path in exports.iterdir()) == ["epoch-0001", "epoch-0002"]
+    assert len(list((results / "samples").iterdir())) == 3
+    assert len((results / "history.csv").read_text().splitlines()) == 1 + 2 * 5
+    run_json = json.loads((results / "run.json").read_text())
+    assert run_json == {"format": 1, **record, "settings": settings()}
+    assert lines.said[0].startswith("train: 40 images on cpu in float32, scratch folder ")
+    assert lines.said[1].startswith("epoch 1/3: loss_d ")
+    assert ", going on after 15 steps" in lines.said[-2]
+    assert lines.said[-1] == f"train: 2 epochs, 10 images a second, exports in {exports}"
+    assert ("log_metrics", {"images_per_second": 10.0}) in log.entries
+    steps = [entry[3] for entry in log.entries if entry[0] == "log_image"]
+    assert steps == [0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2]
