@@ -33,11 +33,13 @@ import torch
 from dcgan import data, files
 from dcgan.config import recipes, sections
 from dcgan.judging import evaluation
-from dcgan.judging import extractor as features
 from dcgan.judging.comparison import Real
+from dcgan.judging.reference import Reference
+from dcgan.judging.sample import Sample
 from dcgan.networks import devices, exports, models
 from dcgan.probing import probe
 from dcgan.progress import Bar
+from dcgan.reports import markdown
 from dcgan.training import loop
 from dcgan.training.checkpoint import Checkpoints
 from dcgan.training.step import State, train_step
@@ -91,7 +93,7 @@ def main() -> None:
             )
         else:
             rows.append(line(name, rates[name], epochs, reports))
-        print(rows[-1], flush=True)
+        print(", ".join(rows[-1]), flush=True)
     write(rows, args.minutes, args.seeds, args.probe)
 
 
@@ -164,7 +166,7 @@ def judged(name: str, seed: int, epochs: int, images: Any, device: torch.device)
         for epoch_folder in evaluation.epochs(checkpoints.folder / "exports")[:epochs]:
             path = epoch_folder / "judged.json"
             if not path.is_file():
-                files.write_json(path, judge.judge(epoch_folder, real["validation"]))
+                files.write_json(path, judge.row(epoch_folder, real["validation"]))
             rows.append(files.read_json(path))
             best = min(rows[-1]["fid_raw"], rows[-1]["fid_ema"])
             bar.say(f"{folder}: epoch {rows[-1]['epoch']}: FID {best:.2f} on validation")
@@ -172,7 +174,7 @@ def judged(name: str, seed: int, epochs: int, images: Any, device: torch.device)
         chosen = (
             checkpoints.folder / "exports" / f"epoch-{index + 1:04d}" / evaluation.WEIGHTS[weights]
         )
-        path = chosen.with_suffix(".reported.json")
+        path = chosen.with_suffix(".figures.json")
         if not path.is_file():
             files.write_json(path, judge.report(chosen, real["test"], train).figures)
         return {
@@ -183,26 +185,15 @@ def judged(name: str, seed: int, epochs: int, images: Any, device: torch.device)
         }
 
 
-def judge_and_images(seed: int) -> tuple[evaluation.Judge, dict[str, Real], Any]:
+def judge_and_images(seed: int) -> tuple[evaluation.Judge, dict[str, Real], Sample]:
     """What the evaluate stage judges with.
 
     Returns:
-        The judge, the real images of validation and test, and the features of the train images.
+        The judge, the real images of validation and test, and the train images.
     """
-    extractor = features.load(REFERENCE / "extractor")
-    features_by_split = {
-        split: features.load_features(REFERENCE / f"features/{split}.npy", extractor.sha256)
-        for split in data.SPLITS
-    }
-    shares = {
-        split: files.read_json(REFERENCE / f"features/{split}.json")["class_shares"]
-        for split in data.SPLITS
-    }
-    real = {
-        split: Real.of(features_by_split[split], shares[split], seed)
-        for split in ("validation", "test")
-    }
-    return evaluation.Judge(extractor, 10_000, seed), real, features_by_split["train"]
+    reference = Reference.open(REFERENCE, seed)
+    real = {split: reference.real(split) for split in ("validation", "test")}
+    return evaluation.Judge(reference.extractor, 10_000, seed), real, reference.sample("train")
 
 
 def probed(name: str, seed: int, row: dict[str, Any]) -> dict[str, Any]:
@@ -236,58 +227,51 @@ def probed(name: str, seed: int, row: dict[str, Any]) -> dict[str, Any]:
     return dict(files.read_json(path))
 
 
-def probe_rows(name: str, reports: list[dict[str, Any]]) -> list[str]:
-    """The rows of the probe's table: mean and deviation over the seeds, and each C and accuracy."""
+def probe_rows(name: str, results: list[dict[str, Any]]) -> list[list[str]]:
+    """The rows of the probe's table: mean and deviation over the seeds; accuracy and C of each."""
     rows = []
-    for which, shown in (
+    for which, title in (
         ("discriminator", f"D of {name}"),
         ("untrained", "the same D, untrained"),
         ("pixels", "raw pixels"),
     ):
-        accuracies = [100 * row[which]["test_accuracy"] for row in reports]
-        deviation = f" ± {statistics.stdev(accuracies):.2f}" if len(accuracies) > 1 else ""
-        single = ", ".join(
-            f"{accuracy:.2f} ({row[which]['c']:g})"
-            for accuracy, row in zip(accuracies, reports, strict=True)
-        )
-        num_features = reports[0][which]["num_features"]
-        mean = f"{statistics.mean(accuracies):.2f}{deviation}"
-        rows.append(f"| {shown} | {num_features:,} | {mean} | {single} |")
+        figures = [result[which] for result in results]
+        single = ", ".join(f"{100 * one['test_accuracy']:.2f} ({one['c']:g})" for one in figures)
+        accuracies = [100 * one["test_accuracy"] for one in figures]
+        rows.append([title, f"{figures[0]['num_features']:,}", spread(accuracies), single])
     return rows
 
 
-def line(name: str, rate: float, epochs: int, reports: list[dict[str, Any]]) -> str:
-    """One row of the table."""
-
-    def spread(key: str, digits: int, scale: float = 1.0) -> str:
-        values = [scale * row[key] for row in reports]
-        deviation = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
-        return f"{statistics.mean(values):.{digits}f}{deviation}"
-
-    chosen = ", ".join(f"{row['epoch']} {row['weights']}" for row in reports)
-    smallest = min(100 * row["smallest_class_share"] for row in reports)
-    cells = [
-        name,
-        f"{rate:.0f}",
-        str(epochs),
-        spread("fid_10k", 2),
-        spread("kid_10k", 3),
-        spread("precision", 3),
-    ]
-    return f"| {' | '.join([*cells, spread('recall', 3), f'{smallest:.1f}', chosen])} |"
-
-
-def write(rows: list[str], minutes: float, seeds: list[int], probe_table: bool) -> None:
-    """Put the table between its marks in its document."""
-    head = [
-        "recipe", "images/s", "epochs", "FID_10k", "KID", "precision", "recall",
-        "smallest class, %", "chosen epochs",
+def line(name: str, rate: float, epochs: int, results: list[dict[str, Any]]) -> list[str]:
+    """One row of the table of recipes."""
+    chosen = ", ".join(f"{result['epoch']} {result['weights']}" for result in results)
+    smallest = min(100 * result["smallest_class_share"]["mean"] for result in results)
+    return [
+        name, f"{rate:.0f}", str(epochs),
+        *(
+            spread([result[key]["mean"] for result in results])
+            for key in ("fid", "kid", "precision", "recall")
+        ),
+        f"{smallest:.1f}", chosen,
     ]  # fmt: skip
+
+
+def spread(values: list[float]) -> str:
+    """Mean and, of several seeds, standard deviation."""
+    deviation = statistics.stdev(values) if len(values) > 1 else None
+    return markdown.number(statistics.mean(values), deviation)
+
+
+def write(rows: list[list[str]], minutes: float, seeds: list[int], probe_table: bool) -> None:
+    """Put the table between its marks in its document."""
     target = "probe-table" if probe_table else "recipes-table"
+    head = [
+        "recipe", "images/s", "epochs", "FID", "KID", "precision", "recall", "smallest class, %",
+        "chosen epochs",
+    ]  # fmt: skip
     if probe_table:
         head = ["features", "number", "test accuracy, %", "by seed (C)"]
-    table = [f"| {' | '.join(head)} |", "|" + "---|" * len(head), *rows]
-    caption = (
+    setup = (
         f"{minutes:g} minutes of training ({torch.get_num_threads()} threads,"
         f" {os.uname().machine}, torch {torch.__version__}),"
         f" seeds {', '.join(map(str, seeds))}, mean ± standard deviation."
@@ -296,8 +280,9 @@ def write(rows: list[str], minutes: float, seeds: list[int], probe_table: bool) 
     mark = MARKS[0].format(target)
     before, _, rest = text.partition(mark)
     _, _, after = rest.partition(MARKS[1])
+    table = markdown.table(head, rows)
     files.write_text(
-        DOCUMENTS[target], "\n".join([before + mark, "", *table, "", caption, "", MARKS[1] + after])
+        DOCUMENTS[target], f"{before}{mark}\n\n{table}\n\n{setup}\n\n{MARKS[1]}{after}"
     )
 
 

@@ -1,8 +1,7 @@
-"""Sweep learning rate x batch size x seeds as DVC experiments in the queue, and write docs/sweep.md and its picture.
+"""Sweep learning rate x batch size x seeds as queued DVC experiments, and write docs/sweep.md.
 
-    make sweep                                                                    # an hour and a
-    half on two cores python bench/sweep.py --lr 3e-3 --batch-size 64 --seeds 1 --epochs 1
-    # a look
+    make sweep    # an hour and a half on two cores
+    python bench/sweep.py --lr 3e-3 --batch-size 64 --seeds 1 --epochs 1    # a quick try
 
 A second run does not repeat the experiments that ended well; those that failed or were killed go on
 from their checkpoints.
@@ -27,6 +26,7 @@ from matplotlib.figure import Figure
 
 from dcgan import files
 from dcgan.config import edits, reading, recipes, sections
+from dcgan.reports import markdown
 from dcgan.tracking import provenance
 
 DOCUMENT, PICTURE = Path("docs/sweep.md"), Path("docs/images/sweep.png")
@@ -42,7 +42,7 @@ class Point(NamedTuple):
     seed: int
 
 
-Figures = dict[Point, float]  # validation FID
+Fids = dict[Point, float]  # on validation
 
 
 def main() -> None:
@@ -67,7 +67,7 @@ def main() -> None:
     names = {point: name(args.recipe, args.epochs, point) for point in grid}
     try:
         queue(args.recipe, args.epochs, names)
-        found = wait(names, args.every)
+        fids = wait(names, args.every)
     except KeyboardInterrupt:
         waiting = [
             key
@@ -77,15 +77,17 @@ def main() -> None:
         if waiting:
             dvc("queue", "remove", *waiting)
         sys.exit(
-            "\nsweep: stopped; the experiment that runs goes on in the background: run this again to go on"
+            "\nsweep: stopped; the experiment that runs goes on in the background:"
+            " run this again to go on"
         )
-    if found:
+    if fids:
         epochs = "1 epoch" if args.epochs == 1 else f"{args.epochs} epochs"
-        write(found, f"`{args.recipe}`, {epochs}, seeds {', '.join(map(str, args.seeds))}")
-    failed = [names[point] for point in grid if point not in found]
+        write(fids, f"`{args.recipe}`, {epochs}, seeds {', '.join(map(str, args.seeds))}")
+    failed = [names[point] for point in grid if point not in fids]
     if failed:
         sys.exit(
-            f"sweep: {len(failed)} of {len(grid)} experiments failed: {', '.join(failed)}: see dvc queue logs {failed[0]}"
+            f"sweep: {len(failed)} of {len(grid)} experiments failed: {', '.join(failed)}:"
+            f" see dvc queue logs {failed[0]}"
         )
 
 
@@ -99,55 +101,48 @@ def overlaid(recipe: str, epochs: int, point: Point) -> recipes.Recipe:
 
 
 def name(recipe: str, epochs: int, point: Point) -> str:
-    """An experiment's name, which holds whatever makes it another: the hash is of all parameters, the commit is DVC's to know."""
+    """An experiment's name: the grid's values, and a hash of all parameters."""
     values = edits.merge(
         reading.read_yaml(reading.PARAMS_FILE), overlaid(recipe, epochs, point).overlay
     )
-    return f"sweep-lr{point.lr:g}-b{point.batch_size}-seed{point.seed}-{provenance.params_hash(values)[:6]}"
+    digest = provenance.params_hash(values)[:6]
+    return f"sweep-lr{point.lr:g}-b{point.batch_size}-seed{point.seed}-{digest}"
 
 
 def queue(recipe: str, epochs: int, names: dict[Point, str]) -> None:
-    """Put into the queue what has not ended well and is not there, and see that a worker is at it."""
-    known = states()
+    """Queue the experiments that have not ended well and are not queued, and start a worker."""
+    by_name = states()
     for point, key in names.items():
-        state = known.get(key, State("missing"))
+        state = by_name.get(key, State("missing"))
         if state.waits_or_runs or state.name == "success":
             continue
         if state.name == "running":
-            dvc(
-                "queue", "kill", key
-            )  # its worker was killed, which DVC does not know yet; now it counts as failed
+            # Its worker was killed, which DVC does not know yet; now it counts as failed.
+            dvc("queue", "kill", key)
         if state.name != "missing":
             dvc("queue", "remove", key)
         # No stage after evaluate says anything about the grid.
-        dvc(
-            "exp",
-            "run",
-            "--queue",
-            "--name",
-            key,
-            *recipes.flags(overlaid(recipe, epochs, point)),
-            "evaluate",
-        )
+        flags = recipes.flags(overlaid(recipe, epochs, point))
+        dvc("exp", "run", "--queue", "--name", key, *flags, "evaluate")
     dvc("queue", "start", "--jobs", "1")
 
 
-def wait(names: dict[Point, str], seconds: float) -> Figures:
-    """Wait until no experiment of the grid is queued or runs; the figures of those that ended well."""
+def wait(names: dict[Point, str], seconds: float) -> Fids:
+    """Wait until no experiment of the grid is queued or runs; the FIDs of those that ended well."""
     shown, quiet = "", 0
     while True:
-        known = states()
-        grid = {point: known.get(key, State("missing")) for point, key in names.items()}
-        found = {point: state.fid for point, state in grid.items() if state.fid is not None}
+        by_name = states()
+        grid = {point: by_name.get(key, State("missing")) for point, key in names.items()}
+        fids = {point: state.fid for point, state in grid.items() if state.fid is not None}
         to_go = [state.name for state in grid.values() if state.waits_or_runs]
-        line = f"sweep: {len(found)} of {len(grid)} done, {len(to_go)} to go"
+        line = f"sweep: {len(fids)} of {len(grid)} done, {len(to_go)} to go"
         if line != shown:
             print(shown := line, flush=True)
         # On its way from the queue to the worker, and from there to the results, an experiment is
-        # nowhere for a moment.
+        # not listed for a moment.
         quiet = 0 if to_go else quiet + 1
-        if len(found) == len(grid) or quiet == 3:
-            return found
+        if len(fids) == len(grid) or quiet == 3:
+            return fids
         if "running" not in to_go:
             dvc("queue", "start", "--jobs", "1")  # does nothing where a worker is alive
         time.sleep(seconds)
@@ -169,7 +164,7 @@ class State:
 
     @property
     def waits_or_runs(self) -> bool:
-        """Whether there is something to wait for; a run whose process was killed stays `running` for DVC."""
+        """Whether to wait for it; for DVC it stays `running` when its process was killed."""
         return self.name == "queued" or (
             self.name == "running" and (self.pid is None or Path(f"/proc/{self.pid}").exists())
         )
@@ -177,25 +172,22 @@ class State:
 
 def states() -> dict[str, State]:
     """State of every experiment of HEAD, by name."""
-    found = {}
+    by_name = {}
     # The command fails or hangs where a worker removes the folder of an experiment that it reads,
     # with --no-fetch too.
-    shown = dvc("exp", "show", "--json", "--no-fetch", tries=3, seconds=120)
-    for experiment in (
-        json.loads(shown)[1]["experiments"] or []
-    ):  # the first revision is the workspace, the second HEAD
+    output = dvc("exp", "show", "--json", "--no-fetch", tries=3, seconds=120)
+    # The first revision is the workspace, the second HEAD.
+    for experiment in json.loads(output)[1]["experiments"] or []:
         executor = experiment["executor"] or {"state": "success", "local": None}
-        metrics = ((experiment["revs"] or [{}])[0].get("data") or {}).get("metrics", {}).get(
-            METRICS, {}
-        ).get("data") or {}
-        fids = [
-            value for key, value in metrics.get("validation", {}).items() if key.startswith("fid_")
-        ]
-        fid = fids[0] if fids and executor["state"] == "success" else None
-        found[experiment["name"]] = State(
-            executor["state"], (executor["local"] or {}).get("pid"), fid
+        revision = (experiment["revs"] or [{}])[0].get("data") or {}
+        metrics = revision.get("metrics", {}).get(METRICS, {}).get("data") or {}
+        fid = metrics.get("validation", {}).get("fid")
+        by_name[experiment["name"]] = State(
+            executor["state"],
+            (executor["local"] or {}).get("pid"),
+            fid if executor["state"] == "success" else None,
         )
-    return found
+    return by_name
 
 
 def dvc(*args: str, tries: int = 1, seconds: float | None = None) -> str:
@@ -221,11 +213,11 @@ def dvc(*args: str, tries: int = 1, seconds: float | None = None) -> str:
     sys.exit(f"sweep: dvc {' '.join(args[:2])} {why}")
 
 
-def write(found: Figures, about: str) -> None:
+def write(fids: Fids, setup: str) -> None:
     """Put the table between its marks in the document, and draw the picture."""
-    settings = sorted({point[:2] for point in found})
+    settings = sorted({point[:2] for point in fids})
     seeds = {
-        setting: {point.seed: fid for point, fid in found.items() if point[:2] == setting}
+        setting: {point.seed: fid for point, fid in fids.items() if point[:2] == setting}
         for setting in settings
     }
     best = min(
@@ -233,13 +225,10 @@ def write(found: Figures, about: str) -> None:
         key=lambda setting: (-len(seeds[setting]), statistics.mean(seeds[setting].values())),
     )
     head = [
-        "learning rate",
-        "batch size",
-        "FID on validation",
-        "by seed",
+        "learning rate", "batch size", "FID on validation", "by seed",
         "against the best, within seeds",
-    ]
-    rows = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    ]  # fmt: skip
+    rows = []
     for lr, batch_size in settings:
         mine = seeds[lr, batch_size]
         gaps = [mine[seed] - seeds[best][seed] for seed in mine if seed in seeds[best]]
@@ -247,20 +236,14 @@ def write(found: Figures, about: str) -> None:
             "the best" if (lr, batch_size) == best else spread(gaps, math.sqrt(len(gaps) or 1))
         )
         single = ", ".join(f"{seed}: {fid:.2f}" for seed, fid in sorted(mine.items()))
-        rows.append(
-            f"| {lr:g} | {batch_size} | {spread(list(mine.values()))} | {single} | {against} |"
-        )
-    draw(seeds, about)
+        rows.append([f"{lr:g}", str(batch_size), spread(list(mine.values())), single, against])
+    draw(seeds, setup)
     link = os.path.relpath(PICTURE, DOCUMENT.parent)
-    table = "\n".join(
-        [
-            *rows,
-            "",
-            f"{about}; mean ± standard deviation over seeds.",
-            "",
-            f"![FID by learning rate]({link})",
-        ]
-    )
+    table = f"""{markdown.table(head, rows)}
+
+{setup}; mean ± standard deviation over seeds.
+
+![FID by learning rate]({link})"""
     before, _, rest = DOCUMENT.read_text().partition(MARKS[0])
     _, _, after = rest.partition(MARKS[1])
     files.write_text(DOCUMENT, f"{before}{MARKS[0]}\n\n{table}\n\n{MARKS[1]}{after}")
@@ -270,12 +253,12 @@ def spread(values: list[float], divisor: float = 1.0) -> str:
     """Mean and, of several values, standard deviation by `divisor`."""
     if not values:
         return "no common seed"
-    deviation = f" ± {statistics.stdev(values) / divisor:.2f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.2f}{deviation}"
+    deviation = statistics.stdev(values) / divisor if len(values) > 1 else None
+    return markdown.number(statistics.mean(values), deviation)
 
 
-def draw(seeds: dict[tuple[float, int], dict[int, float]], about: str) -> None:
-    """FID against the learning rate, a line a batch size: mean and deviation over the seeds, a dot each."""
+def draw(seeds: dict[tuple[float, int], dict[int, float]], setup: str) -> None:
+    """FID against the learning rate, a line a batch size: mean, deviation, and a dot a seed."""
     figure = Figure(figsize=(8, 5), layout="constrained")
     axis = figure.subplots()
     sizes = sorted({batch_size for _, batch_size in seeds})
@@ -284,13 +267,13 @@ def draw(seeds: dict[tuple[float, int], dict[int, float]], about: str) -> None:
         shift = 1.03 ** (i - (len(sizes) - 1) / 2)
         rates = [lr for lr, batch_size in seeds if batch_size == size]
         values = [list(seeds[lr, size].values()) for lr in rates]
-        means = [statistics.mean(found) for found in values]
-        deviations = [statistics.stdev(found) if len(found) > 1 else 0.0 for found in values]
+        means = [statistics.mean(fids) for fids in values]
+        deviations = [statistics.stdev(fids) if len(fids) > 1 else 0.0 for fids in values]
         shifted = [lr * shift for lr in rates]
         line = axis.errorbar(
             shifted, means, deviations, marker="o", capsize=4, label=f"batch size {size}"
         )
-        dots = [(x, fid) for x, found in zip(shifted, values, strict=True) for fid in found]
+        dots = [(x, fid) for x, fids in zip(shifted, values, strict=True) for fid in fids]
         axis.plot(*zip(*dots, strict=True), ".", color=line.lines[0].get_color(), alpha=0.5)
     ticks = sorted({lr for lr, _ in seeds})
     axis.set_xscale("log")
@@ -298,7 +281,7 @@ def draw(seeds: dict[tuple[float, int], dict[int, float]], about: str) -> None:
     axis.minorticks_off()
     axis.set_xlabel("learning rate")
     axis.set_ylabel("FID on validation, best checkpoint")
-    axis.set_title(about.replace("`", ""))
+    axis.set_title(setup.replace("`", ""))
     axis.grid(alpha=0.3)
     axis.legend()
     with files.replacing(PICTURE) as temporary:

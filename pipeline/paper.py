@@ -20,7 +20,7 @@ def main() -> None:
     """Repeat the paper's experiments on the chosen checkpoint: python -m pipeline.paper."""
     params = reading.load(Params)
     from dcgan import data, files
-    from dcgan.judging import extractor
+    from dcgan.judging.reference import Reference
     from dcgan.networks import exports
     from dcgan.paper import experiments
     from dcgan.pictures import grids, plots
@@ -31,7 +31,7 @@ def main() -> None:
     generator, export = exports.load_generator(Path("models/generator.safetensors"))
     discriminator, _ = exports.load_discriminator(Path("models/discriminator.safetensors"))
     init = training["settings"]["discriminator"]["init"]
-    frozen = extractor.load(Path("results/reference/extractor"))
+    frozen = Reference.open(Path("results/reference"), params.seed).extractor
     classify = frozen.probabilities if frozen.num_classes else None
     test = data.open_split(PREPARED, "test").images[:GUIDED_IMAGES]
     drawn = {"seed": params.seed, "num_candidates": params.paper.num_candidates}

@@ -51,17 +51,12 @@ def main(
         raise errors.ConfigError(
             f"rollback: --to {target}: is the champion already: give another version"
         )
-    note = f"{PREFIX}{reason.strip()}"
-    registry.set_alias(name, "champion", target, note, expected=champion.number)
+    note, expected = f"{registry.ROLLED_BACK}{reason.strip()}", champion.number
+    registry.set_alias(name, "champion", target, note, expected=expected, kind="rolled back")
     print(
         f"rollback: version {target} of {champion.name} is the champion again,"
         f" version {champion.number} no more: {reason.strip()}"
     )
-
-
-def is_one(move: "Move") -> bool:
-    """Whether a noted move of the alias was a rollback."""
-    return move.reason.startswith(PREFIX)
 
 
 def before(moves: "Sequence[Move]", current: int) -> int | None:
@@ -87,7 +82,7 @@ def before(moves: "Sequence[Move]", current: int) -> int | None:
     for move in reversed(moves):
         if move.before is not None:
             stands_at(move.before)
-        if is_one(move):
+        if move.kind == "rolled back":
             stands_at(move.version)
         else:
             champions.append(move.version)

@@ -1,5 +1,6 @@
-"""The sweep's dealings with DVC, without DVC; the sweep itself is run by test_experiments.py."""
+"""How the sweep talks to DVC, without DVC; tests/system/test_dvc_experiments.py runs the sweep."""
 
+import json
 import subprocess
 
 import pytest
@@ -9,7 +10,7 @@ from bench import sweep
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """The commands that were run; the first one hangs, the second one fails, later ones print their number."""
+    """The commands that were run: one hangs, the next one fails, later ones print their number."""
     commands: list[list[str]] = []
 
     def run(command: list[str], *, stdout, timeout: float | None, **_: object) -> None:
@@ -39,3 +40,21 @@ def test_after_the_last_try_the_sweep_ends_with_a_line(
     with pytest.raises(SystemExit, match=why):
         sweep.dvc("exp", "show", tries=tries, seconds=5)
     assert len(asked) == tries
+
+
+def test_the_fid_of_an_experiment_is_that_of_its_chosen_epoch_once_it_has_ended_well(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def experiment(name: str, state: str | None) -> dict[str, object]:
+        metrics = {sweep.METRICS: {"data": {"validation": {"fid": 5.5}, "fid": {"mean": 6.0}}}}
+        executor = state and {"state": state, "local": {"pid": 1}}
+        return {"name": name, "executor": executor, "revs": [{"data": {"metrics": metrics}}]}
+
+    queued = {"name": "c", "executor": {"state": "queued", "local": None}, "revs": None}
+    shown = [{}, {"experiments": [experiment("a", None), experiment("b", "failed"), queued]}]
+    monkeypatch.setattr(sweep, "dvc", lambda *args, **options: json.dumps(shown))
+    assert sweep.states() == {
+        "a": sweep.State("success", None, 5.5),
+        "b": sweep.State("failed", 1, None),
+        "c": sweep.State("queued", None, None),
+    }

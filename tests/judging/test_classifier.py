@@ -6,6 +6,7 @@ from dcgan import files
 from dcgan.errors import DataError, Diverged
 from dcgan.judging import classifier as networks
 from dcgan.judging import fidelity
+from dcgan.judging.sample import Sample
 from tests.support.idx_source import shape
 
 
@@ -64,16 +65,16 @@ def test_a_batch_larger_than_the_data_is_the_whole_of_it(shapes):
 
 
 def test_features_are_float32_and_do_not_depend_on_the_number_of_images(classifier, shapes):
-    found, verdicts = networks.extract(classifier, shapes[0][:7])
+    features, verdicts = networks.extract(classifier, shapes[0][:7])
     assert (
-        found.shape == (7, 128)
-        and found.dtype == np.float32
+        features.shape == (7, 128)
+        and features.dtype == np.float32
         and verdicts.shape == (7,)
         and verdicts.dtype == np.int64
     )
-    assert (networks.extract(classifier, shapes[0][:3])[0] == found[:3]).all()
+    assert (networks.extract(classifier, shapes[0][:3])[0] == features[:3]).all()
     many, many_verdicts = networks.extract(classifier, shapes[0])  # more than one batch
-    assert (many[:7] == found).all() and (many_verdicts[:7] == verdicts).all()
+    assert (many[:7] == features).all() and (many_verdicts[:7] == verdicts).all()
 
 
 def test_mapped_images_give_the_same_features(classifier, shapes, tmp_path):
@@ -87,8 +88,8 @@ def test_mapped_images_give_the_same_features(classifier, shapes, tmp_path):
 @pytest.mark.parametrize(("channels", "size"), [(1, 8), (3, 16), (3, 32), (1, 64)])
 def test_other_sizes_and_channels_work(channels, size):
     images = np.random.default_rng(0).integers(0, 256, (20, channels, size, size), np.uint8)
-    found = train(images, np.arange(20) % 2, num_classes=2, epochs=1, batch_size=10)
-    assert networks.extract(found, images)[0].shape == (20, 128)
+    trained = train(images, np.arange(20) % 2, num_classes=2, epochs=1, batch_size=10)
+    assert networks.extract(trained, images)[0].shape == (20, 128)
 
 
 def test_distance_grows_with_blur_and_is_largest_for_noise(classifier, shapes):
@@ -103,9 +104,9 @@ def test_distance_grows_with_blur_and_is_largest_for_noise(classifier, shapes):
 
     noise = np.random.default_rng(0).integers(0, 256, other.shape, np.uint8)
     fakes = (other, blurred(3), blurred(7), noise)
-    known = fidelity.statistics(real)
+    statistics = Sample(real).statistics
     distances = [
-        fidelity.fid(known, fidelity.statistics(networks.extract(classifier, fake)[0]))
+        fidelity.fid(statistics, Sample(networks.extract(classifier, fake)[0]).statistics)
         for fake in fakes
     ]
     assert distances == sorted(distances)
@@ -181,9 +182,9 @@ def test_without_labels_the_extractor_learns_which_way_up_images_are():
 
 def test_rotations_are_quarter_turns_of_each_image_on_its_own():
     images = torch.arange(2 * 9).view(2, 1, 3, 3)
-    found = networks.rotated(images, torch.tensor([0, 1]))
-    assert torch.equal(found[0], images[0])
-    assert found[1, 0].tolist() == [[11, 14, 17], [10, 13, 16], [9, 12, 15]]
+    turned = networks.rotated(images, torch.tensor([0, 1]))
+    assert torch.equal(turned[0], images[0])
+    assert turned[1, 0].tolist() == [[11, 14, 17], [10, 13, 16], [9, 12, 15]]
 
 
 def test_probabilities_are_those_of_the_verdicts_and_progress_is_told(classifier, shapes):
@@ -192,7 +193,9 @@ def test_probabilities_are_those_of_the_verdicts_and_progress_is_told(classifier
         classifier, shapes[0][:25], batch_size=10, on_batch=lambda *row: seen.append(row)
     )
     assert seen == [(10, 25), (20, 25), (25, 25)]
-    found = networks.probabilities(classifier, shapes[0][:25], batch_size=10)
-    assert found.shape == (25, 10) and found.dtype == np.float32
-    assert np.allclose(found.sum(axis=1), 1, atol=1e-5) and (found.argmax(axis=1) == verdicts).all()
-    assert found.max(axis=1).mean() > 0.5  # no longer equal
+    shares = networks.probabilities(classifier, shapes[0][:25], batch_size=10)
+    assert shares.shape == (25, 10) and shares.dtype == np.float32
+    assert (
+        np.allclose(shares.sum(axis=1), 1, atol=1e-5) and (shares.argmax(axis=1) == verdicts).all()
+    )
+    assert shares.max(axis=1).mean() > 0.5  # no longer equal

@@ -8,13 +8,15 @@ from dcgan.config.sections import GeneratorParams
 from dcgan.errors import NoCheckpoint
 from dcgan.judging import evaluation
 from dcgan.judging.comparison import Real
+from dcgan.judging.sample import Sample
 from dcgan.networks import exports
 from dcgan.raw import fake
 from dcgan.training import fresh
 
 PARAMS = GeneratorParams(
-    z_dim=8, z_distribution="normal", start="projection", start_size=7, start_norm="none", start_activation=True, channels=[8, 4],
-    strides=[2, 2], kernel=4, padding="same", norm="none", norm_order="before", norm_momentum=0.1, norm_eps=1e-5,
+    z_dim=8, z_distribution="normal", start="projection", start_size=7, start_norm="none",
+    start_activation=True, channels=[8, 4], strides=[2, 2], kernel=4, padding="same", norm="none",
+    norm_order="before", norm_momentum=0.1, norm_eps=1e-5,
     activation="relu", slope=0.2, bias=True, init="glorot",
 )  # fmt: skip
 
@@ -27,15 +29,6 @@ def test_the_lowest_validation_fid_is_chosen_and_of_equals_the_first():
     ]
     assert evaluation.choose(rows) == (1, "raw")
     assert evaluation.choose(rows[::2]) == (1, "ema")
-
-
-def test_counts_are_named_as_people_say_them():
-    assert [evaluation.count_name(count) for count in (10_000, 50_000, 64, 1500)] == [
-        "10k",
-        "50k",
-        "64",
-        "1500",
-    ]
 
 
 def test_no_checkpoint_is_refused(tmp_path):
@@ -51,9 +44,12 @@ def test_no_checkpoint_is_refused(tmp_path):
 
 
 class Pixels:
-    """An extractor whose features are an image's 16 mean values of 7 x 7 pixels, and whose classes are bright and dark."""
+    """An extractor: 16 features, the mean values of 7 x 7 pixels; two classes, bright and dark."""
 
     name, sha256, resize, num_features, num_classes = "pixels", "0" * 64, "none", 16, 2
+
+    def description(self):
+        return {"extractor": self.name, "extractor_sha256": self.sha256, "resize": self.resize}
 
     def extract(self, images):
         means = (
@@ -63,7 +59,9 @@ class Pixels:
             .astype(np.float32)
             / 32
         )
-        return means, (means.mean(1) > np.median(SHAPES.mean((1, 2, 3)) / 32)).astype(np.int64)
+        return Sample(
+            means, (means.mean(1) > np.median(SHAPES.mean((1, 2, 3)) / 32)).astype(np.int64)
+        )
 
 
 SHAPES = fake.draw(400, 28, 1, seed=1)[0]
@@ -81,49 +79,50 @@ def export(folder, epoch, constant):
 
 @pytest.fixture
 def judged(tmp_path):
-    def judge(constant):
+    def measure(constant):
         for epoch in (1, 2, 3):
             export(tmp_path, epoch, constant)
         extractor = Pixels()
-        features, verdicts = extractor.extract(SHAPES)
-        real = Real.of(
-            features, (np.bincount(verdicts, minlength=2) / len(verdicts)).tolist(), seed=1
-        )
-        tool = evaluation.Judge(extractor, 60, seed=1)
-        return (
-            tool,
-            real,
-            [tool.judge(folder, real) for folder in evaluation.epochs(tmp_path)],
-            tmp_path,
-            features,
-        )
+        train = extractor.extract(SHAPES)
+        shares = (np.bincount(train.verdicts, minlength=2) / len(train)).tolist()
+        real = Real.of(train, shares, seed=1)
+        judge = evaluation.Judge(extractor, 60, seed=1)
+        rows = [judge.row(folder, real) for folder in evaluation.epochs(tmp_path)]
+        return judge, real, rows, tmp_path, train
 
-    return judge
+    return measure
 
 
 def test_a_constant_generator_is_flagged_at_every_evaluation_and_all_its_figures_are_finite(judged):
-    tool, real, rows, folder, features = judged(constant=True)
+    judge, real, rows, folder, train = judged(constant=True)
     assert [evaluation.collapsed(row) for row in rows] == [["raw", "ema"]] * 3
     assert all(np.isfinite(value) for row in rows for value in row.values())
-    report = tool.report(folder / "epoch-0003" / "generator.safetensors", real, features)
-    assert report.figures["collapsed"] and report.figures["vendi"] == pytest.approx(1, abs=1e-6)
+    report = judge.report(folder / "epoch-0003" / "generator.safetensors", real, train)
+    assert report.figures["collapsed"] and report.figures["vendi"]["mean"] == pytest.approx(
+        1, abs=1e-6
+    )
     json.dumps(report.figures, allow_nan=False)
 
 
 def test_the_report_is_the_mean_of_five_draws_that_the_choice_has_not_seen(judged):
-    tool, real, rows, folder, features = judged(constant=False)
+    judge, real, rows, folder, train = judged(constant=False)
     path = folder / "epoch-0002" / "generator.safetensors"
-    figures = tool.report(path, real, features).figures
+    figures = judge.report(path, real, train).figures
     generator, _ = exports.load_generator(path)
-    draws = [real.all(*tool.draw(generator, f"report {index}")[1:]) for index in range(5)]
+    draws = [real.all_figures(judge.draw(generator, f"report {index}")[1]) for index in range(5)]
     for key in ("fid", "kid", "precision", "density", "vendi", "js_divergence"):
-        name = f"{key}_60" if key in ("fid", "kid") else key
         values = [draw[key] for draw in draws]
         if key != "js_divergence":  # of all draws together
-            assert figures[name] == pytest.approx(np.mean(values))
-        assert figures["noise"][name] == pytest.approx(np.std(values, ddof=1))
+            assert figures[key]["mean"] == pytest.approx(np.mean(values))
+        assert figures[key]["deviation"] == pytest.approx(np.std(values, ddof=1))
+    pooled = Sample.pooled([judge.draw(generator, f"report {index}")[1] for index in range(5)])
+    counts = np.bincount(pooled.verdicts, minlength=2)
+    assert figures["class_shares"] == pytest.approx(counts / 300)
+    assert figures["smallest_class_share"]["mean"] == pytest.approx(counts.min() / 300)
     assert rows[1]["fid_raw"] not in [draw["fid"] for draw in draws]
-    assert figures["fid_infinity"] < figures["fid_60"]  # FID of few images is too high
+    # FID of few images is too high. There is one value of all draws, which has no deviation.
+    assert figures["fid_infinity"]["mean"] < figures["fid"]["mean"]
+    assert figures["fid_infinity"]["deviation"] is None
     assert set(figures["memorisation"]) >= {
         "generated_to_train",
         "test_to_train",
@@ -131,24 +130,50 @@ def test_the_report_is_the_mean_of_five_draws_that_the_choice_has_not_seen(judge
     }
 
 
+def test_the_record_holds_figures_with_their_protocol_and_plain_numbers_of_single_draws(judged):
+    judge, real, rows, folder, train = judged(constant=False)
+    index, weights = evaluation.choose(rows)
+    report = judge.report(folder / "epoch-0001" / evaluation.WEIGHTS[weights], real, train)
+    record = judge.record(rows, report, real, {"floor": {"fid": 1.0}, "ceiling": {"fid": 9.0}})
+    json.dumps(record, allow_nan=False)
+    assert record["validation"] == {"fid": rows[index][f"fid_{weights}"]}
+    assert record["last_epoch_validation"]["ema"] == {"fid": rows[-1]["fid_ema"]}
+    assert (record["epoch"], record["weights"]) == (index + 1, weights)
+    assert (record["floor"], record["ceiling"]) == ({"fid": 1.0}, {"fid": 9.0})
+    protocol = record["protocol"]
+    assert (protocol["generated_images"], protocol["real_images"], protocol["draws"]) == (
+        60,
+        400,
+        5,
+    )
+    # Every figure of the draws has this one shape, whatever its name.
+    shaped = {key for key, value in record.items() if isinstance(value, dict) and "mean" in value}
+    assert all(set(record[key]) == {"mean", "deviation"} for key in shaped)
+    assert not [key for key, value in record.items() if isinstance(value, float)]
+    assert shaped == {
+        "fid", "kid", "kid_std", "precision", "recall", "density", "coverage", "vendi",
+        "js_divergence", "smallest_class_share", "fid_infinity",
+    }  # fmt: skip
+
+
 def test_train_images_among_the_generated_are_shown_with_themselves(judged, monkeypatch):
-    tool, real, _, folder, features = judged(constant=False)
+    judge, real, _, folder, train = judged(constant=False)
     sample = evaluation.sampling.sample
     monkeypatch.setattr(
         evaluation.sampling,
         "sample",
         lambda *args, **kwargs: np.concatenate([SHAPES[7:10], sample(*args, **kwargs)[3:]]),
     )
-    report = tool.report(folder / "epoch-0001" / "generator.safetensors", real, features)
+    report = judge.report(folder / "epoch-0001" / "generator.safetensors", real, train)
     assert sorted(report.nearest[:3]) == [7, 8, 9]
     np.testing.assert_array_equal(report.generated[:3], SHAPES[report.nearest[:3]])
 
 
 def test_an_image_does_not_depend_on_how_many_are_asked_for(judged):
-    tool, _, _, folder, _ = judged(constant=False)
+    judge, _, _, folder, _ = judged(constant=False)
     generator, _ = exports.load_generator(folder / "epoch-0001" / "generator.safetensors")
     few, many = (
-        evaluation.Judge(tool.extractor, count, seed=1).draw(generator, "x")[0]
+        evaluation.Judge(judge.extractor, count, seed=1).draw(generator, "x")[0]
         for count in (30, 130)
     )
     np.testing.assert_array_equal(few, many[:30])

@@ -5,7 +5,7 @@ from dcgan import files
 from dcgan.data import Split
 from dcgan.errors import ConfigError, DataError
 from dcgan.judging import classifier, inception
-from dcgan.judging import extractor as features
+from dcgan.judging import extractor as extractors
 from tests.support.made_up import inception_weights
 
 MANIFEST = {"dataset": "toys", "classes": ["a", "b"], "image_size": 16}
@@ -21,7 +21,7 @@ def train(folder, name, seed=1, on_epoch=None):
         for i, split in enumerate(("train", "validation", "test"))
     }
     settings = {"seed": seed, "epochs": 2, "lr": 6e-3, "batch_size": 20}
-    return features.train(folder, name, splits, MANIFEST, on_epoch=on_epoch, **settings)
+    return extractors.train(folder, name, splits, MANIFEST, on_epoch=on_epoch, **settings)
 
 
 @pytest.fixture(scope="module")
@@ -37,44 +37,47 @@ def folder(tmp_path_factory):
 
 
 def made(folder, target, *names):
-    """An extractor of some of the networks; the others lie there too, as those of an earlier run."""
+    """An extractor of some of the networks; the others lie there too, as an earlier run's."""
     target.mkdir()
     for path in folder.iterdir():
         (target / path.name).symlink_to(path)
-    features.finish(target, names)
+    extractors.finish(target, names)
     return target
 
 
 def test_auto_takes_labels_where_there_are_some_and_never_what_must_be_downloaded():
-    assert features.choose("auto", ["a", "b"]) == "classifier"
-    assert features.choose("auto", []) == "rotation"
-    for extractor in ("rotation", "inception"):
-        assert features.choose(extractor, ["a", "b"]) == features.choose(extractor, []) == extractor
+    assert extractors.networks("auto", ["a", "b"]) == ["classifier"]
+    assert extractors.networks("auto", []) == ["rotation"]
     with pytest.raises(
         ConfigError, match=r"reference\.extractor = 'classifier': the data set has no labels"
     ):
-        features.choose("classifier", [])
+        extractors.networks("classifier", [])
 
 
 def test_with_labels_there_is_always_a_classifier():
-    assert features.networks("classifier", ["a", "b"]) == ["classifier"]
-    assert features.networks("rotation", ["a", "b"]) == ["rotation", "classifier"]
-    assert features.networks("inception", ["a", "b"]) == ["inception", "classifier"]
-    assert features.networks("rotation", []) == ["rotation"]
-    assert features.networks("inception", []) == ["inception"]
+    assert extractors.networks("classifier", ["a", "b"]) == ["classifier"]
+    assert extractors.networks("rotation", ["a", "b"]) == ["rotation", "classifier"]
+    assert extractors.networks("inception", ["a", "b"]) == ["inception", "classifier"]
+    assert extractors.networks("rotation", []) == ["rotation"]
+    assert extractors.networks("inception", []) == ["inception"]
 
 
 def test_training_writes_the_network_and_tells_its_accuracy(tmp_path):
     seen = []
     accuracy = train(tmp_path, "classifier", on_epoch=lambda *row: seen.append(row))
     assert [row[0] for row in seen] == [1, 2] and all(0 <= row[2] <= 1 for row in seen)
-    network, about = classifier.load_classifier(tmp_path / "classifier.safetensors")
+    network, description = classifier.load_classifier(tmp_path / "classifier.safetensors")
     assert (
         classifier.accuracy(network, images(40, 2), np.arange(40) % 2)
         == accuracy
-        == about["test_accuracy"]
+        == description["test_accuracy"]
     )
-    assert (about["extractor"], about["dataset"], about["image_size"], about["num_classes"]) == (
+    assert (
+        description["extractor"],
+        description["dataset"],
+        description["image_size"],
+        description["num_classes"],
+    ) == (
         "classifier",
         "toys",
         16,
@@ -92,56 +95,59 @@ def test_an_extractor_gives_features_of_the_first_network_and_verdicts_of_the_cl
     folder, tmp_path, names, classes
 ):
     target = made(folder, tmp_path / "extractor", *names)
-    extractor = features.load(target)
-    found, verdicts = extractor.extract(images(7))
-    network, about = classifier.load_classifier(folder / f"{names[0]}.safetensors")
-    judge, judged = classifier.load_classifier(folder / "classifier.safetensors")
-    assert (found == classifier.extract(network, images(7))[0]).all()
+    extractor = extractors.load(target)
+    sample = extractor.extract(images(7))
+    network, description = classifier.load_classifier(folder / f"{names[0]}.safetensors")
+    of_classes, its_description = classifier.load_classifier(folder / "classifier.safetensors")
+    assert (sample.features == classifier.extract(network, images(7))[0]).all()
     assert (extractor.name, extractor.num_features, extractor.num_classes) == (
         names[0],
         128,
         classes,
     )
-    assert extractor.sha256 == about["sha256"]
-    wanted = {"extractor": names[0], "extractor_sha256": about["sha256"], "resize": "none"}
+    assert extractor.sha256 == description["sha256"]
+    described = {"extractor": names[0], "extractor_sha256": description["sha256"], "resize": "none"}
     if "classifier" in names:
-        assert (verdicts == classifier.extract(judge, images(7))[1]).all()
+        verdicts = classifier.extract(of_classes, images(7))[1]
+        assert (sample.verdicts == verdicts).all()
         assert (extractor.probabilities(images(7)).argmax(axis=1) == verdicts).all()
         if names[0] != "classifier":
-            wanted["classifier_sha256"] = judged["sha256"]
+            described["classifier_sha256"] = its_description["sha256"]
     else:
-        assert verdicts is None
+        assert sample.verdicts is None
         with pytest.raises(DataError, match="has no classifier"):
             extractor.probabilities(images(7))
-    assert extractor.description() == wanted
+    assert extractor.description() == described
     assert {path.name for path in target.glob("*.safetensors")} == {
         f"{name}.safetensors" for name in names
     }
 
 
 def test_inception_gives_the_features_and_the_classifier_the_verdicts(folder, tmp_path):
-    extractor = features.load(made(folder, tmp_path / "extractor", "inception", "classifier"))
+    extractor = extractors.load(made(folder, tmp_path / "extractor", "inception", "classifier"))
     seen = []
-    found, verdicts = extractor.extract(images(2), lambda *row: seen.append(row))
-    network, about = inception.load(folder / "inception.safetensors")
-    judge, judged = classifier.load_classifier(folder / "classifier.safetensors")
-    assert found.shape == (2, 2048) and (found == inception.extract(network, images(2))).all()
-    assert (verdicts == classifier.extract(judge, images(2))[1]).all()
+    sample = extractor.extract(images(2), lambda *row: seen.append(row))
+    network, description = inception.load(folder / "inception.safetensors")
+    of_classes, its_description = classifier.load_classifier(folder / "classifier.safetensors")
+    assert sample.features.shape == (2, 2048)
+    assert (sample.features == inception.extract(network, images(2))).all()
+    assert (sample.verdicts == classifier.extract(of_classes, images(2))[1]).all()
     assert seen == [(2, 2)]
     assert (extractor.num_features, extractor.num_classes) == (2048, 2)
     assert extractor.description() == {
-        "extractor": "inception", "extractor_sha256": about["weights_sha256"], "resize": "bicubic to 299 x 299, clean-fid",
-        "classifier_sha256": judged["sha256"],
+        "extractor": "inception", "extractor_sha256": description["weights_sha256"],
+        "resize": "bicubic to 299 x 299, clean-fid",
+        "classifier_sha256": its_description["sha256"],
     }  # fmt: skip
 
 
 def test_an_extractor_that_is_not_whole_is_refused(folder, tmp_path):
     with pytest.raises(DataError, match=r"extractor\.json: cannot be read"):
-        features.load(folder)
+        extractors.load(folder)
     target = made(folder, tmp_path / "extractor", "rotation", "classifier")
     (target / "classifier.json").unlink()
     with pytest.raises(DataError, match=r"classifier\.json: cannot be read"):
-        features.load(target)
+        extractors.load(target)
     # What a killed run leaves: a network of another seed, without the list that names it.
     (target / "classifier.safetensors").unlink()
     train(target, "classifier", seed=2)
@@ -149,9 +155,9 @@ def test_an_extractor_that_is_not_whole_is_refused(folder, tmp_path):
         DataError,
         match=r"classifier\.safetensors: is not the one that extractor\.json names: run reference",
     ):
-        features.load(target)
-    features.finish(target, ["rotation", "classifier"])
-    features.load(target)
+        extractors.load(target)
+    extractors.finish(target, ["rotation", "classifier"])
+    extractors.load(target)
 
 
 @pytest.mark.parametrize(
@@ -168,34 +174,4 @@ def test_a_list_of_networks_that_names_no_extractor_is_refused(tmp_path, content
     with pytest.raises(
         DataError, match="names no extractor, expected one of classifier, rotation, inception"
     ):
-        features.load(tmp_path)
-
-
-def test_class_shares_add_up():
-    assert features.class_shares(np.array([0, 2, 2, 2]), 3) == [0.25, 0, 0.75]
-    assert features.class_shares(None, 0) is None
-
-
-def test_features_survive_a_round_trip_and_a_damaged_file_is_refused(tmp_path):
-    path = tmp_path / "test.npy"
-    array = np.random.default_rng(0).normal(size=(5, 128)).astype(np.float32)
-    features.save_features(path, array, {"split": "test", "extractor_sha256": "ab"})
-    assert (features.load_features(path, "ab") == array).all()
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(DataError, match="damaged"):
-        features.load_features(path, "ab")
-    with pytest.raises(DataError, match="run the stage"):
-        features.load_features(tmp_path / "validation.npy", "ab")
-
-
-@pytest.mark.parametrize("about", [{"extractor_sha256": "a" * 64}, {}])
-def test_features_of_another_extractor_are_never_compared(tmp_path, about):
-    path = tmp_path / "test.npy"
-    features.save_features(path, np.zeros((5, 128), np.float32), about)
-    with pytest.raises(
-        DataError,
-        match=f"test.npy: features of the extractor .*, expected those of {'b' * 16}: run reference",
-    ):
-        features.load_features(path, "b" * 64)
+        extractors.load(tmp_path)

@@ -5,8 +5,10 @@ import pytest
 import scipy.linalg
 import torch
 
+from dcgan import rng
 from dcgan.errors import DataError
 from dcgan.judging import fidelity
+from dcgan.judging.sample import Sample, Statistics
 
 
 def normal(count=400, dims=8, seed=0, mean=0.0, scale=1.0):
@@ -21,16 +23,21 @@ def correlated(count, dims, seed):
 
 
 def fid(a, b):
-    return fidelity.fid(fidelity.statistics(a), fidelity.statistics(b))
+    return fidelity.fid(Sample(a).statistics, Sample(b).statistics)
+
+
+def kid(a, b, seed=0):
+    return fidelity.kid(Sample(a), Sample(b), seed)
 
 
 def infinity(real, fake, **changes):
-    return fidelity.fid_infinity(fidelity.statistics(real), fake, **{"seed": 0} | changes)
+    real = real if isinstance(real, Statistics) else Sample(real).statistics
+    return fidelity.fid_infinity(real, Sample(fake), **{"seed": 0} | changes)
 
 
 def exact(dims):
     """The statistics of N(0, 1) itself."""
-    return fidelity.Statistics(np.zeros(dims), np.eye(dims), 10**9)
+    return Statistics(np.zeros(dims), np.eye(dims), 10**9)
 
 
 def activations(count, seed):
@@ -47,9 +54,7 @@ def test_fid_of_equal_covariances_is_the_squared_distance_of_the_means():
 
 def test_fid_of_diagonal_covariances_has_a_closed_form():
     deviations = np.array([0.1, 1.0, 3.0, 0.0]), np.array([0.2, 1.0, 1.0, 2.0])
-    a, b = (
-        fidelity.Statistics(np.zeros(4), np.diag(deviation**2), 100) for deviation in deviations
-    )
+    a, b = (Statistics(np.zeros(4), np.diag(deviation**2), 100) for deviation in deviations)
     assert fidelity.fid(a, b) == pytest.approx(
         ((deviations[0] - deviations[1]) ** 2).sum(), rel=1e-6
     )
@@ -58,7 +63,7 @@ def test_fid_of_diagonal_covariances_has_a_closed_form():
 @pytest.mark.parametrize("count", [2, 127, 128, 129, 2000])
 def test_fid_of_a_set_with_itself_is_nothing_and_never_negative(count):
     features = correlated(count, 128, seed=1)
-    assert 0 <= fid(features, features) <= 1e-6 * np.trace(fidelity.statistics(features).sigma)
+    assert 0 <= fid(features, features) <= 1e-6 * np.trace(Sample(features).statistics.sigma)
 
 
 def test_fid_is_symmetric():
@@ -108,14 +113,12 @@ def test_the_same_features_have_the_same_fid_in_torch_fidelity_and_pytorch_fid()
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        numbers = [array for known in theirs for array in (known["mu"], known["sigma"])]
+        numbers = [array for each in theirs for array in (each["mu"], each["sigma"])]
         assert ours == pytest.approx(calculate_frechet_distance(*numbers), rel=1e-6)
 
 
 def test_the_same_features_have_the_same_kid_in_torch_fidelity():
     from torch_fidelity.metric_kid import kid_features_to_metric
-
-    from dcgan import rng
 
     a, b = activations(300, seed=1), activations(250, seed=2)
     theirs = kid_features_to_metric(
@@ -126,56 +129,39 @@ def test_the_same_features_have_the_same_kid_in_torch_fidelity():
         verbose=False,
     )
     expected = theirs["kernel_inception_distance_mean"], theirs["kernel_inception_distance_std"]
-    assert fidelity.kid(a, b, seed=3) == pytest.approx(expected, rel=1e-4)
+    assert kid(a, b, seed=3) == pytest.approx(expected, rel=1e-4)
 
 
-def test_the_line_of_fid_infinity_ends_at_the_fid_of_all_images():
-    real, fake = activations(600, seed=1), activations(500, seed=2)
-    found = infinity(real, fake, points=2)
-    assert found["fid_infinity"] + found["slope"] / 500 == pytest.approx(fid(real, fake), rel=1e-6)
-    assert found["residual"] == pytest.approx(0, abs=1e-6)
+@pytest.mark.parametrize(
+    ("count", "subsets", "sizes"),
+    [(1000, 4, [100, 143, 250, 1000]), (60, 2, [9, 60]), (400, 2, [40, 400])],
+)
+def test_fid_infinity_is_the_end_of_a_line_through_fids_of_subsets_evenly_in_one_over_n(
+    count, subsets, sizes
+):
+    # From a tenth of the images, or more than there are features, to all of them.
+    real, fake = normal(seed=1), normal(count, seed=2)
+    fids = [
+        fid(real, fake[rng.choose(count, size, 0, "fid_infinity", index).numpy()])
+        for index, size in enumerate(sizes)
+    ]
+    assert fids[-1] == pytest.approx(fid(real, fake), rel=1e-9)
+    expected = np.polyfit(1 / np.array(sizes), fids, 1)[1]
+    assert infinity(real, fake, subsets=subsets) == pytest.approx(expected, rel=1e-9)
 
 
-def test_fid_infinity_takes_the_bias_away_whose_slope_is_known():
+def test_fid_infinity_takes_the_bias_away():
     dims, shift = 8, 0.1
     fakes = [normal(1000, dims, seed) + shift for seed in range(10)]
-    found = [fidelity.fid_infinity(exact(dims), fake, seed=0) for fake in fakes]
-    biased = np.mean([fidelity.fid(exact(dims), fidelity.statistics(fake)) for fake in fakes])
+    extrapolated = np.mean([infinity(exact(dims), fake) for fake in fakes])
+    biased = np.mean([fidelity.fid(exact(dims), Sample(fake).statistics) for fake in fakes])
     true = dims * shift**2
-    assert abs(np.mean([f["fid_infinity"] for f in found]) - true) < abs(biased - true) / 3
-    # To first order in 1/n: D of the mean; |S - 1|^2 / 4 of the covariance S, whose elements vary
-    # by 1/n, its diagonal's by 2/n.
-    assert np.mean([f["slope"] for f in found]) == pytest.approx(
-        dims + dims * (dims + 1) / 4, rel=0.15
-    )
-    assert all(0 < f["residual"] < 0.1 for f in found)
-
-
-def test_the_subsets_lie_evenly_in_one_over_n_from_a_tenth_or_more_than_there_are_features(
-    monkeypatch,
-):
-    real, sizes = fidelity.statistics(normal()), []
-
-    def recorded(features):
-        sizes.append(len(features))
-        return fidelity.Statistics(
-            features.mean(axis=0), np.cov(features, rowvar=False), len(features)
-        )
-
-    monkeypatch.setattr(fidelity, "statistics", recorded)
-    fidelity.fid_infinity(real, normal(1000), seed=0, points=4)
-    assert sizes == [100, 143, 250, 1000]
-    sizes.clear()
-    fidelity.fid_infinity(real, normal(60), seed=0)
-    assert len(sizes) == 15 and sizes[0] == 9 and sizes[-1] == 60
+    assert abs(extrapolated - true) < abs(biased - true) / 3
 
 
 def test_fid_infinity_of_the_same_distribution_has_both_signs():
-    found = [
-        fidelity.fid_infinity(exact(4), normal(400, 4, seed), seed=0)["fid_infinity"]
-        for seed in range(10)
-    ]
-    assert min(found) < 0 < max(found)
+    values = [infinity(exact(4), normal(400, 4, seed)) for seed in range(10)]
+    assert min(values) < 0 < max(values)
 
 
 def test_fid_infinity_depends_on_its_seed_alone():
@@ -196,20 +182,19 @@ def test_too_few_images_to_extrapolate_are_refused(count):
         match=rf"FID infinity: {count} images: must be at least 18; raise evaluate\.num_samples",
     ):
         infinity(normal(), normal(count))
-    assert np.isfinite(list(infinity(normal(), normal(18)).values())).all()
+    assert np.isfinite(infinity(normal(), normal(18)))
 
 
 def test_identical_images_have_a_finite_distance():
     same = np.ones((50, 8), np.float32)
     assert fid(same, same) == 0
     assert fid(same, same + 2) == pytest.approx(32)
-    assert np.isfinite(fidelity.kid(same, same + 2, seed=0)).all()
-    found = fidelity.fid_infinity(fidelity.statistics(same), same + 2, seed=0)
-    assert found == pytest.approx({"fid_infinity": 32, "slope": 0, "residual": 0}, abs=1e-6)
+    assert np.isfinite(kid(same, same + 2)).all()
+    assert infinity(same, same + 2) == pytest.approx(32)
 
 
 def test_too_few_images_for_the_dimensions_get_a_note_and_a_finite_distance():
-    few, enough = fidelity.statistics(normal(8)), fidelity.statistics(normal(9))
+    few, enough = Sample(normal(8)).statistics, Sample(normal(9)).statistics
     assert few.caution == "n too small: 8 images for 8 features"
     assert enough.caution is None
     assert np.isfinite(fidelity.fid(few, enough))
@@ -222,7 +207,7 @@ def test_kid_is_the_unbiased_estimate_of_its_formula():
     )
     kernels = [(x @ y.T / 8 + 1) ** 3 for x, y in ((a, a), (b, b), (a, b))]
     within = sum((kernel.sum() - np.trace(kernel)) / (60 * 59) for kernel in kernels[:2])
-    mean, deviation = fidelity.kid(a, b, seed=0)
+    mean, deviation = kid(a, b, seed=0)
     assert mean == pytest.approx(within - 2 * kernels[2].mean(), rel=1e-4)
     assert deviation == pytest.approx(0, abs=1e-4 * mean)  # every subset is the whole set
 
@@ -230,10 +215,10 @@ def test_kid_is_the_unbiased_estimate_of_its_formula():
 def test_kid_depends_on_its_seed_alone():
     a, b = normal(1100, seed=1), normal(1050, seed=2)
     np.random.seed(1)
-    first = fidelity.kid(a, b, seed=5)
+    first = kid(a, b, seed=5)
     np.random.seed(2)
-    assert fidelity.kid(a, b, seed=5) == first
-    assert fidelity.kid(a, b, seed=6) != first
+    assert kid(a, b, seed=5) == first
+    assert kid(a, b, seed=6) != first
 
 
 def test_distance_grows_with_blur_and_is_largest_for_noise():
@@ -247,28 +232,11 @@ def test_distance_grows_with_blur_and_is_largest_for_noise():
         )
 
     noise = rng.uniform(-1, 1, size=(500, 64))
-    distances = [
-        fidelity.compare(real, fake, seed=0)
-        for fake in (other, blurred(other, 5), blurred(other, 21), noise)
-    ]
-    assert [d["fid"] for d in distances] == sorted(d["fid"] for d in distances)
-    assert [d["kid"] for d in distances] == sorted(d["kid"] for d in distances)
-    assert distances[0]["fid"] < distances[3]["fid"] / 20
-    extrapolated = [
-        infinity(real, fake)["fid_infinity"]
-        for fake in (other, blurred(other, 5), blurred(other, 21), noise)
-    ]
-    assert extrapolated == sorted(extrapolated)
-
-
-def test_compare_gives_what_its_parts_give():
-    a, b = normal(200, seed=1), normal(200, seed=2)
-    kid, deviation = fidelity.kid(a, b, seed=3)
-    assert fidelity.compare(a, b, seed=3) == {"fid": fid(a, b), "kid": kid, "kid_std": deviation}
-
-
-def test_the_class_histogram_counts_every_class():
-    assert fidelity.class_histogram(np.array([0, 2, 2]), 4) == [1, 0, 2, 0]
+    fakes = (other, blurred(other, 5), blurred(other, 21), noise)
+    for figure in (fid, lambda a, b: kid(a, b)[0], infinity):
+        distances = [figure(real, fake) for fake in fakes]
+        assert distances == sorted(distances)
+    assert fid(real, other) < fid(real, noise) / 20
 
 
 BAD = {
@@ -284,7 +252,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-@pytest.mark.parametrize("figure", [fid, lambda a, b: fidelity.kid(a, b, seed=0), infinity])
+@pytest.mark.parametrize("figure", [fid, kid, infinity])
 def test_bad_features_are_refused_in_one_line(name, figure):
     features, message = BAD[name]
     for pair in ((normal(), features), (features, normal())):
@@ -293,15 +261,9 @@ def test_bad_features_are_refused_in_one_line(name, figure):
         assert "\n" not in str(caught.value) and caught.value.exit_code == 3
 
 
-@pytest.mark.parametrize("verdicts", [[], [-1], [0, 10]])
-def test_verdicts_out_of_range_are_refused(verdicts):
-    with pytest.raises(DataError, match="must be 0 to 9"):
-        fidelity.class_histogram(np.array(verdicts, np.int64), 10)
-
-
 def test_statistics_that_are_not_finite_are_refused():
-    broken = fidelity.Statistics(np.full(8, np.nan), np.eye(8), 100)
+    broken = Statistics(np.full(8, np.nan), np.eye(8), 100)
     with pytest.raises(DataError, match="not finite"):
-        fidelity.fid(broken, fidelity.statistics(normal()))
+        fidelity.fid(broken, Sample(normal()).statistics)
     with pytest.raises(DataError, match="not finite"):
-        fidelity.fid_infinity(broken, normal(), seed=0)
+        infinity(broken, normal())

@@ -54,26 +54,26 @@ def test_the_features_are_those_of_torch_fidelity_where_nothing_is_resized(netwo
         (expected,) = FeatureExtractorInceptionV3("oracle", ["2048"], str(source))(
             torch.from_numpy(images)
         )
-    found = inception.extract(network, images)
-    assert found.shape == (2, 2048) and found.dtype == np.float32
-    assert np.abs(found[0] - found[1]).max() > 0.1
-    np.testing.assert_allclose(found, expected.numpy(), rtol=1e-5, atol=1e-5)
+    features = inception.extract(network, images)
+    assert features.shape == (2, 2048) and features.dtype == np.float32
+    assert np.abs(features[0] - features[1]).max() > 0.1
+    np.testing.assert_allclose(features, expected.numpy(), rtol=1e-5, atol=1e-5)
 
 
 def test_features_are_those_of_the_image_alone_and_the_same_each_time(network):
     images = smooth(5, 3, 32)  # two batches
     seen = []
-    found = inception.extract(network, images, lambda *row: seen.append(row))
+    features = inception.extract(network, images, lambda *row: seen.append(row))
     assert seen == [(4, 5), (5, 5)]
-    assert (inception.extract(network, images[:1])[0] == found[0]).all()
-    assert (inception.extract(network, images[4:])[0] == found[4]).all()
+    assert (inception.extract(network, images[:1])[0] == features[0]).all()
+    assert (inception.extract(network, images[4:])[0] == features[4]).all()
 
 
 def test_grey_images_are_rgb_images_with_three_equal_channels(network):
     grey = smooth(2, 1, 28)
-    found = inception.extract(network, grey)
+    features = inception.extract(network, grey)
     np.testing.assert_allclose(
-        inception.extract(network, np.repeat(grey, 3, axis=1)), found, rtol=1e-4, atol=1e-5
+        inception.extract(network, np.repeat(grey, 3, axis=1)), features, rtol=1e-4, atol=1e-5
     )
 
 
@@ -98,12 +98,12 @@ def test_other_images_are_refused(network, images):
 def test_the_resize_is_pillows_of_float_images(height, width):
     image = RNG.integers(0, 256, (height, width), np.uint8)
     image[: height // 2] = np.where(image[: height // 2] > 127, 255, 0)  # where bicubic overshoots
-    found = inception.resize(torch.from_numpy(image)[None, None])[0, 0].numpy()
+    ours = inception.resize(torch.from_numpy(image)[None, None])[0, 0].numpy()
     resized = Image.fromarray(image.astype(np.float32)).resize((299, 299), Image.Resampling.BICUBIC)
-    np.testing.assert_allclose(found, np.asarray(resized).clip(0, 255), rtol=0, atol=1e-4)
-    assert found.min() >= 0 and found.max() <= 255
+    np.testing.assert_allclose(ours, np.asarray(resized).clip(0, 255), rtol=0, atol=1e-4)
+    assert ours.min() >= 0 and ours.max() <= 255
     if height < 299:
-        assert (found != found.round()).mean() > 0.5 and np.asarray(resized).max() > 256
+        assert (ours != ours.round()).mean() > 0.5 and np.asarray(resized).max() > 256
 
 
 # The file
@@ -112,7 +112,7 @@ def test_the_resize_is_pillows_of_float_images(height, width):
 def test_both_formats_and_a_file_without_counters_give_the_same_network(
     source, network, tensors, tmp_path
 ):
-    wanted = inception.extract(network, smooth(1, 1, 28)), tmp_path / "inception.safetensors"
+    target = tmp_path / "inception.safetensors"
     state = network.layers.state_dict()
     older = {
         name: tensor
@@ -122,9 +122,10 @@ def test_both_formats_and_a_file_without_counters_give_the_same_network(
     for content, newer in ((tensors, True), (older, False)):
         path = tmp_path / "weights.pth"
         torch.save(content, path, _use_new_zipfile_serialization=newer)
-        inception.convert(path, files.sha256(path), wanted[1])
-        again, about = inception.load(wanted[1])
-        assert about["weights_sha256"] == files.sha256(path) and about["num_features"] == 2048
+        inception.convert(path, files.sha256(path), target)
+        again, description = inception.load(target)
+        assert description["weights_sha256"] == files.sha256(path)
+        assert description["num_features"] == 2048
         for name, tensor in again.layers.state_dict().items():
             assert "num_batches_tracked" in name or torch.equal(tensor, state[name])
 
@@ -205,11 +206,11 @@ def test_tensors_of_another_network_are_refused_in_one_line(tensors, source, tmp
 def test_what_was_converted_is_read_only_as_it_was_written(source, tmp_path):
     path = tmp_path / "inception.safetensors"
     inception.convert(source, files.sha256(source), path)
-    about = files.read_json(path.with_suffix(".json"))
-    files.write_json(path.with_suffix(".json"), {**about, "architecture": "vgg"})
+    description = files.read_json(path.with_suffix(".json"))
+    files.write_json(path.with_suffix(".json"), {**description, "architecture": "vgg"})
     with pytest.raises(DataError, match="architecture is 'vgg': must be 'Inception v3"):
         inception.load(path)
-    files.write_json(path.with_suffix(".json"), about)
+    files.write_json(path.with_suffix(".json"), description)
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)

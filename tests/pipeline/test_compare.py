@@ -1,4 +1,4 @@
-"""Runs side by side: what differs, verdicts that know the noise, and the places that a run is found in."""
+"""Runs side by side: what differs, verdicts that know the noise, where runs are found."""
 
 import copy
 import math
@@ -12,22 +12,22 @@ from PIL import Image
 
 from dcgan import files
 from dcgan.config import reading, sections
-from dcgan.errors import DataError
 from dcgan.networks import exports
 from dcgan.reports import side_by_side
 from dcgan.reports.side_by_side import Candidate
 from dcgan.tracking import runs
 from dcgan.training import fresh
-from pipeline import cli, compare
+from pipeline import candidates, cli, compare
 from tests.support.imports import ROOT
 
 METRICS = {
-    "fid_100": 10.0, "kid_100": 0.2, "kid_std_100": 0.1, "recall": 0.5, "coverage": 0.6,
+    "fid": {"mean": 10.0, "deviation": 0.5}, "kid": {"mean": 0.2, "deviation": 0.01},
+    "kid_std": {"mean": 0.1, "deviation": 0.01}, "recall": {"mean": 0.5, "deviation": 0.01},
+    "coverage": {"mean": 0.6, "deviation": 0.01},
     "epoch": 2, "weights": "ema", "collapsed": False,
-    "noise": {"fid_100": 0.5, "kid_100": 0.01, "recall": 0.01, "coverage": 0.01},
     "protocol": {
-        "extractor": "classifier", "extractor_sha256": "a" * 64, "resize": "none", "generated_images": 100, "real_images": 200,
-        "reported_on": "test", "draws": 5,
+        "extractor": "classifier", "extractor_sha256": "a" * 64, "resize": "none",
+        "generated_images": 100, "real_images": 200, "reported_on": "test", "draws": 5,
     },
 }  # fmt: skip
 
@@ -40,6 +40,8 @@ def candidate(
         section, _, inner = key.partition("__")
         if inner:
             metrics[section][inner] = value
+        elif isinstance(metrics.get(key), dict) and not isinstance(value, dict):
+            metrics[key]["mean"] = value
         else:
             metrics[key] = value
     return Candidate(name, params or {}, metrics, data, np.zeros((16, 1, 28, 28), np.uint8))
@@ -54,18 +56,18 @@ EDGE = 2 * 0.5 * math.sqrt(2 / 5)
 @pytest.mark.parametrize(
     ("changes", "key", "expected"),
     [
-        ({"fid_100": 10 - EDGE * 1.01}, "fid_100", "better"),
-        ({"fid_100": 10 + EDGE * 1.01}, "fid_100", "worse"),
-        ({"fid_100": 10 - EDGE * 0.99}, "fid_100", "cannot tell"),
-        ({}, "fid_100", "cannot tell"),
-        ({"kid_100": 0.1}, "kid_100", "better"),
+        ({"fid": 10 - EDGE * 1.01}, "fid", "better"),
+        ({"fid": 10 + EDGE * 1.01}, "fid", "worse"),
+        ({"fid": 10 - EDGE * 0.99}, "fid", "cannot tell"),
+        ({}, "fid", "cannot tell"),
+        ({"kid": 0.1}, "kid", "better"),
         ({"recall": 0.6}, "recall", "better"),
         ({"coverage": 0.5}, "coverage", "worse"),
-        ({"fid_100": math.nan}, "fid_100", "cannot tell"),
-        ({"fid_100": None}, "fid_100", "cannot tell"),
-        ({"fid_100": "1"}, "fid_100", "cannot tell"),
-        ({"fid_100": 1.0, "noise__fid_100": math.nan}, "fid_100", "cannot tell"),
-        ({"fid_100": 1.0, "noise": {}}, "fid_100", "cannot tell"),
+        ({"fid": math.nan}, "fid", "cannot tell"),
+        ({"fid": None}, "fid", "cannot tell"),
+        ({"fid": "1"}, "fid", "cannot tell"),
+        ({"fid": 1.0, "fid__deviation": math.nan}, "fid", "cannot tell"),
+        ({"fid": {"mean": 1.0}}, "fid", "cannot tell"),
         ({}, "vendi", "cannot tell"),
     ],
 )
@@ -78,13 +80,11 @@ def test_a_verdict_needs_a_difference_beyond_the_noise(
 def test_a_figure_is_never_compared_across_extractors_counts_or_data() -> None:
     others = {
         "extractor aaaaaaaaaaaa and bbbbbbbbbbbb": candidate(
-            fid_100=1.0, protocol__extractor_sha256="b" * 64
+            fid=1.0, protocol__extractor_sha256="b" * 64
         ),
-        "generated images 100 and 50": candidate(fid_100=1.0, protocol__generated_images=50),
-        "reported on test and validation": candidate(
-            fid_100=1.0, protocol__reported_on="validation"
-        ),
-        "data d and e": candidate(fid_100=1.0, data="e"),
+        "generated images 100 and 50": candidate(fid=1.0, protocol__generated_images=50),
+        "reported on test and validation": candidate(fid=1.0, protocol__reported_on="validation"),
+        "data d and e": candidate(fid=1.0, data="e"),
     }
     for why, other in others.items():
         text = side_by_side.markdown([FIRST, other], 2.0, "x.png")
@@ -92,23 +92,23 @@ def test_a_figure_is_never_compared_across_extractors_counts_or_data() -> None:
         assert (
             "1.00 ± 0.50, not comparable" in text and "better" not in text.partition("| figure")[2]
         )
-    assert side_by_side.obstacle(FIRST, candidate(fid_100=1.0)) is None
+    assert side_by_side.obstacle(FIRST, candidate(fid=1.0)) is None
 
 
 def test_the_document_has_a_row_for_each_figure_and_parameter_that_differs() -> None:
     first = candidate(
         "a|1",
         {"lr": "0.003", "epochs": "2", "generator.channels": "[8, 16]", "seed": "1"},
-        noise__recall=0,
+        recall__deviation=0,
     )
     second = candidate(
         "b",
         {"lr": "0.0003", "epochs": "2.0", "generator.channels": "[8.0, 16]", "batch_size": "64"},
-        fid_100=8.0,
+        fid=8.0,
     )
     lines = side_by_side.markdown([first, second], 2.0, "x.png").splitlines()
     assert "| figure | a\\|1 | b |" in lines
-    assert "| fid_100 | 10.00 ± 0.50 | 8.00 ± 0.50, better |" in lines
+    assert "| fid | 10.00 ± 0.50 | 8.00 ± 0.50, better |" in lines
     assert "| recall | 0.5 ± 0 | 0.500 ± 0.010, cannot tell |" in lines
     assert not any(line.startswith("| kid_std") for line in lines)
     # 2 is 2.0, and one that only one of them has says nothing.
@@ -126,14 +126,12 @@ def test_the_picture_shows_every_runs_samples_next_to_each_other() -> None:
     assert left.mean() < 30 and right.mean() == 255
 
 
-def test_metrics_without_protocol_are_refused() -> None:
-    with pytest.raises(DataError, match="name no protocol, draws and noise"):
-        side_by_side.check(Candidate("b", {}, {"fid_100": 1.0}, "d", FIRST.images))
-
-
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two commits, the second with a better FID and another learning rate; an MLflow run; a revision whose cache is lost."""
+    """Two commits, the second with a better FID and another learning rate, and an MLflow run.
+
+    Two more cannot be compared: `lost`, whose cache is lost, and `bare`, without protocol.
+    """
     folder = tmp_path_factory.mktemp("repository")
     params = reading.load(sections.AllParams, path=ROOT / "params.yaml")
     generator = fresh.generator(
@@ -151,15 +149,19 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for fid, lr, tag in ((10.0, "0.003", "old"), (8.0, "0.0003", "new"), (1.0, "0.1", "lost")):
             text = (ROOT / "params.yaml").read_text().replace("lr: 0.003 ", f"lr: {lr} ", 1)
             files.write_text(Path("params.yaml"), text)
-            files.write_json(Path(compare.METRICS), {**METRICS, "fid_100": fid})
-            files.write_json(Path(compare.RUN), {"data_sha256": "d"})
-            digest = exports.export(Path(compare.WEIGHTS), generator, {"of": tag})
-            run("dvc", "add", "--quiet", compare.RUN, compare.WEIGHTS, compare.FILES[-1])
+            files.write_json(Path(candidates.METRICS), written(fid, tag))
+            files.write_json(Path(candidates.RUN), {"data_sha256": "d"})
+            digest = exports.export(Path(candidates.WEIGHTS), generator, {"of": tag})
+            run("dvc", "add", "--quiet", candidates.RUN, candidates.WEIGHTS, candidates.DESCRIPTION)
             run("git", "add", "--all")
             run("git", "commit", "--quiet", "--message", tag)
             run("git", "tag", tag)
         assert digest
-        lost = next(Path(".dvc/cache/files").rglob(files_md5(compare.FILES[-1])[2:]))
+        run("git", "checkout", "--quiet", "old")
+        files.write_json(Path(candidates.METRICS), {"fid_100": 1.0})
+        run("git", "commit", "--quiet", "--all", "--message", "bare")
+        run("git", "tag", "bare")
+        lost = next(Path(".dvc/cache/files").rglob(files_md5(candidates.DESCRIPTION)[2:]))
         lost.chmod(0o644)
         lost.unlink()
         run("git", "checkout", "--quiet", "new")
@@ -167,13 +169,21 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tags = {"data_sha256": "d"}
         with runs.open_run("0123456789abcdef-2", dataset="toys", tags=tags) as logged:
             logged.log_params({"lr": 0.0003, "epochs": params.epochs})
-            logged.log_file(Path(compare.METRICS), "evaluate")
-            logged.log_file(Path(compare.WEIGHTS), "model")
-            logged.log_file(Path(compare.WEIGHTS).with_suffix(".json"), "model")
+            logged.log_file(Path(candidates.METRICS), "evaluate")
+            for path in (candidates.WEIGHTS, candidates.DESCRIPTION):
+                logged.log_file(Path(path), "model")
         with runs.open_run("fedc", dataset="toys", tags=tags):
             pass
         files.write_text(Path("run_id"), str(logged.id))
     return folder
+
+
+def written(fid: float, tag: str) -> dict[str, object]:
+    """A metrics.json; that of the tag `old` in the shape of before."""
+    if tag != "old":
+        return {**METRICS, "fid": {"mean": fid, "deviation": 0.5}}
+    shared = {key: METRICS[key] for key in ("epoch", "weights", "collapsed", "protocol")}
+    return {**shared, "fid_100": fid, "recall": 0.5, "noise": {"fid_100": 0.5, "recall": 0.01}}
 
 
 def files_md5(path: str) -> str:
@@ -206,8 +216,7 @@ def test_a_revision_and_the_workspace_are_compared(
     assert code("old", "workspace") == 0
     text = (inside / "results/compare/compare.md").read_text()
     assert (
-        "| fid_100 | 10.00 ± 0.50 | 8.00 ± 0.50, better |" in text
-        and "| lr | 0.003 | 0.0003 |" in text
+        "| fid | 10.00 ± 0.50 | 8.00 ± 0.50, better |" in text and "| lr | 0.003 | 0.0003 |" in text
     )
     assert text in capsys.readouterr().out
     with Image.open(inside / "results/compare/compare.png") as image:
@@ -219,7 +228,7 @@ def test_an_mlflow_run_is_found_by_name_id_and_fingerprint(inside: Path, tmp_pat
     for name in ("toys-01234567-2", (inside / "run_id").read_text(), "0123456789abcdef-2"):
         assert code("old", name, "--out", str(tmp_path)) == 0
         text = (tmp_path / "compare.md").read_text()
-        assert "| fid_100 | 10.00 ± 0.50 | 8.00 ± 0.50, better |" in text
+        assert "| fid | 10.00 ± 0.50 | 8.00 ± 0.50, better |" in text
         # MLflow knows the parameters of the training, and only those differ that do.
         assert text.count("| lr | 0.003 | 0.0003 |") == 1 and "| epochs" not in text
 
@@ -236,6 +245,7 @@ def test_an_mlflow_run_is_found_by_name_id_and_fingerprint(inside: Path, tmp_pat
         (["workspace", "a'b"], 2, "no such MLflow run"),
         (["workspace", "lost"], 3, "models/generator.json is neither in git nor in DVC's cache"),
         (["workspace", "toys-fedc"], 3, "has no evaluate/metrics.json"),
+        (["workspace", "bare"], 3, "bare: its metrics name no protocol and draws"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_in_a_line(

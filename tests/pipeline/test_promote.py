@@ -1,4 +1,4 @@
-"""promote and rollback: real registry, real extractor, untrained generators of different quality, in one temporary repository."""
+"""promote and rollback: real registry and extractor, untrained generators of different quality."""
 
 import json
 import math
@@ -13,8 +13,7 @@ import torch
 from dcgan import errors, files
 from dcgan.config import reading, sections
 from dcgan.judging import evaluation
-from dcgan.judging import extractor as features
-from dcgan.judging.comparison import Real
+from dcgan.judging.reference import Reference
 from dcgan.networks import exports
 from dcgan.promotion import registry
 from dcgan.promotion.registry import Move
@@ -27,22 +26,26 @@ from tests.support.repository import Repository
 SMALL = {
     "reference.epochs": 1, "reference.batch_size": 50, "evaluate.num_samples": 60,
     "generator.z_dim": 4, "generator.channels": [8, 4], "generator.strides": [2, 2],
-    "discriminator.channels": [4, 4], "discriminator.strides": [2, 2], "discriminator.dropout": [0.0, 0.0],
-    "gate.absolute": 0.0, "gate.relative": 0.0, "gate.z": 0.0,
-    "gate.max_kid": None, "gate.min_recall": None, "gate.min_class_share": None, "gate.min_memorisation": None,
+    "discriminator.channels": [4, 4], "discriminator.strides": [2, 2],
+    "discriminator.dropout": [0.0, 0.0],
+    "gate.absolute": 0.0, "gate.relative": 0.0, "gate.z": 0.0, "gate.max_kid": None,
+    "gate.min_recall": None, "gate.min_class_share": None, "gate.min_memorisation": None,
 }  # fmt: skip
 
 ABOUT = {
-    "fingerprint": "aa" * 16 + "-1", "dataset": "fashion_mnist", "data_sha256": "bb" * 32, "seed": 999, "epochs": 1,
-    "device": "cpu", "precision": "float32",
+    "fingerprint": "aa" * 16 + "-1", "dataset": "fashion_mnist", "data_sha256": "bb" * 32,
+    "seed": 999, "epochs": 1, "device": "cpu", "precision": "float32",
+    # Not those of params.yaml.
+    "settings": {"seed": 999, "lr": 0.0123, "generator": {"z_dim": 4}},
 }  # fmt: skip
 # What the model card shows; the gate uses none of it.
 METRICS = {
-    "epoch": 1, "weights": "raw", "fid_60": 1.0, "noise": {"fid_60": 0.1}, "floor": {"fid": 0.1}, "ceiling": {"fid": 9.0},
+    "epoch": 1, "weights": "raw", "fid": {"mean": 1.0, "deviation": 0.1},
+    "floor": {"fid": 0.1}, "ceiling": {"fid": 9.0},
     "memorisation": {"closer_than_test": 0.0}, "collapsed": False,
     "protocol": {
-        "reported_on": "test", "generated_images": 60, "real_images": 100, "draws": 5, "extractor": "classifier",
-        "extractor_sha256": "cc" * 32,
+        "reported_on": "test", "generated_images": 60, "real_images": 100, "draws": 5,
+        "extractor": "classifier", "extractor_sha256": "cc" * 32,
     },
 }  # fmt: skip
 
@@ -83,17 +86,12 @@ def repo(tmp_path_factory) -> Repository:
         exports.export(
             Path("models/discriminator.safetensors"), discriminator, {"epoch": 1, "weights": "raw"}
         )
-        extractor = features.load(Path("results/reference/extractor"))
-        judge = evaluation.Judge(extractor, 60, 0)
-        test = Real.of(
-            features.load_features(Path("results/reference/features/test.npy"), extractor.sha256),
-            None,
-            0,
-        )
+        opened = Reference.open(Path("results/reference"), 0)
+        judge, test = evaluation.Judge(opened.extractor, 60, 0), opened.real("test")
         fids = {}
         for path in Path("candidates").iterdir():
             generator, _ = exports.load_generator(path / "generator.safetensors")
-            fids[path] = test.cheap(judge.draw(generator, "x")[1], None)["fid"]
+            fids[path] = test.basic_figures(judge.draw(generator, "x")[1])["fid"]
     for rank, path in enumerate(sorted(fids, key=fids.get)):
         shutil.move(repo.folder / path, repo.folder / "ranked" / str(rank))
     return repo
@@ -101,7 +99,7 @@ def repo(tmp_path_factory) -> Repository:
 
 @pytest.fixture(autouse=True)
 def here(repo, monkeypatch, request):
-    """In the repository, everything but the registry as at the start; each test has a model of its own."""
+    """In the repository, all but the registry as at the start; each test has its own model."""
     monkeypatch.chdir(repo.folder)
     for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT"):
         monkeypatch.delenv(name, raising=False)
@@ -146,8 +144,8 @@ def gate() -> dict:
 
 
 def champion(name: str) -> int | None:
-    found = registry.alias(name, "champion")
-    return found.number if found else None
+    version = registry.alias(name, "champion")
+    return version.number if version else None
 
 
 def numbers(name: str) -> list[int]:
@@ -179,7 +177,8 @@ def test_the_first_challenger_is_promoted_by_the_floors_and_can_be_fetched(name,
         and "samples.png" in text
         and "seed 999" in text
     )
-    assert "# dcgan-fashion_mnist" in (fetched / "README.md").read_text()
+    card = (fetched / "README.md").read_text()
+    assert "# dcgan-fashion_mnist" in card and "| fid | 1.00 ± 0.10 | 0.1 | 9 |" in card
     assert {"fid", "kid", "recall", "smallest_class_share", "probe", "memorisation"} <= set(
         record["numbers"]["challenger"]
     )
@@ -204,6 +203,25 @@ def test_one_within_the_margin_leaves_the_registry_as_it_was(name, repo):
     assert (champion(name), numbers(name), gate()["outcome"]) == (1, [1], "cannot tell")
 
 
+def test_the_card_says_what_the_model_was_trained_with_and_not_what_params_say_today(
+    name, repo, tmp_path
+):
+    repo.set(lr=0.5)
+    assert run(name, 2) == 0
+    fetched = registry.fetch(f"models:/dcgan-{name}@champion", tmp_path / "model")
+    card = (fetched / "README.md").read_text()
+    assert "lr: 0.0123" in card and "0.5" not in card.partition("## Training")[2]
+
+
+def test_a_training_that_noted_no_settings_is_refused_before_the_work(name, monkeypatch):
+    files.write_json(
+        Path("results/train/run.json"), {k: v for k, v in ABOUT.items() if k != "settings"}
+    )
+    monkeypatch.setattr(promote, "measure", None)
+    assert run(name, 2) == 3
+    assert not Path("results/gate").exists()
+
+
 def test_both_are_measured_on_the_same_latent_vectors(name):
     # The worse one is measured twice, as the challenger and then as the champion: the same figures,
     # draw for draw.
@@ -216,7 +234,7 @@ def test_both_are_measured_on_the_same_latent_vectors(name):
 
 def test_the_champion_itself_is_no_challenger(name, monkeypatch):
     assert run(name, 2) == 0
-    monkeypatch.setattr(promote, "judge", None)  # it is not measured
+    monkeypatch.setattr(promote, "measure", None)  # it is not measured
     assert run(name) == 7
     assert (champion(name), numbers(name)) == (1, [1])
     assert "is the champion, version 1" in gate()["reasons"][0]
@@ -240,11 +258,11 @@ def test_a_generator_that_cannot_be_measured_is_refused_and_the_champion_stays(n
     assert run(name, 2) == 0
     challenge(0)
     path = Path("models/generator.safetensors")
-    tensors, about = files.read_tensors(path)
+    tensors, description = files.read_tensors(path)
     if bad == "NaN":
         next(iter(tensors.values())).view(-1)[0] = math.nan
         files.write_tensors(
-            path, tensors, {key: value for key, value in about.items() if key != "sha256"}
+            path, tensors, {key: value for key, value in description.items() if key != "sha256"}
         )
     else:
         path.write_bytes(path.read_bytes()[:-1] + b"x")
@@ -364,7 +382,7 @@ def test_of_two_jobs_at_once_one_wins_and_both_versions_stay(name, monkeypatch):
 
 def test_a_store_that_is_down_costs_no_measuring_and_changes_nothing(name, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    monkeypatch.setattr(promote, "judge", None)
+    monkeypatch.setattr(promote, "measure", None)
     assert run(name, 0) == 6
     assert not Path("results/gate").exists()
 
@@ -403,12 +421,12 @@ def test_rollback_refuses_in_one_line_what_makes_no_sense(name):
 def moves(*steps: tuple[int | None, int] | tuple[int | None, int, str]) -> list[Move]:
     """Moves from and to a version, oldest first here, newest first as the registry has them."""
     return [
-        Move("champion", step[1], step[0], step[2] if len(step) > 2 else "better", str(at))
+        Move("champion", step[1], step[0], "why", str(at), step[2] if len(step) > 2 else "promoted")
         for at, step in enumerate(steps)
     ][::-1]
 
 
-BACK = rollback.PREFIX + "x"
+BACK = "rolled back"
 
 
 def test_the_champion_before_is_found_in_any_history():

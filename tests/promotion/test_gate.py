@@ -9,8 +9,9 @@ import statistics
 import pytest
 
 from dcgan.config import sections
+from dcgan.judging.figures import FIGURES
 from dcgan.promotion import gate, trial
-from dcgan.promotion.gate import Figures
+from dcgan.promotion.gate import Measured
 
 FLOORS = {
     "max_kid": 1.0,
@@ -33,15 +34,15 @@ def figures(
     noise: tuple[float, ...] = NOISE,
     absent: tuple[str, ...] = (),
     **changes: float,
-) -> Figures:
+) -> Measured:
     values = {name: [value] for name, value in {**GOOD, **changes}.items() if name not in absent}
-    return Figures(
+    return Measured(
         {"fid": [fid + step for step in noise], **values},
         dict.fromkeys(absent, "the data set has no labels"),
     )
 
 
-def outcome(champion: Figures | None, challenger: Figures, **changes: float | None) -> str:
+def outcome(champion: Measured | None, challenger: Measured, **changes: float | None) -> str:
     return gate.decide(champion, challenger, limits(**changes)).outcome
 
 
@@ -63,14 +64,14 @@ def test_the_gain_must_exceed_the_largest_of_the_three_margins():
             challenger = figures(
                 5.0 - gain, noise=tuple(spread * step for step in (-2, -1, 0, 1, 2))
             )
-            found = gate.decide(
+            decision = gate.decide(
                 champion, challenger, limits(absolute=absolute, relative=relative, z=z)
             )
             without = "promoted" if gain > 0 else "refused"
-            assert found.outcome == (expected if any(names) else without), (names, gain)
-            assert found.numbers["gain"] == pytest.approx(gain)
+            assert decision.outcome == (expected if any(names) else without), (names, gain)
+            assert decision.numbers["gain"] == pytest.approx(gain)
             if any(names):
-                assert found.numbers["margin"] == pytest.approx(0.5)
+                assert decision.numbers["margin"] == pytest.approx(0.5)
 
 
 def test_what_the_draws_have_in_common_cancels():
@@ -97,7 +98,7 @@ def test_the_first_challenger_needs_the_floors_only():
 
 @pytest.mark.parametrize("name", GOOD)
 def test_each_floor_alone_can_stop_a_challenger(name):
-    key = next(key for figure, _, key in gate.FLOORS if figure == name)
+    key = gate.FLOORS[name]
     bad = FLOORS[key] + (0.01 if key.startswith("max") else -0.01)
     for champion in (None, figures(50.0)):
         assert outcome(champion, figures()) == "promoted"
@@ -118,7 +119,7 @@ def test_a_figure_that_the_data_set_does_not_have_is_not_asked_for_and_a_missing
     assert decision.outcome == "promoted"
     assert any("not asked for: the data set has no labels" in reason for reason in decision.reasons)
     whole = figures()
-    missing = Figures({key: value for key, value in whole.values.items() if key != name})
+    missing = Measured({key: value for key, value in whole.values.items() if key != name})
     decision = gate.decide(figures(50.0), missing, limits())
     assert decision.outcome == "refused" and "missing" in decision.reasons[0]
 
@@ -133,14 +134,14 @@ def test_a_value_that_is_not_finite_never_promotes_wherever_it_stands(bad):
                 name: [bad if i == place else value for i, value in enumerate(good[name])],
             }
             for champion in (None, figures(50.0)):
-                decision = gate.decide(champion, Figures(values), limits(z=2.0))
+                decision = gate.decide(champion, Measured(values), limits(z=2.0))
                 assert decision.outcome == "refused", (name, place)
                 json.dumps(decision.numbers, allow_nan=False)
     for place in range(5):
-        champion = Figures({"fid": [bad if i == place else 50.0 for i in range(5)]})
+        champion = Measured({"fid": [bad if i == place else 50.0 for i in range(5)]})
         assert outcome(champion, figures(1.0), z=2.0) == "cannot tell"
-    assert outcome(Figures({"fid": []}), Figures({**good, "fid": []})) == "refused"
-    assert outcome(Figures({}), figures(1.0)) == "cannot tell"
+    assert outcome(Measured({"fid": []}), Measured({**good, "fid": []})) == "refused"
+    assert outcome(Measured({}), figures(1.0)) == "cannot tell"
     # A single draw has no standard error.
     assert outcome(figures(50.0, noise=(0.0,)), figures(1.0, noise=(0.0,)), z=2.0) == "cannot tell"
 
@@ -172,11 +173,16 @@ def test_random_figures_are_judged_without_a_preference_for_either_side():
 
 def test_a_better_challenger_is_never_judged_worse_than_a_worse_one():
     order = ["refused", "cannot tell", "promoted"]
-    found = [
+    ranks = [
         order.index(outcome(figures(5.0), figures(6.0 - step / 50), absolute=0.2, z=1.0))
         for step in range(100)
     ]
-    assert found == sorted(found) and set(found) == {0, 1, 2}
+    assert ranks == sorted(ranks) and set(ranks) == {0, 1, 2}
+
+
+def test_the_side_of_a_limit_is_that_of_the_table_of_figures():
+    sides = {"lower": "max_", "higher": "min_"}
+    assert all(key.startswith(sides[FIGURES[name].better]) for name, key in gate.FLOORS.items())
 
 
 def test_every_number_that_was_used_is_told():
@@ -203,4 +209,4 @@ def test_every_number_that_was_used_is_told():
     ],
 )
 def test_the_probes_figure_is_an_accuracy_whichever_its_protocol(metrics, expected):
-    assert trial.with_probe(Figures({}), metrics).values.get("probe") == expected
+    assert trial.with_probe(Measured({}), metrics).values.get("probe") == expected

@@ -1,5 +1,6 @@
 """The registry: what is registered comes back, aliases move as seen, hostile files are refused."""
 
+import json
 import threading
 from pathlib import Path
 
@@ -139,6 +140,22 @@ def test_the_history_says_what_there_was_before_and_why(root: Path, made: Path) 
     )
     assert [move.version for move in registry.history("toys", "challenger")] == [2]
     assert registry.history("shoes") == []
+
+
+def test_the_history_tells_rollbacks_from_promotions_in_older_notes_too(
+    root: Path, made: Path
+) -> None:
+    add(made / "first")
+    registry.set_alias("toys", "champion", 1, "rolled back, in words", expected=None)
+    registry.set_alias("toys", "champion", 1, "grey", expected=1, kind="rolled back")
+    # Before, a rollback was told by the beginning of its reason.
+    for number, reason in enumerate(("rolled back: grey images", "better")):
+        note = {"alias": "champion", "before": 1, "reason": reason, "at": f"200{number}"}
+        store.connect().set_model_version_tag(
+            "dcgan-toys", "1", f"moved.{number}", json.dumps(note)
+        )
+    kinds = [move.kind for move in registry.history("toys")]
+    assert kinds == ["rolled back", "promoted", "promoted", "rolled back"]
 
 
 def test_an_alias_of_a_version_that_is_not_there_is_refused(root: Path, made: Path) -> None:

@@ -20,30 +20,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dcgan.config import recipes
 from dcgan.errors import ConfigError, DataError
 from dcgan.networks import exports, sampling
 from dcgan.promotion import bundle, registry, serving
-from dcgan.reports import model_card
 from dcgan.tracking import runs, store
 from tests.support import tiny_models
 from tests.support.imports import ROOT, closure
-
-ABOUT = {
-    "dataset": "fashion_mnist", "data_sha256": "d" * 64, "seed": 999, "epochs": 5,
-    "fingerprint": "0123456789abcdef-5", "device": "cpu", "precision": "bfloat16",
-}  # fmt: skip
-MANIFEST = {
-    "classes": ["bag", "boot"], "channels": 1, "image_size": 28,
-    "licence": "MIT, Zalando SE (https://github.com/zalandoresearch/fashion-mnist)",
-    "splits": {"train": {"count": 50000}, "validation": {"count": 10000}, "test": {"count": 10000}},
-}  # fmt: skip
-SETTINGS = {
-    "seed": 999,
-    "lr": 0.003,
-    "generator": {"z_dim": 100, "channels": [256, 128]},
-    "training": {"loss": "hinge"},
-}
 
 PYFUNC = Path("src/dcgan/promotion/pyfunc.py")
 
@@ -247,64 +229,6 @@ def test_a_run_with_the_folder_has_a_model_that_mlflow_loads(
     assert bundle.check(registry.fetch(f"runs:/{run.id}/model", root / "fetched")) == bundle.check(
         made / "model"
     )
-
-
-def card(**changes: object) -> str:
-    metrics = json.loads((ROOT / "results/evaluate/metrics.json").read_text())
-    return model_card.write(ABOUT, SETTINGS, MANIFEST, {**metrics, **changes})
-
-
-def test_the_card_says_data_figures_protocol_limits_licence_and_use() -> None:
-    text = card()
-    metrics = json.loads((ROOT / "results/evaluate/metrics.json").read_text())
-    floor, ceiling = metrics["floor"]["fid"], metrics["ceiling"]["fid"]
-    assert (
-        f"| fid_10k | {metrics['fid_10k']:.4g} ± {metrics['noise']['fid_10k']:.2g} "
-        f"| {floor:.4g} | {ceiling:.4g} |" in text
-    )
-    for key in ("kid_10k", "recall", "coverage", "smallest_class_share"):
-        assert f"| {key} | {metrics[key]:.4g} ± " in text
-    for part in (
-        "50000 train, 10000 validation, 10000 test; 28 x 28, grey", "d" * 64, "bag, boot",
-        "| licence | MIT, Zalando SE (https://", metrics["protocol"]["extractor_sha256"],
-        "test split", "10000 generated", "models:/dcgan-fashion_mnist@champion --seed 7",
-        "100 random numbers", "loss: hinge", "0123456789abcdef-5", "Epoch 5 of 5, ema weights",
-    ):  # fmt: skip
-        assert part in text
-    assert "Collapsed" not in text
-
-
-@pytest.mark.parametrize("name", recipes.names(ROOT / "recipes"))
-def test_the_card_names_the_recipe_and_what_differs(name: str) -> None:
-    settings = recipes.load(ROOT / f"recipes/{name}.yaml", ROOT / "params.yaml").params.model_dump()
-    chosen = {section: settings[section] for section in model_card.SETTINGS}
-    assert model_card.recipe(chosen | {"seed": 5}) == f"`{name}`"
-    assert model_card.recipe(chosen | {"lr": 0.5}) == f"`{name}`, but lr = 0.5"
-
-
-def test_the_card_of_other_settings_names_no_recipe(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert f"Recipe: {model_card.recipe(SETTINGS)}:" in card()
-    assert model_card.recipe(SETTINGS).startswith("none")
-    monkeypatch.setattr(model_card, "RECIPES", tmp_path)
-    assert model_card.recipe(SETTINGS).startswith("none")
-
-
-def test_the_card_warns_of_what_is_wrong_and_guesses_no_licence() -> None:
-    text = card(collapsed=True, dropped_classes=[3, 4], notes=["a note"])
-    assert "**Collapsed:**" in text and "3, 4" in text and "* a note" in text
-    older = {key: value for key, value in MANIFEST.items() if key != "licence"}
-    assert "| licence | unknown |" in model_card.write(
-        ABOUT, SETTINGS, older, json.loads(METRICS.read_text())
-    )
-    memorised = json.loads(METRICS.read_text())["memorisation"]
-    assert "median distance" in card() and "median distance" not in card(
-        memorisation={"closer_than_test": memorised["closer_than_test"]}
-    )
-
-
-METRICS = ROOT / "results/evaluate/metrics.json"
 
 
 @pytest.fixture

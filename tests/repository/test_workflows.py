@@ -333,7 +333,7 @@ def test_a_change_of_the_figures_is_shown_against_the_commit_before(tmp_path):
     committed, small = run("bash", ".ci/figures").split("### A small run of the graph")
     assert committed.startswith("### Committed figures")
     assert "results/evaluate/metrics.json" not in committed
-    rows = [line for line in small.splitlines() if "fid_90" in line]
+    rows = [line for line in small.splitlines() if "fid.mean" in line]
     assert rows and all("results/evaluate/metrics.json" in row for row in rows)
     assert "results/reference/metrics.json" not in small
     assert run("git", "status", "--porcelain") == ""

@@ -11,6 +11,7 @@ from playwright.sync_api import Locator, expect
 from bench import screenshots
 from dcgan import files
 from dcgan.config import keys, reading, sections
+from dcgan.judging import figures
 from dcgan.pictures import gif, grids
 from dcgan.promotion import registry, serving
 from dcgan.reports import run_page
@@ -37,7 +38,7 @@ NAME = "toys-01234567-5"  # of its run
 def write_store(folder: Path) -> None:
     """What the stages of a small training log, and its model registered as the champion."""
     rng = np.random.default_rng(0)
-    metrics = files.read_json(ROOT / "results/evaluate/metrics.json")
+    metrics = figures.read(files.read_json(ROOT / "results/evaluate/metrics.json"), "metrics.json")
     with open(ROOT / "results/train/history.csv") as file:
         history = [
             {key: float(value) for key, value in row.items()} for row in csv.DictReader(file)
@@ -59,7 +60,11 @@ def write_store(folder: Path) -> None:
     with runs.open_run(ABOUT["fingerprint"], dataset="toys") as run:
         for epoch in range(1, EPOCHS + 1):
             run.log_rows([{"step": epoch, "classifier-01234567/validation/fid_ema": 30 / epoch}])
-        numbers = {key: value for key, value in metrics.items() if isinstance(value, int | float)}
+        numbers = {
+            key: value
+            for key, value in keys.flatten(metrics).items()
+            if isinstance(value, int | float)
+        }
         run.log_metrics({f"classifier-01234567/{key}": value for key, value in numbers.items()})
         run.describe(run_page.describe(ABOUT, metrics))
         run.log_folder(model, "model")
@@ -70,7 +75,7 @@ def write_store(folder: Path) -> None:
     with runs.open_run(ABOUT["fingerprint"], dataset="toys") as run:
         run.log_folder(folder / "render", "render")
     version = registry.register(
-        model, dataset="toys", fingerprint=ABOUT["fingerprint"], tags={"fid_10k": "5.63"}
+        model, dataset="toys", fingerprint=ABOUT["fingerprint"], tags={"gate.fid": "5.63"}
     )
     registry.set_alias("toys", "champion", version.number, "the first", expected=None)
 
@@ -119,9 +124,9 @@ def test_the_run_list_names_the_run(pages: Shown) -> None:
 
 def test_the_overview_shows_the_description_with_its_table_and_images(pages: Shown) -> None:
     table = pages[0].overview().inner_text()
-    assert "fid_10k" in table and "±" in table and "real train images" in table
+    assert "fid" in table and "±" in table and "real train images" in table
     text = pages[0].page.locator("main").inner_text()
-    parts = ["A DCGAN on toys", "fid_10k", "extractor", "Made from data", "Remake it", "Metrics ("]
+    parts = ["A DCGAN on toys", "kid", "extractor", "Made from data", "Remake it", "Metrics ("]
     places = [text.index(part) for part in parts]
     assert places == sorted(places)
     assert "Finished" in text and "dcgan-toys" in text
@@ -158,7 +163,7 @@ def test_the_registry_shows_the_champion(pages: Shown) -> None:
     alias = pages[0].model("dcgan-toys")
     assert alias.inner_text().replace("\xa0", " ") == "@ champion"
     text = pages[0].page.locator("main").inner_text()
-    assert "Version 1" in text and "fid_10k" in text
+    assert "Version 1" in text and "gate.fid" in text
 
 
 def test_every_page_came_without_errors(pages: Shown) -> None:

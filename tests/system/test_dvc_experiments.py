@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from dcgan.reports.markdown import number
 from tests.support.idx_source import write_idx_source
 from tests.support.imports import ROOT
 from tests.support.params import small
@@ -91,7 +92,7 @@ runs = client.search_runs([exp.experiment_id for exp in client.search_experiment
 print(json.dumps([{
     "name": run.info.run_name, "status": run.info.status, "params": run.data.params,
     "dvc": run.data.tags.get("dvc_experiment"),
-    "fids": [value for key, value in run.data.metrics.items() if key.endswith("/fid_100")],
+    "fids": [value for key, value in run.data.metrics.items() if key.endswith("/fid.mean")],
 } for run in runs]))
 """
     return json.loads(
@@ -109,7 +110,7 @@ def check_both_ways(repo: Repository, experiment: str) -> None:
     row = table(repo)[experiment]
     (run,) = [run for run in mlflow_runs(repo) if run["name"] == row["mlflow_run"]]
     assert (run["dvc"], run["status"]) == (experiment, "FINISHED")
-    assert run["fids"] == [pytest.approx(float(row["fid_100"]))]
+    assert run["fids"] == [pytest.approx(float(row["fid.mean"]))]
     assert float(run["params"]["lr"]) == float(row["lr"])
 
 
@@ -315,7 +316,7 @@ def test_a_sweep_goes_on_after_a_kill_and_repeats_nothing(repo: Repository) -> N
     document = (repo.folder / "docs/sweep.md").read_text()
     for row in rows.values():
         assert (
-            f"| {float(row['lr']):g} | 32 | {float(row['validation.fid_100']):.2f} | 999: "
+            f"| {float(row['lr']):g} | 32 | {number(float(row['validation.fid']))} | 999: "
             in document
         )
     assert document.count("the best |") == 1 and (repo.folder / "docs/images/sweep.png").is_file()

@@ -72,22 +72,22 @@ def test_metrics_name_their_protocol_and_stand_between_floor_and_ceiling(repo):
         "test",
     )
     assert metrics["protocol"]["generated_images"] == 100
-    assert 0 <= metrics["floor"]["fid"] < metrics["fid_100"]
+    assert 0 <= metrics["floor"]["fid"] < metrics["fid"]["mean"]
     for key in ("precision", "recall", "density", "coverage", "vendi", "js_divergence"):
         assert np.isfinite(
-            [metrics[key], metrics["noise"][key], metrics["floor"][key], metrics["ceiling"][key]]
+            [*metrics[key].values(), metrics["floor"][key], metrics["ceiling"][key]]
         ).all()
-    assert metrics["floor"]["coverage"] > metrics["coverage"]
-    assert metrics["protocol"]["draws"] == 5 and metrics["noise"]["fid_100"] > 0
+    assert metrics["floor"]["coverage"] > metrics["coverage"]["mean"]
+    assert metrics["protocol"]["draws"] == 5 and metrics["fid"]["deviation"] > 0
     # 5 x 100 images are enough for 128 features, 100 of them are not.
     assert (
-        metrics["fid_infinity"] == pytest.approx(metrics["fid_100"], rel=0.2)
+        metrics["fid_infinity"]["mean"] == pytest.approx(metrics["fid"]["mean"], rel=0.2)
         and "n too small" in metrics["notes"][0]
     )
     assert sum(metrics["class_shares"]) == pytest.approx(1)
     rows = list(csv.DictReader(repo.read("results/evaluate/by_epoch.csv").decode().splitlines()))
     assert [row["epoch"] for row in rows] == ["1", "2"]
-    assert metrics["validation"]["fid_100"] == min(
+    assert metrics["validation"]["fid"] == min(
         float(row[f"fid_{weights}"]) for row in rows for weights in ("raw", "ema")
     )
 
@@ -164,7 +164,7 @@ print(json.dumps({"count": len(runs), "id": run.info.run_id, "status": run.info.
     metrics = repo.json("results/evaluate/metrics.json")
     # Figures of another extractor get other names.
     section = f"classifier-{metrics['protocol']['extractor_sha256'][:8]}"
-    assert logged["metrics"][f"{section}/fid_100"] == pytest.approx(metrics["fid_100"])
+    assert logged["metrics"][f"{section}/fid.mean"] == pytest.approx(metrics["fid"]["mean"])
     assert f"{section}/validation/fid_raw" in logged["metrics"]
     assert logged["losses"] == sorted(set(logged["losses"]))
     for tag in ("fingerprint", "data_sha256", "params_hash", "extractor_sha256", "seed", "device"):
@@ -286,7 +286,7 @@ print(*(run.data.tags["dvc_experiment"] for run in runs))
         "python", "-c", script, str(repo.folder / ".mlflow/mlflow.db"), row["mlflow_run"]
     )
     assert done.stdout.splitlines()[-1] == "faster"
-    assert "fid_100" in repo.run("dvc", "metrics", "show").stdout
+    assert "fid.mean" in repo.run("dvc", "metrics", "show").stdout
     # By hand and by -S are the same experiment.
     path = repo.folder / "params.yaml"
     path.write_text(path.read_text().replace("lr: 0.0003", "lr: 3e-4", 1))

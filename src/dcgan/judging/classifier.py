@@ -1,4 +1,4 @@
-"""The networks that are trained here for their features and verdicts: a classifier, or one that tells rotations apart.
+"""The networks that are trained here for their features and verdicts.
 
 Where there are labels it learns the classes. Where there are none it learns by how many quarter
 turns an image was rotated (Gidaris et al., "Unsupervised Representation Learning by Predicting
@@ -19,19 +19,25 @@ import torch.nn.functional as F
 from torch import nn
 
 from dcgan import files, rng
-from dcgan.data import to_float
+from dcgan.data import Images, to_float
 from dcgan.errors import DataError, Diverged
+from dcgan.judging.sample import Verdicts
+from dcgan.networks import batches, devices
 
 NUM_FEATURES = 128
 NUM_TURNS = 4
 MAP_SIZE = 7  # what is left of 28 x 28; images of other sizes are averaged to it
-ARCHITECTURE = "conv5s2-32, conv3-64, pool2, conv3-128, average 7x7, linear 128, linear classes; batch norm, relu"
+ARCHITECTURE = (
+    "conv5s2-32, conv3-64, pool2, conv3-128, average 7x7, linear 128, linear classes;"
+    " batch norm, relu"
+)
 
 
 class Classifier(nn.Module):
-    """Three convolutions, one hidden layer of 128 features, one logit a class; images of any size from 8 x 8.
+    """Three convolutions, one hidden layer of 128 features, one logit a class.
 
-    The stride of the first layer makes it four times as fast as a full-resolution one.
+    Images may have any size from 8 x 8. The stride of the first layer makes it four times as fast
+    as a full-resolution one.
     """
 
     def __init__(self, channels: int, num_classes: int) -> None:
@@ -50,13 +56,16 @@ class Classifier(nn.Module):
         self.head = nn.Linear(NUM_FEATURES, num_classes)
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features N x 128 (at least 0) and logits N x num_classes of images N x C x H x W in [-1, 1]."""
+        """Features N x 128, at least 0, and logits N x num_classes.
+
+        `images` are N x C x H x W in [-1, 1].
+        """
         features = self.body(images)
         return features, self.head(features)
 
 
 def train_classifier(
-    images: npt.NDArray[np.uint8],  # N x C x H x W
+    images: Images,  # N x C x H x W
     labels: npt.NDArray[np.integer[Any]] | None,  # N, 0 .. num_classes - 1; None: learn rotations
     *,
     num_classes: int = NUM_TURNS,
@@ -64,13 +73,16 @@ def train_classifier(
     epochs: int,
     lr: float,  # peak of the one-cycle schedule
     batch_size: int,
-    device: str | torch.device = "cpu",
-    on_epoch: Callable[[int, float, Classifier], None]
-    | None = None,  # epoch from 1, mean loss, the classifier so far
+    # epoch from 1, mean loss, the classifier so far
+    on_epoch: Callable[[int, float, Classifier], None] | None = None,
 ) -> Classifier:
-    """Train a classifier with AdamW, a one-cycle learning rate and horizontal flips; it comes back in evaluation mode.
+    """Train a classifier with AdamW, a one-cycle learning rate and horizontal flips.
 
-    On a CPU the result is bit-identical from run to run at one thread count.
+    It is trained on the CPU, also where there is a GPU, so that the result is bit-identical from
+    run to run at one thread count.
+
+    Returns:
+        The classifier, in evaluation mode.
 
     Raises:
         DataError: an empty array, sizes that do not fit, a label out of range.
@@ -81,12 +93,9 @@ def train_classifier(
     # next epoch's order instead.
     batch_size = min(batch_size, len(images))
     steps = len(images) // batch_size
-    device = torch.device(device)
-    net = (
-        _initialised(Classifier(images.shape[1], num_classes), seed)
-        .to(device)
-        .to(memory_format=torch.channels_last)
-    )
+    bfloat16 = devices.computes_in_bfloat16(torch.device("cpu"))
+    net = _initialised(Classifier(images.shape[1], num_classes), seed)
+    net = net.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(net.parameters(), lr=lr, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, max_lr=lr, total_steps=epochs * steps + 1
@@ -104,17 +113,17 @@ def train_classifier(
             if targets is not None
             else torch.randint(NUM_TURNS, (len(images),), generator=generator)
         )
-        total = torch.zeros((), device=device)
+        total = torch.zeros(())
         for step in range(steps):
             chosen = order[step * batch_size : (step + 1) * batch_size]
             batch = to_float(torch.from_numpy(images[chosen.numpy()]))
             batch = torch.where(flips[chosen, None, None, None], batch.flip(3), batch)
             if targets is None:
                 batch = rotated(batch, answers[chosen])
-            batch = batch.to(device, memory_format=torch.channels_last)
-            with torch.autocast(device.type, torch.bfloat16, enabled=_has_bfloat16(device)):
+            batch = batch.to(memory_format=torch.channels_last)
+            with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
                 _, logits = net(batch)
-            loss = F.cross_entropy(logits.float(), answers[chosen].to(device))
+            loss = F.cross_entropy(logits.float(), answers[chosen])
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -123,7 +132,8 @@ def train_classifier(
         mean_loss = total.item() / steps
         if not np.isfinite(mean_loss):
             raise Diverged(
-                f"reference: loss is {mean_loss} in epoch {epoch}: must be finite; lower reference.lr = {lr}"
+                f"reference: loss is {mean_loss} in epoch {epoch}: must be finite;"
+                f" lower reference.lr = {lr}"
             )
         if on_epoch is not None:
             on_epoch(epoch, mean_loss, net.eval())
@@ -133,10 +143,10 @@ def train_classifier(
 @torch.inference_mode()
 def extract(
     classifier: Classifier,
-    images: npt.NDArray[np.uint8],
+    images: Images,
     batch_size: int = 500,
     on_batch: Callable[[int, int], None] | None = None,  # images done, of how many
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+) -> tuple[npt.NDArray[np.float32], Verdicts]:
     """Features and verdicts of uint8 images N x C x H x W, in float32.
 
     The last batch is filled up: an image's features do not depend on how many others there are.
@@ -147,12 +157,10 @@ def extract(
     Raises:
         DataError: no images, or not uint8 N x C x H x W.
     """
-    features, verdicts = (
-        np.empty((len(images), NUM_FEATURES), np.float32),
-        np.empty(len(images), np.int64),
-    )
-    for part, found, logits in _batches(classifier, images, batch_size):
-        features[part], verdicts[part] = found.numpy(), logits.argmax(1).numpy()
+    features = np.empty((len(images), NUM_FEATURES), np.float32)
+    verdicts = np.empty(len(images), np.int64)
+    for part, batch_features, logits in _outputs(classifier, images, batch_size):
+        features[part], verdicts[part] = batch_features.numpy(), logits.argmax(1).numpy()
         if on_batch is not None:
             on_batch(part.stop, len(images))
     return features, verdicts
@@ -160,13 +168,17 @@ def extract(
 
 @torch.inference_mode()
 def probabilities(
-    classifier: Classifier, images: npt.NDArray[np.uint8], batch_size: int = 500
+    classifier: Classifier, images: Images, batch_size: int = 500
 ) -> npt.NDArray[np.float32]:
-    """How likely each class is for each of uint8 images N x C x H x W: float32 N x num_classes, 0 to 1; errors as `extract`'s."""
-    found = np.empty((len(images), classifier.head.out_features), np.float32)
-    for part, _, logits in _batches(classifier, images, batch_size):
-        found[part] = logits.softmax(1).numpy()
-    return found
+    """How likely each class is for each of uint8 images N x C x H x W; errors as `extract`'s.
+
+    Returns:
+        float32 N x num_classes, 0 to 1.
+    """
+    shares = np.empty((len(images), classifier.head.out_features), np.float32)
+    for part, _, logits in _outputs(classifier, images, batch_size):
+        shares[part] = logits.softmax(1).numpy()
+    return shares
 
 
 def rotated(images: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
@@ -177,10 +189,13 @@ def rotated(images: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
 
 def accuracy(
     classifier: Classifier,
-    images: npt.NDArray[np.uint8],
+    images: Images,
     labels: npt.NDArray[np.integer[Any]] | None,
 ) -> float:
-    """Share of uint8 images N x C x H x W that the classifier gets right, 0 to 1; without labels, of rotations by turns."""
+    """Share of uint8 images N x C x H x W that the classifier gets right, 0 to 1.
+
+    Without labels: of these images after 0, 1, 2, 3, 0, ... quarter turns.
+    """
     if labels is None:
         turns = torch.arange(len(images)) % NUM_TURNS
         images, labels = rotated(torch.from_numpy(np.array(images)), turns).numpy(), turns.numpy()
@@ -188,7 +203,7 @@ def accuracy(
 
 
 def save_classifier(path: Path, classifier: Classifier, description: dict[str, Any]) -> str:
-    """Write the weights as safetensors, and beside them `description` with architecture, channels and classes as JSON.
+    """Write the weights as safetensors, `description` with the architecture as JSON beside them.
 
     Returns:
         The sha256 of the safetensors file.
@@ -206,7 +221,10 @@ def save_classifier(path: Path, classifier: Classifier, description: dict[str, A
 
 
 def load_classifier(path: Path) -> tuple[Classifier, dict[str, Any]]:
-    """Read what `save_classifier` wrote: the classifier in evaluation mode, and its description with the sha256.
+    """Read what `save_classifier` wrote.
+
+    Returns:
+        The classifier in evaluation mode, and its description with the sha256.
 
     Raises:
         DataError: a file is missing, damaged, or of another architecture.
@@ -214,7 +232,8 @@ def load_classifier(path: Path) -> tuple[Classifier, dict[str, Any]]:
     tensors, description = files.read_tensors(path)
     if description.get("architecture") != ARCHITECTURE:
         raise DataError(
-            f"{path}: architecture is {description.get('architecture')!r}: must be {ARCHITECTURE!r}; run reference"
+            f"{path}: architecture is {description.get('architecture')!r}:"
+            f" must be {ARCHITECTURE!r}; run reference"
         )
     try:
         classifier = Classifier(int(description["channels"]), int(description["num_classes"]))
@@ -226,19 +245,17 @@ def load_classifier(path: Path) -> tuple[Classifier, dict[str, Any]]:
     return classifier.eval(), description
 
 
-def _batches(
-    classifier: Classifier, images: npt.NDArray[np.uint8], batch_size: int
+def _outputs(
+    classifier: Classifier, images: Images, batch_size: int
 ) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
-    """Which images, their features and their logits, batch after batch; the last one is filled up for the network."""
+    """Batch after batch: which images, their features and their logits."""
     _check(images)
     classifier.eval()
-    device = next(classifier.parameters()).device
-    for start in range(0, len(images), batch_size):
-        batch = to_float(torch.from_numpy(np.array(images[start : start + batch_size])))
-        size = len(batch)
-        batch = torch.cat([batch, batch.new_zeros(batch_size - size, *batch.shape[1:])])
-        found, logits = classifier(batch.to(device, memory_format=torch.channels_last))
-        yield slice(start, start + size), found[:size].cpu(), logits[:size].cpu()
+    start = 0
+    for batch, count in batches.padded(images, batch_size):
+        features, logits = classifier(to_float(batch).to(memory_format=torch.channels_last))
+        yield slice(start, start + count), features[:count], logits[:count]
+        start += count
 
 
 def _convolution(inputs: int, outputs: int, *, kernel: int, stride: int = 1) -> list[nn.Module]:
@@ -263,15 +280,8 @@ def _initialised(net: Classifier, seed: int) -> Classifier:
     return net
 
 
-def _has_bfloat16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    # Without the instructions bfloat16 is emulated, which is slower than float32.
-    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
-
-
 def _check(
-    images: npt.NDArray[np.uint8],
+    images: Images,
     labels: npt.NDArray[np.integer[Any]] | None = None,
     num_classes: int = 0,
 ) -> None:
@@ -282,13 +292,15 @@ def _check(
         or min(images.shape[2:]) < 8
     ):
         raise DataError(
-            f"images: {images.dtype} {images.shape}: must be uint8 N x C x H x W, N at least 1, H and W at least 8"
+            f"images: {images.dtype} {images.shape}: must be uint8 N x C x H x W, N at least 1,"
+            " H and W at least 8"
         )
     if labels is None:
         return
     if labels.shape != (len(images),):
         raise DataError(
-            f"labels: shape is {labels.shape} for {len(images)} images: must be one label an image; run prepare"
+            f"labels: shape is {labels.shape} for {len(images)} images:"
+            " must be one label an image; run prepare"
         )
     if labels.min() < 0 or labels.max() >= num_classes:
         raise DataError(

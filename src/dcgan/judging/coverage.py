@@ -1,4 +1,4 @@
-"""How varied generated images are: the shares of the classes among them, and a verdict whether the generator has collapsed."""
+"""How varied generated images are: their class shares, and whether the generator has collapsed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,12 +10,11 @@ import torch
 
 from dcgan import rng
 from dcgan.errors import DataError
-from dcgan.judging import fidelity
-from dcgan.judging.fidelity import Features
+from dcgan.judging.sample import Sample, class_histogram, require_pair
 
 DROPPED = 0.1  # of a class's share among the real images; below it the class counts as dropped
 NUM_IMAGES = 1000  # whose eigenvalues a Vendi score takes; the time grows with the cube
-FEWEST = 20  # images; of ten, two modes score a quarter of what varied ones do
+FEWEST = 20  # images: with ten, a collapse to two modes scores a quarter of what varied images do
 # Both by measurement, 1,000 images, 128 features of the classifier of Fashion-MNIST. At half the
 # median distance real images score 50 to 54, one class alone 4 to 21, uniform noise 4, two modes
 # 2.0 (with noise round them as wide as a fifth of the features' own deviation 3.7), one image 1. At
@@ -27,10 +26,10 @@ COLLAPSED = 0.25
 def class_coverage(
     verdicts: npt.NDArray[np.integer[Any]], real_shares: Sequence[float]
 ) -> dict[str, Any]:
-    """Shares of the classes among generated images, by the classifier's verdicts, against those among real images.
+    """Shares of the classes among generated images against those among real ones.
 
     Args:
-        verdicts: class of each generated image, N, 0 .. len(real_shares) - 1.
+        verdicts: the classifier's class of each generated image, N, 0 .. len(real_shares) - 1.
         real_shares: share of each class among the same classifier's verdicts on real images; their
             sum is 1.
 
@@ -40,15 +39,17 @@ def class_coverage(
         with less than a tenth of their real share.
 
     Raises:
-        DataError: no verdicts, one out of range, or shares that are none.
+        DataError: no verdicts, one out of range, or real shares that are negative or do not sum
+            to 1.
     """
     real = np.asarray(real_shares, np.float64)
     # Written so that NaN is bad too.
     if real.ndim != 1 or not (len(real) > 0 and (real >= 0).all() and abs(real.sum() - 1) < 1e-6):
         raise DataError(
-            f"shares of real images: {list(real_shares)}: must be at least 0 and sum to 1; run reference"
+            f"shares of real images: {list(real_shares)}: must be at least 0 and sum to 1;"
+            " run reference"
         )
-    shares = np.array(fidelity.class_histogram(verdicts, len(real))) / len(verdicts)
+    shares = np.array(class_histogram(verdicts, len(real))) / len(verdicts)
     return {
         "class_shares": shares.tolist(),
         "smallest_class_share": float(shares.min()),
@@ -57,24 +58,25 @@ def class_coverage(
     }
 
 
-def vendi(features: Features, width: float, seed: int) -> float:
-    """The Vendi score: how many quite different images would be as varied as these, 1 (all the same) to the number of images.
+def vendi(sample: Sample, width: float, seed: int) -> float:
+    """The Vendi score: how many images that differ completely would be as varied as these.
 
-    exp of the entropy of the eigenvalues of K / n, where K_ij = exp(-|x_i - x_j|^2 / (2 width^2)).
-    Of more than 1,000 images, 1,000 are drawn.
+    1 if all images are the same, at most the number of images. It is exp of the entropy of the
+    eigenvalues of K / n, where K_ij = exp(-|x_i - x_j|^2 / (2 width^2)). Of more than 1,000
+    images, 1,000 are drawn.
 
     Source: Friedman & Dieng, "The Vendi Score: A Diversity Evaluation Metric for Machine Learning",
     2023, equation 1.
 
     Raises:
-        DataError: no images, not N x D, or values that are not finite.
+        DataError: no images.
     """
-    fidelity.check("Vendi score", features, at_least=1)
-    some = torch.from_numpy(_drawn(features, seed).astype(np.float64))
+    sample.require("Vendi score", 1)
+    features = torch.from_numpy(_drawn(sample, seed).features.astype(np.float64))
     # Identical images must be at distance 0: the faster way, by a product of matrices, has
     # round-off there.
-    distances = torch.cdist(some, some, compute_mode="donot_use_mm_for_euclid_dist")
-    values = torch.linalg.eigvalsh(torch.exp(-((distances / width) ** 2) / 2) / len(some))
+    distances = torch.cdist(features, features, compute_mode="donot_use_mm_for_euclid_dist")
+    values = torch.linalg.eigvalsh(torch.exp(-((distances / width) ** 2) / 2) / len(features))
     return float(torch.special.entr(values.clamp_min(0)).sum().exp())
 
 
@@ -83,40 +85,36 @@ class Diversity:
     """What generated images' Vendi scores are measured with: made of real images once.
 
     Attributes:
-        real: features of at most 1,000 real images, n x D.
+        real: at most 1,000 real images.
         width: of the kernel, half the median distance of two real images.
         seed: of the draws of images.
         real_score: the Vendi score of `real`.
     """
 
-    real: Features
+    real: Sample
     width: float
     seed: int
     real_score: float
 
     @classmethod
-    def of(cls, real: Features, seed: int) -> "Diversity":
-        """Measure real images, N x D.
+    def of(cls, real: Sample, seed: int) -> "Diversity":
+        """Measure real images.
 
         Raises:
-            DataError: fewer than 20 images, not N x D, values that are not finite, or half of the
-                pairs identical.
+            DataError: fewer than 20 images, or half of the pairs identical.
         """
-        fidelity.check("diversity", real, at_least=FEWEST)
-        some = _drawn(real, seed)
-        median = float(torch.pdist(torch.from_numpy(some.astype(np.float64))).median())
+        real.require("diversity", FEWEST)
+        drawn = _drawn(real, seed)
+        median = float(torch.pdist(torch.from_numpy(drawn.features.astype(np.float64))).median())
         if median == 0:
             raise DataError(
-                "diversity: most of the real images are identical: must differ; look at the data, then run reference"
+                "diversity: most of the real images are identical: must differ;"
+                " look at the data, then run reference"
             )
-        return cls(some, WIDTH * median, seed, vendi(some, WIDTH * median, seed))
+        width = WIDTH * median
+        return cls(drawn, width, seed, vendi(drawn, width, seed))
 
-    def score(self, features: Features) -> float:
-        """The Vendi score of features N x D with the real images' kernel; at most 1,000 images are drawn. Errors as `collapsed`."""
-        fidelity.check_pair("diversity", self.real, features, at_least=FEWEST)
-        return vendi(features, self.width, self.seed)
-
-    def collapsed(self, features: Features) -> tuple[bool, float]:
+    def collapsed(self, fake: Sample) -> tuple[bool, float]:
         """Whether generated images score below a quarter of as many real images, and their score.
 
         One image, or two with little round them, are flagged; so is noise, in which the extractor
@@ -124,27 +122,23 @@ class Diversity:
         `class_coverage` sees it.
 
         Raises:
-            DataError: fewer than 20 images, numbers of features that differ, or values that are not
-                finite.
+            DataError: fewer than 20 images, or numbers of features that differ.
         """
-        score = self.score(features)
-        count = min(len(features), NUM_IMAGES)
-        expected = (
-            self.real_score
-            if count >= len(self.real)
-            else vendi(self.real[:count], self.width, self.seed)
-        )
+        require_pair("diversity", self.real, fake, FEWEST)
+        score = vendi(fake, self.width, self.seed)
+        count = min(len(fake), NUM_IMAGES)
+        if count >= len(self.real):
+            expected = self.real_score
+        else:
+            expected = vendi(self.real.taken(np.arange(count)), self.width, self.seed)
         return score < COLLAPSED * expected, score
 
 
-def _drawn(features: Features, seed: int) -> Features:
-    if len(features) <= NUM_IMAGES:
-        return features
-    return features[
-        torch.randperm(len(features), generator=rng.generator(seed, "diversity"))[
-            :NUM_IMAGES
-        ].numpy()
-    ]
+def _drawn(sample: Sample, seed: int) -> Sample:
+    """At most 1,000 of the images: all of them in their order, or as many in random order."""
+    if len(sample) <= NUM_IMAGES:
+        return sample
+    return sample.taken(rng.choose(len(sample), NUM_IMAGES, seed, "diversity").numpy())
 
 
 def _js_divergence(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:

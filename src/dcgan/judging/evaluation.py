@@ -1,122 +1,221 @@
-"""Judge every checkpoint of a training, choose one on the validation images, report it on the test images once.
+"""Judge every checkpoint of a training, choose one on validation, and report it on test once.
 
 Real and generated images go through the same frozen extractor. Choosing and reporting use different
 latent vectors, so that the reported figure does not profit from the choice.
 """
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from dcgan import files
+from dcgan.data import Images
 from dcgan.errors import NoCheckpoint
-from dcgan.judging import comparison, coverage, fidelity, manifold
-from dcgan.judging.comparison import Real, Verdicts
+from dcgan.judging import coverage, fidelity, figures, manifold
+from dcgan.judging.comparison import Real
 from dcgan.judging.extractor import Extractor
-from dcgan.judging.fidelity import Features
+from dcgan.judging.reference import Reference
+from dcgan.judging.sample import Sample
 from dcgan.networks import exports, sampling
 from dcgan.networks.models import Generator
 
 WEIGHTS = {"raw": "generator.safetensors", "ema": "generator_ema.safetensors"}
 DRAWS = 5  # of latent vectors that the chosen checkpoint is reported on
 
-Images = npt.NDArray[np.uint8]  # N x C x H x W
-Row = dict[str, float]
+Row = dict[str, float]  # of by_epoch.csv: `epoch`, then `fid_raw`, `fid_ema` and so on
 
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """The chosen generator on test: figures for metrics.json, and the ten generated images nearest to a training image."""
+    """The chosen generator on test.
+
+    Attributes:
+        figures: for metrics.json.
+        generated: the ten generated images that lie nearest to a training image.
+        nearest: the positions of these training images in train.
+    """
 
     figures: dict[str, Any]
     generated: Images
-    nearest: list[int]  # positions in train
+    nearest: list[int]
 
 
 @dataclass(frozen=True, eq=False)
 class Judge:
-    """What all checkpoints of a training are measured with."""
+    """What generators are measured with.
+
+    Attributes:
+        extractor: frozen.
+        num_samples: generated images a draw of latent vectors.
+        seed: of the latent vectors.
+    """
 
     extractor: Extractor
-    num_samples: int  # generated images a draw
+    num_samples: int
     seed: int
 
-    def draw(self, generator: Generator, stream: str) -> tuple[Images, Features, Verdicts | None]:
-        """Images of the latent vectors that `stream` names, their features and verdicts."""
+    def draw(self, generator: Generator, stream: str) -> tuple[Images, Sample]:
+        """Images of the latent vectors that `stream` names, and the extractor's sample of them."""
         images = sampling.sample(generator, self.num_samples, seed=self.seed, stream=stream)
-        return images, *self.extractor.extract(images)
+        return images, self.extractor.extract(images)
 
-    def judge(self, folder: Path, real: Real) -> Row:
-        """The row of by_epoch.csv for one epoch's exports: the cheap figures of raw and EMA weights, `fid_raw` and so on."""
+    def draws(self, generator: Generator, stream: str) -> tuple[Images, list[Sample]]:
+        """The first draw's images, and the samples of five draws: `STREAM 0` to `STREAM 4`."""
+        images, first = self.draw(generator, f"{stream} 0")
+        others = [self.draw(generator, f"{stream} {index}")[1] for index in range(1, DRAWS)]
+        return images, [first, *others]
+
+    def row(self, folder: Path, real: Real) -> Row:
+        """The basic figures of one epoch's exports, raw and EMA weights."""
         row: Row = {"epoch": int(folder.name.removeprefix("epoch-"))}
-        known: dict[str, Row] = {}  # by sha256: without an average both are the same weights
+        by_sha256: dict[str, Row] = {}  # without an average both are the same weights
         for weights, name in WEIGHTS.items():
             sha256 = files.read_json((folder / name).with_suffix(".json"))["sha256"]
-            if sha256 not in known:
+            if sha256 not in by_sha256:
                 generator, _ = exports.load_generator(folder / name)
-                _, features, verdicts = self.draw(generator, "choose")
-                known[sha256] = _flat(real.cheap(features, verdicts))
-            row |= {f"{key}_{weights}": value for key, value in known[sha256].items()}
+                _, sample = self.draw(generator, "choose")
+                by_sha256[sha256] = _flat(real.basic_figures(sample))
+            row |= {f"{key}_{weights}": value for key, value in by_sha256[sha256].items()}
         return row
 
-    def report(self, generator: Path, real: Real, train: Features) -> Report:
-        """The chosen generator against the test images, and against the train images for what it has memorised.
+    def report(self, generator: Path, real: Real, train: Sample) -> Report:
+        """The chosen generator against the test images, and what it has memorised of train.
 
         Returns:
-            Figures with the sample count in the name of FID and KID: the mean over five draws of
-            latent vectors, under `noise` the standard deviation; FID extrapolated from all draws
-            together; memorisation from the first.
+            Figures with mean and deviation over five draws of latent vectors. All draws together
+            give `fid_infinity`, whose deviation is null, the class shares, and the `mean` of the
+            two figures of them, `js_divergence` and `smallest_class_share`. The first draw alone
+            gives `memorisation`.
         """
         network, _ = exports.load_generator(generator)
-        images, features, verdicts = self.draw(network, "report 0")
-        draws = [(features, verdicts)]
-        for index in range(1, DRAWS):  # whose images are not kept
-            _, features, verdicts = self.draw(network, f"report {index}")
-            draws.append((features, verdicts))
-        found = [real.all(features, verdicts) for features, verdicts in draws]
-        means, deviations = comparison.mean_and_deviation(found)
-        memorised, pairs = manifold.memorisation(draws[0][0], train, real.features)
-        pooled, notes = np.concatenate([features for features, _ in draws]), []
-        figures = {
-            **self.named(means),
-            "collapsed": any(figures["collapsed"] for figures in found),
-            "noise": self.named(deviations),
-            "memorisation": memorised,
+        images, samples = self.draws(network, "report")
+        by_draw = [real.all_figures(sample) for sample in samples]
+        memorisation, pairs = manifold.memorisation(samples[0], train, real.sample)
+        pooled, notes = Sample.pooled(samples), []
+        values: dict[str, Any] = {
+            **figures.of_draws(by_draw),
+            "collapsed": any(draw["collapsed"] for draw in by_draw),
+            "memorisation": memorisation,
         }
-        if real.class_shares:
-            pooled_verdicts = np.concatenate(
-                [verdicts for _, verdicts in draws if verdicts is not None]
-            )
-            figures |= coverage.class_coverage(pooled_verdicts, real.class_shares)
-        dims = pooled.shape[1]
+        if real.class_shares and pooled.verdicts is not None:
+            for key, value in coverage.class_coverage(pooled.verdicts, real.class_shares).items():
+                values[key] = {**values[key], "mean": value} if key in values else value
+        dims = pooled.features.shape[1]
         if len(pooled) >= 2 * (dims + 1):
-            figures["fid_infinity"] = fidelity.fid_infinity(real.statistics, pooled, self.seed)[
-                "fid_infinity"
-            ]
+            infinity = fidelity.fid_infinity(real.sample.statistics, pooled, self.seed)
+            values["fid_infinity"] = {"mean": infinity, "deviation": None}
         else:
             notes.append(f"no fid_infinity: {len(pooled)} images for {dims} features")
         notes += [
-            caution
-            for images in (real.statistics, fidelity.statistics(draws[0][0]))
-            if (caution := images.caution)
+            sample.statistics.caution
+            for sample in (real.sample, samples[0])
+            if sample.statistics.caution
         ]
         return Report(
-            {**figures, "notes": notes},
+            {**values, "notes": notes},
             images[[fake for fake, _ in pairs]],
             [index for _, index in pairs],
         )
 
-    def named(self, figures: dict[str, float]) -> dict[str, float]:
-        """The sample count in the names of those figures that move with it most."""
-        count = count_name(self.num_samples)
+    def protocol(self, real: Real) -> dict[str, Any]:
+        """How the figures of several draws come about; it stands beside them."""
         return {
-            f"{key}_{count}" if key.startswith(("fid", "kid")) else key: value
-            for key, value in figures.items()
+            **self.extractor.description(),
+            "real_images": len(real.sample),
+            "generated_images": self.num_samples,
+            "draws": DRAWS,
+            "seed": self.seed,
         }
+
+    def record(
+        self, rows: Sequence[Row], report: Report, real: Real, reference: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """The content of metrics.json.
+
+        Args:
+            rows: one an epoch.
+            report: on the checkpoint that `choose` chose of them.
+            real: the images that it was reported on.
+            reference: the reference stage's metrics.json.
+        """
+        index, weights = choose(rows)
+        return {
+            **report.figures,
+            "epoch": rows[index]["epoch"],
+            "weights": weights,
+            "validation": {"fid": rows[index][f"fid_{weights}"]},
+            "last_epoch_validation": {
+                which: {"fid": rows[-1][f"fid_{which}"]} for which in WEIGHTS
+            },
+            "collapsed_epochs": [row["epoch"] for row in rows if collapsed(row)],
+            "floor": reference["floor"],
+            "ceiling": reference["ceiling"],
+            "protocol": {
+                **self.protocol(real),
+                "chosen_on": "validation",
+                "reported_on": "test",
+                "rule": "lowest validation FID of all epochs, raw and EMA",
+            },
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What came of a training's checkpoints.
+
+    Attributes:
+        rows: of by_epoch.csv, one an epoch.
+        chosen: index of a row, and its weights.
+        real: the two figures of real images that the rows' figures are drawn beside.
+        metrics: the content of metrics.json, but for the name of the run in MLflow.
+        generated: the ten generated images that lie nearest to a training image.
+        nearest: the positions of these training images in train.
+    """
+
+    rows: list[Row]
+    chosen: tuple[int, str]
+    real: dict[str, float]
+    metrics: dict[str, Any]
+    generated: Images
+    nearest: list[int]
+
+
+def evaluate(
+    reference: Reference,
+    num_samples: int,
+    models: Path,
+    on_row: Callable[[Row, int, int], None],
+) -> Evaluation:
+    """Judge every checkpoint on validation, export the best one, and report it on test.
+
+    Args:
+        reference: the extractor and the real images; its seed is that of the latent vectors too.
+        num_samples: generated images a draw of latent vectors.
+        models: has `checkpoints`; generator and discriminator of the best one are copied to it.
+        on_row: called after each epoch with its row, the number of epochs done, and of all.
+
+    Raises:
+        NoCheckpoint: there is none.
+        DataError: a file is missing or damaged, or there are too few images.
+    """
+    judge = Judge(reference.extractor, num_samples, reference.seed)
+    folders = epochs(models / "checkpoints")
+    validation, test = reference.real("validation"), reference.real("test")
+    rows: list[Row] = []
+    for folder in folders:
+        rows.append(judge.row(folder, validation))
+        on_row(rows[-1], len(rows), len(folders))
+    index, weights = choose(rows)
+    export(folders[index], weights, models)
+    report = judge.report(models / "generator.safetensors", test, reference.sample("train"))
+    metrics = judge.record(rows, report, test, reference.metrics())
+    real = {
+        "fid": metrics["floor"]["fid_validation"],
+        "vendi": validation.diversity.real_score,
+    }
+    return Evaluation(rows, (index, weights), real, metrics, report.generated, report.nearest)
 
 
 def epochs(checkpoints: Path) -> list[Path]:
@@ -134,9 +233,21 @@ def epochs(checkpoints: Path) -> list[Path]:
 
 
 def choose(rows: Sequence[Row]) -> tuple[int, str]:
-    """Index of the row and weights (`raw` or `ema`) of the lowest validation FID; of equals the first."""
+    """The lowest validation FID: index of its row, and its weights, `raw` or `ema`.
+
+    Of equal ones the first is chosen.
+    """
     candidates = ((index, weights) for index in range(len(rows)) for weights in WEIGHTS)
     return min(candidates, key=lambda which: rows[which[0]][f"fid_{which[1]}"])
+
+
+def export(folder: Path, weights: str, models: Path) -> None:
+    """Copy an epoch's networks, each as weights and description, to the folder `models`."""
+    sources = {"generator": WEIGHTS[weights], "discriminator": "discriminator.safetensors"}
+    for target, source in sources.items():
+        for suffix in (".safetensors", ".json"):
+            with files.replacing(models / f"{target}{suffix}") as temporary:
+                shutil.copyfile((folder / source).with_suffix(suffix), temporary)
 
 
 def collapsed(row: Row) -> list[str]:
@@ -144,16 +255,42 @@ def collapsed(row: Row) -> list[str]:
     return [weights for weights in WEIGHTS if row[f"collapsed_{weights}"]]
 
 
-def count_name(count: int) -> str:
-    """A sample count as it stands in a metric's name: 10000 is `10k`."""
-    return f"{count // 1000}k" if count % 1000 == 0 else str(count)
+def lines(row: Row) -> list[str]:
+    """What a person reads of an epoch while the others are judged."""
+    fids = f"FID {row['fid_raw']:.2f} raw, {row['fid_ema']:.2f} EMA, on validation"
+    return [
+        f"epoch {row['epoch']}: {fids}",
+        *(
+            f"epoch {row['epoch']}: {weights} weights have collapsed:"
+            f" as varied as {row[f'vendi_{weights}']:.1f} images"
+            for weights in collapsed(row)
+        ),
+    ]
 
 
-def _flat(figures: dict[str, Any]) -> Row:
-    """Numbers only: a class's share under `class_<i>`, the number of dropped classes, 1 for collapsed."""
-    shares = {f"class_{i}": share for i, share in enumerate(figures.get("class_shares", ()))}
-    dropped = (
-        {"dropped_classes": len(figures["dropped_classes"])} if "dropped_classes" in figures else {}
+def summary(metrics: Mapping[str, Any]) -> str:
+    """What a person reads at the end."""
+    fid = metrics["fid"]
+    return (
+        f"epoch {metrics['epoch']}, {metrics['weights']} weights:"
+        f" FID {fid['mean']:.2f} +- {fid['deviation']:.2f} on test"
     )
-    single = {key: value for key, value in figures.items() if isinstance(value, float)}
-    return {**single, "collapsed": int(figures["collapsed"]), **dropped, **shares}
+
+
+def curves(row: Row, section: str) -> dict[str, float]:
+    """A row for MLflow, under the extractor's section, without the shares of single classes."""
+    values = {key: value for key, value in row.items() if not key.startswith(("class_", "epoch"))}
+    return {
+        "step": row["epoch"],
+        **{f"{section}/validation/{key}": value for key, value in values.items()},
+    }
+
+
+def _flat(basic_figures: Mapping[str, Any]) -> Row:
+    """Numbers only: shares as `class_0` and so on, how many classes are dropped, collapsed as 1."""
+    row: Row = {key: value for key, value in basic_figures.items() if isinstance(value, float)}
+    row["collapsed"] = int(basic_figures["collapsed"])
+    if "class_shares" in basic_figures:
+        row["dropped_classes"] = len(basic_figures["dropped_classes"])
+        row |= {f"class_{i}": share for i, share in enumerate(basic_figures["class_shares"])}
+    return row

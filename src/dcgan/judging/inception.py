@@ -1,4 +1,4 @@
-"""Inception v3 of 2015-12-05, the network that published FIDs are computed with (Heusel et al., 2017).
+"""Inception v3 of 2015-12-05, with which published FIDs are computed (Heusel et al., 2017).
 
 The layers are torch-fidelity's. Its loader is not used, because it runs whatever a pickle holds,
 and its resize is not, because it is the bilinear one of TensorFlow 1, which aliases. Images are
@@ -21,7 +21,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from dcgan import files
+from dcgan.data import Images
 from dcgan.errors import DataError
+from dcgan.networks import batches
 
 NUM_FEATURES = 2048
 SIZE = 299  # side of the images that the first layer takes, pixels
@@ -31,10 +33,14 @@ CPU_BATCH, GPU_BATCH = 4, 100
 
 
 class Inception(nn.Module):
-    """The network up to its average pool, frozen, in evaluation mode; not a layer more, because only the features are compared."""
+    """The network up to its average pool, which gives the features; frozen, in evaluation mode."""
 
     def __init__(self, tensors: dict[str, Any]) -> None:
-        """Fill the layers from weights by name; RuntimeError where these do not fit, TypeError where they are no such thing."""
+        """Fill the layers from weights by name.
+
+        Raises:
+            RuntimeError, TypeError: they do not fit the layers, or are no tensors.
+        """
         super().__init__()
         self.layers = _layers()
         self.layers.load_state_dict(tensors, assign=True)
@@ -64,7 +70,7 @@ def resize(images: torch.Tensor) -> torch.Tensor:
 @torch.inference_mode()
 def extract(
     network: Inception,
-    images: npt.NDArray[np.uint8],
+    images: Images,
     on_batch: Callable[[int, int], None] | None = None,
 ) -> npt.NDArray[np.float32]:
     """Features float32 N x 2048 of uint8 images N x C x H x W, C of 1 or 3, in float32 throughout.
@@ -86,26 +92,27 @@ def extract(
         or images.shape[1] not in (1, 3)
     ):
         raise DataError(
-            f"images: {images.dtype} {images.shape}: must be uint8 N x C x H x W, N at least 1, C of 1 or 3"
+            f"images: {images.dtype} {images.shape}: must be uint8 N x C x H x W, N at least 1,"
+            " C of 1 or 3"
         )
     device = next(network.parameters()).device
     batch_size = CPU_BATCH if device.type == "cpu" else GPU_BATCH
     features = np.empty((len(images), NUM_FEATURES), np.float32)
+    done = 0
     # cuDNN would round to 10 bits for speed, and choose among its algorithms anew in each run.
     with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-        for start in range(0, len(images), batch_size):
-            # A copy, because mapped images are read only.
-            batch = torch.from_numpy(np.array(images[start : start + batch_size]))
-            size = len(batch)
-            batch = torch.cat([batch, batch.new_zeros(batch_size - size, *batch.shape[1:])])
-            features[start : start + size] = network(batch.to(device))[:size].cpu().numpy()
+        for batch, count in batches.padded(images, batch_size):
+            features[done : done + count] = network(batch.to(device))[:count].cpu().numpy()
+            done += count
             if on_batch is not None:
-                on_batch(start + size, len(images))
+                on_batch(done, len(images))
     return features
 
 
 def convert(source: Path, sha256: str, path: Path) -> None:
-    """Read the published weights and write them as safetensors, with a description as JSON beside it: nothing else reads the .pth.
+    """Read the published weights and write them as safetensors, with a description as JSON.
+
+    Nothing else reads the published file, which is a pickle.
 
     Args:
         source: what `torch.save` made of the weights by name, in either of its formats.
@@ -123,16 +130,17 @@ def convert(source: Path, sha256: str, path: Path) -> None:
         raise DataError(
             f"{source}: cannot be read ({error.strerror}): must be a file with Inception's weights"
         ) from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != sha256:
         raise DataError(
-            f"{source}: sha256 is {found}, expected {sha256}: refused; set reference.weights to the right file,"
+            f"{source}: sha256 is {digest}, expected {sha256}: refused;"
+            " set reference.weights to the right file,"
             " or reference.weights_sha256 if you trust this one"
         )
     try:
         tensors = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:  # of many kinds: damaged bytes lead the reader anywhere
-        # torch's message goes on to explain how to run the code in the file all the same.
+    except Exception as error:  # damaged bytes raise exceptions of many kinds
+        # torch's message would explain how to run the code in the file all the same.
         kind = type(error).__name__
         raise DataError(
             f"{source}: is no file of tensors only ({kind}): must be what torch.save makes of them"
@@ -146,7 +154,8 @@ def convert(source: Path, sha256: str, path: Path) -> None:
     for name, tensor in layers.items():
         if not tensor.isfinite().all():
             raise DataError(
-                f"{source}: tensor {name} has values that are not finite: must be Inception's weights"
+                f"{source}: tensor {name} has values that are not finite:"
+                " must be Inception's weights"
             )
     description = {
         "architecture": ARCHITECTURE,
@@ -158,7 +167,10 @@ def convert(source: Path, sha256: str, path: Path) -> None:
 
 
 def load(path: Path) -> tuple[Inception, dict[str, Any]]:
-    """Read what `convert` wrote: the network, on the CPU, and the description with `weights_sha256`, that of the published file.
+    """Read what `convert` wrote.
+
+    Returns:
+        The network, on the CPU, and its description with `weights_sha256`, the published file's.
 
     Raises:
         DataError: a file is missing, damaged, or of another architecture.
@@ -168,7 +180,8 @@ def load(path: Path) -> tuple[Inception, dict[str, Any]]:
         description.get("weights_sha256"), str
     ):
         raise DataError(
-            f"{path}: architecture is {description.get('architecture')!r}: must be {ARCHITECTURE!r}; run reference"
+            f"{path}: architecture is {description.get('architecture')!r}:"
+            f" must be {ARCHITECTURE!r}; run reference"
         )
     return _built(tensors, path), description
 
@@ -182,7 +195,10 @@ def _built(tensors: dict[str, Any], path: Path) -> Inception:
 
 
 def _layers() -> nn.Sequential:
-    """The layers by torch-fidelity's names, without values: its own class cannot be made without its loader."""
+    """The layers by torch-fidelity's names, without values.
+
+    Its own class cannot be used, because it cannot be made without its loader.
+    """
     from torch_fidelity import feature_extractor_inceptionv3 as its
 
     with torch.device("meta"):

@@ -1,17 +1,16 @@
-"""How generated images lie among real ones: precision, recall, density and coverage, and whether training images were copied.
+"""How generated images lie among real ones, and whether training images were copied.
 
 All of it is nearest neighbours in feature space, from squared distances that are computed a few
 rows at a time. The package prdc is not used: it keeps four float64 matrices of all pairs (800 MB
 each for 10,000 against 10,000 images) and measures the real images anew for every set of generated
 ones. Its definitions are the tests' oracle.
 
-What keeps the order "real, lightly blurred, strongly blurred, noise" (as FID and KID do): recall,
-which does not rise again once it is 0. Not the others. Precision and density count balls, and the
-few far-off real images have balls so wide that something quite unlike them lies inside: on the
-classifier's features of Fashion-MNIST uniform noise has precision 0.76 and density 0.74, strong
-blur 0.004 and 0.002. Coverage gives noise 0.01, strong blur 0.003. And blur can draw images towards
-the dense middle, where density rises above the real images' own. So none of the three stands
-without FID beside it.
+Of the four figures only recall keeps the order "real, lightly blurred, strongly blurred, noise", as
+FID and KID do. Precision and density count balls, and the few real images far from all others have
+balls so wide that very different images lie inside: on the classifier's features of Fashion-MNIST
+uniform noise has precision 0.76 and density 0.74, strong blur 0.004 and 0.002. Coverage gives noise
+0.01, strong blur 0.003. Blur can also draw images towards the dense middle, where density is above
+the real images' own. So read these three together with FID only.
 """
 
 from collections.abc import Iterator
@@ -21,14 +20,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from dcgan.judging import fidelity
-from dcgan.judging.fidelity import Features
+from dcgan.judging.sample import Features, Sample, require_pair, require_same
 
 PRC_NEIGHBOURS = 3  # of precision and recall, as in their paper
 DENSITY_NEIGHBOURS = 5  # of density and coverage, as in theirs
 NAME = "precision, recall, density and coverage"
 NUM_PAIRS = 10
-CHANCE = 0.01  # share of the test images that set the distance below which a generated image counts as close
+CHANCE = 0.01  # share of the test images that are "close": their distance is the limit for others
 CHUNK = 2_500_000  # distances at a time, 10 MB
 # Squared distances below this share of the squared length are round-off of float32: images that are
 # equal get a distance of 0.
@@ -37,7 +35,7 @@ SAME = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class Manifold:
-    """Images as points, each with the distances to its nearest neighbours: built once, compared with many others.
+    """Images as points, each with the distances to its nearest neighbours.
 
     Attributes:
         features: float32 N x D.
@@ -51,33 +49,34 @@ class Manifold:
     squared: npt.NDArray[np.float32]
 
     @classmethod
-    def of(cls, features: Features) -> "Manifold":
-        """Measure features N x D.
+    def of(cls, sample: Sample) -> "Manifold":
+        """Measure the images of a sample.
 
         Raises:
-            DataError: fewer than six images, not N x D, or values that are not finite.
+            DataError: fewer than six images.
         """
-        fidelity.check(NAME, features, at_least=DENSITY_NEIGHBOURS + 1)
-        origin = features.mean(axis=0, dtype=np.float64)
-        points = _centred(features, origin)
+        sample.require(NAME, DENSITY_NEIGHBOURS + 1)
+        origin = sample.features.mean(axis=0, dtype=np.float64)
+        points = _centred(sample.features, origin)
         squared = torch.empty(len(points), DENSITY_NEIGHBOURS)
         for rows, distances in _distances(points, points):
             # The nearest of all is the image itself.
             squared[rows] = distances.topk(DENSITY_NEIGHBOURS + 1, largest=False).values[:, 1:]
-        return cls(np.asarray(features, np.float32), origin, squared.numpy())
+        return cls(np.asarray(sample.features, np.float32), origin, squared.numpy())
 
 
-def compare(real: Manifold, fake: "Manifold | Features") -> dict[str, float]:
+def compare(real: Manifold, sample: Sample) -> dict[str, float]:
     """Precision, recall, density and coverage of generated images against real ones.
 
     The ball of an image reaches to its k-th nearest neighbour in its own set.
 
-    * `precision`: share of fakes in at least one real ball; `recall`: share of real images in at least one fake ball; 0 to 1,
-      k = 3.
+    * `precision`: share of fakes in at least one real ball; `recall`: share of real images in at
+      least one fake ball; 0 to 1, k = 3.
       Source: Kynkäänniemi et al., "Improved Precision and Recall Metric for Assessing Generative
       Models", 2019, section 3.
-    * `density`: mean number of real balls that a fake lies in, divided by k: about 1 for the real distribution, may be above;
-      `coverage`: share of real balls with at least one fake in them, 0 to 1; k = 5.
+    * `density`: mean number of real balls that a fake lies in, divided by k: about 1 for the real
+      distribution, may be above; `coverage`: share of real balls with at least one fake in them,
+      0 to 1; k = 5.
       Source: Naeem et al., "Reliable Fidelity and Diversity Metrics for Generative Models", 2020,
       equations 4 to 6.
 
@@ -86,11 +85,10 @@ def compare(real: Manifold, fake: "Manifold | Features") -> dict[str, float]:
     density and coverage are 0.
 
     Raises:
-        DataError: fewer than six images, numbers of features that differ, or values that are not
-            finite.
+        DataError: fewer than six images, or numbers of features that differ.
     """
-    fake = fake if isinstance(fake, Manifold) else Manifold.of(fake)
-    fidelity.check_pair(NAME, real.features, fake.features, at_least=1)
+    fake = Manifold.of(sample)
+    require_same(NAME, real.features.shape[1], fake.features.shape[1])
     real_points, fake_points = (
         _centred(real.features, real.origin),
         _centred(fake.features, real.origin),
@@ -116,31 +114,31 @@ def compare(real: Manifold, fake: "Manifold | Features") -> dict[str, float]:
 
 
 def nearest(
-    queries: Features, among: Features
+    queries: Sample, among: Sample
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """The nearest of `among` (M x D) for each of `queries` (N x D).
+    """The nearest of M images `among` for each of N images `queries`.
 
     Returns:
         Distances, float32 N, and indices, int64 N; a copy has distance 0.
 
     Raises:
-        DataError: no images, numbers of features that differ, or values that are not finite.
+        DataError: no images, or numbers of features that differ.
     """
-    fidelity.check_pair("nearest neighbours", queries, among, at_least=1)
-    origin = among.mean(axis=0, dtype=np.float64)
-    points, others = _centred(queries, origin), _centred(among, origin)
+    require_pair("nearest neighbours", queries, among, 1)
+    origin = among.features.mean(axis=0, dtype=np.float64)
+    points, others = _centred(queries.features, origin), _centred(among.features, origin)
     distances, indices = np.empty(len(points), np.float32), np.empty(len(points), np.int64)
     for rows, squared in _distances(points, others):
         indices[rows] = squared.argmin(1).numpy()
         # From the difference, which has none of the matrix's round-off.
         distances[rows] = np.linalg.norm(
-            np.asarray(queries[rows], np.float64) - among[indices[rows]], axis=1
+            np.asarray(queries.features[rows], np.float64) - among.features[indices[rows]], axis=1
         )
     return distances, indices
 
 
 def memorisation(
-    fake: Features, train: Features, test: Features
+    fake: Sample, train: Sample, test: Sample
 ) -> tuple[dict[str, float], list[tuple[int, int]]]:
     """Whether generated images lie closer to training images than unseen real images do.
 
@@ -157,19 +155,19 @@ def memorisation(
         The figures, and (index in fake, index in train) of the ten nearest pairs, nearest first.
 
     Raises:
-        DataError: no images, numbers of features that differ, or values that are not finite.
+        DataError: no images, or numbers of features that differ.
     """
-    found, indices = nearest(fake, train)
-    expected, _ = nearest(test, train)
-    medians = float(np.median(found)), float(np.median(expected))
+    distances, indices = nearest(fake, train)
+    test_distances, _ = nearest(test, train)
+    medians = float(np.median(distances)), float(np.median(test_distances))
     figures = {
         "generated_to_train": medians[0],
         "test_to_train": medians[1],
-        "closer_than_test": float((found <= np.quantile(expected, CHANCE)).mean()),
+        "closer_than_test": float((distances <= np.quantile(test_distances, CHANCE)).mean()),
     }
     if medians[1] > 0:
         figures["ratio"] = medians[0] / medians[1]
-    closest = np.argsort(found, kind="stable")[:NUM_PAIRS]
+    closest = np.argsort(distances, kind="stable")[:NUM_PAIRS]
     return figures, [(int(index), int(indices[index])) for index in closest]
 
 
@@ -180,15 +178,19 @@ def _centred(features: Features, origin: npt.NDArray[np.float64]) -> torch.Tenso
 
 
 def _distances(points: torch.Tensor, others: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Squared distances of a few rows of `points` to all `others`, in a buffer that the next turn overwrites."""
+    """Squared distances of a few rows of `points` to all `others`.
+
+    Yields:
+        Which rows, and their distances, in a buffer that the next turn overwrites.
+    """
     size = max(1, min(len(points), CHUNK // len(others)))
     buffer = torch.empty(size, len(others))
     lengths = others.square().sum(1)
     for start in range(0, len(points), size):
         rows = slice(start, min(start + size, len(points)))
-        some = points[rows]
-        own = some.square().sum(1, keepdim=True)
-        distances = buffer[: len(some)]
+        part = points[rows]
+        own = part.square().sum(1, keepdim=True)
+        distances = buffer[: len(part)]
         # A buffer of our own: memory fresh from the system costs as much as the product.
-        torch.addmm(lengths, some, others.T, alpha=-2, out=distances).add_(own)
+        torch.addmm(lengths, part, others.T, alpha=-2, out=distances).add_(own)
         yield rows, distances.masked_fill_(distances <= own * SAME, 0)

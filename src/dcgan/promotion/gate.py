@@ -1,9 +1,9 @@
-"""Promote a challenger, refuse it, or say that one cannot tell: a pure function of figures and limits.
+"""Promote a challenger, refuse it, or cannot tell: a pure function of figures and limits.
 
-A retraining that nobody watches must never make things worse. So every comparison is written such
-that NaN, infinity and a missing figure fail it, and a gain counts only where it stands out of three
-kinds of chance: what nobody would see (`absolute`), what other seeds of the same training give
-(`relative`), and the latent vectors (`z` standard errors).
+A retraining without a person to watch it must never make things worse. So every comparison is
+written such that NaN, infinity and a missing figure fail it, and a gain counts only where it is
+larger than three kinds of chance: what a person would not see (`absolute`), what other seeds of the
+same training give (`relative`), and the latent vectors (`z` standard errors).
 """
 
 import math
@@ -13,29 +13,29 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from dcgan.config.sections import Gate
+from dcgan.judging.figures import FIGURES, Value
 
 Outcome = Literal["promoted", "refused", "cannot tell"]
 
-# The figure, what people call it, and the key of its limit, whose name says on which side of it the
-# figure must lie.
-FLOORS = (
-    ("kid", "KID", "max_kid"),
-    ("recall", "recall", "min_recall"),
-    ("smallest_class_share", "share of the rarest class", "min_class_share"),
-    ("probe", "probe accuracy", "min_probe"),
-    ("memorisation", "memorisation ratio", "min_memorisation"),
-)
+# By figure the key of its limit.
+FLOORS = {
+    "kid": "max_kid",
+    "recall": "min_recall",
+    "smallest_class_share": "min_class_share",
+    "probe": "min_probe",
+    "memorisation": "min_memorisation",
+}
 
 
 @dataclass(frozen=True)
-class Figures:
+class Measured:
     """One generator's figures.
 
     Attributes:
         values: by name the values, one a draw of latent vectors, or a single one; `fid`, and those
             of `FLOORS`.
-        absent: by name why this data set has no such figure, as a class share without labels. What
-            is in neither is missing.
+        absent: by name why this data set has no such figure, as a class share without labels. A
+            figure that is in neither is missing.
     """
 
     values: Mapping[str, Sequence[float]]
@@ -53,11 +53,11 @@ class Figures:
 
 @dataclass(frozen=True)
 class Decision:
-    """What the gate says.
+    """The gate's answer.
 
     Attributes:
         outcome: promoted, refused, or cannot tell.
-        reasons: sentences, what decided first.
+        reasons: sentences; the first one is what decided.
         numbers: every number that was used; a value that is not finite is None.
     """
 
@@ -66,7 +66,7 @@ class Decision:
     numbers: dict[str, Any]
 
 
-def decide(champion: Figures | None, challenger: Figures, limits: Gate) -> Decision:
+def decide(champion: Measured | None, challenger: Measured, limits: Gate) -> Decision:
     """Compare the challenger with the floors, and with the champion where there is one.
 
     The two must have been measured on the same latent vectors, draw by draw. So the standard error
@@ -79,16 +79,19 @@ def decide(champion: Figures | None, challenger: Figures, limits: Gate) -> Decis
     noise between trainings.
 
     Args:
-        champion: None: there is none, the floors alone decide.
+        champion: its figures; None: there is no champion, the floors alone decide.
         challenger: its figures.
         limits: the section `gate` of params.yaml.
 
     Returns:
-        * refused: a floor fails, the FID is not finite, or it is above the champion's by more than the margin;
+        * refused: a floor fails, the FID is not finite, or it is above the champion's by more than
+          the margin;
         * promoted: no champion, or the FID is below the champion's by more than the margin;
-        * cannot tell: anything else, a champion without a finite FID among it.
+        * cannot tell: anything else, also a champion without a finite FID.
     """
-    floors = [_floor(challenger, *floor, getattr(limits, floor[2])) for floor in FLOORS]
+    floors = [
+        _floor(challenger, figure, key, getattr(limits, key)) for figure, key in FLOORS.items()
+    ]
     failed = [floor["sentence"] for floor in floors if floor["verdict"] == "failed"]
     if not math.isfinite(challenger.mean("fid")):
         failed.insert(0, f"The challenger's FID is {challenger.mean('fid')}: it must be finite.")
@@ -110,16 +113,14 @@ def decide(champion: Figures | None, challenger: Figures, limits: Gate) -> Decis
 
 
 def _compare(
-    champion: Figures | None, challenger: Figures, limits: Gate
+    champion: Measured | None, challenger: Measured, limits: Gate
 ) -> tuple[Outcome, str, dict[str, Any]]:
     if champion is None:
         return "promoted", "There is no champion to compare with: the floors alone decide.", {}
-    pairs = [figures.values.get("fid", ()) for figures in (champion, challenger)]
-    differences = (
-        [old - new for old, new in zip(*pairs, strict=True)]
-        if len(pairs[0]) == len(pairs[1])
-        else []
-    )
+    old_fids, new_fids = (each.values.get("fid", ()) for each in (champion, challenger))
+    differences = []
+    if len(old_fids) == len(new_fids):
+        differences = [old - new for old, new in zip(old_fids, new_fids, strict=True)]
     gain = champion.mean("fid") - challenger.mean("fid")
     margins = {
         "absolute": limits.absolute,
@@ -128,7 +129,7 @@ def _compare(
         if differences
         else math.nan,
     }
-    # max() would pass over a NaN that does not come first.
+    # max() would overlook a NaN that does not come first.
     margin = max(margins.values()) if all(map(math.isfinite, margins.values())) else math.nan
     largest = max(margins, key=lambda name: margins[name])
     numbers = {"gain": gain, "margin": margin, "margins": margins, "draws": len(differences)}
@@ -154,24 +155,23 @@ def _compare(
     )
 
 
-def _floor(
-    figures: Figures, name: str, title: str, key: str, limit: float | None
-) -> dict[str, Any]:
+def _floor(measured: Measured, name: str, key: str, limit: float | None) -> dict[str, Any]:
     """One line of the table of floors: met, failed or not asked, with a sentence."""
-    value, at_most = figures.mean(name), key.startswith("max")
+    title, at_most = FIGURES[name].title, FIGURES[name].better == "lower"
+    value = measured.mean(name)
     bound = f"at {'most' if at_most else 'least'} {limit}"
     if limit is None:
         verdict, sentence = "not asked", f"The {title} is not asked for: gate.{key} is null."
-    elif name in figures.absent:
-        verdict, sentence = "not asked", f"The {title} is not asked for: {figures.absent[name]}."
+    elif name in measured.absent:
+        verdict, sentence = "not asked", f"The {title} is not asked for: {measured.absent[name]}."
     elif math.isfinite(value) and (value <= limit if at_most else value >= limit):
         verdict, sentence = (
             "met",
             f"The {title} is {value:.4g}, {bound} as it must be (gate.{key}).",
         )
     else:
-        found = f"{value:.4g}" if figures.values.get(name) else "missing"
-        verdict, sentence = "failed", f"The {title} is {found}: it must be {bound} (gate.{key})."
+        shown = f"{value:.4g}" if measured.values.get(name) else "missing"
+        verdict, sentence = "failed", f"The {title} is {shown}: it must be {bound} (gate.{key})."
     return {
         "figure": name,
         "title": title,
@@ -183,12 +183,12 @@ def _floor(
     }
 
 
-def _table(figures: Figures | None) -> dict[str, Any] | None:
-    if figures is None:
+def _table(measured: Measured | None) -> dict[str, Value] | None:
+    if measured is None:
         return None
     return {
-        name: {"mean": figures.mean(name), "deviation": figures.deviation(name)}
-        for name in figures.values
+        name: {"mean": measured.mean(name), "deviation": measured.deviation(name)}
+        for name in measured.values
     }
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from dcgan.errors import DataError, EnvironmentProblem, NoCheckpoint, UserError
 from dcgan.promotion import bundle, versions
@@ -21,6 +21,10 @@ from dcgan.tracking import store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+
+Kind = Literal["promoted", "rolled back"]
+ROLLED_BACK = "rolled back: "  # begins the reason of a rollback; older notes have no other sign
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class Move:
     before: int | None  # the version it was taken from; None: it did not exist
     reason: str
     at: str  # UTC, ISO 8601
+    kind: Kind
 
 
 def model_name(dataset: str) -> str:
@@ -102,7 +107,15 @@ def alias(dataset: str, name: str) -> Version | None:
             return None
 
 
-def set_alias(dataset: str, name: str, version: int, reason: str, *, expected: int | None) -> None:
+def set_alias(
+    dataset: str,
+    name: str,
+    version: int,
+    reason: str,
+    *,
+    expected: int | None,
+    kind: Kind = "promoted",
+) -> None:
     """Point an alias at a version, if it still points where the caller saw it, and read it back.
 
     The move is noted in a tag of the version first. A process killed in between leaves a note of a
@@ -115,6 +128,7 @@ def set_alias(dataset: str, name: str, version: int, reason: str, *, expected: i
         version: its new target.
         reason: why, for people.
         expected: the version that it points at now; None: it does not exist.
+        kind: of the move.
 
     Raises:
         NoCheckpoint: the version does not exist.
@@ -128,7 +142,8 @@ def set_alias(dataset: str, name: str, version: int, reason: str, *, expected: i
         at = datetime.now(UTC).isoformat(timespec="microseconds")
         key = re.sub(r"[^\d]", "", at.partition("+")[0])
         note = json.dumps(
-            {"alias": name, "before": expected, "reason": reason, "at": at}, sort_keys=True
+            {"alias": name, "before": expected, "reason": reason, "at": at, "kind": kind},
+            sort_keys=True,
         )
         versions.by_number(client, model, version)
         client.set_model_version_tag(model, str(version), f"moved.{key}", note)
@@ -154,8 +169,11 @@ def history(dataset: str, name: str = "champion") -> list[Move]:
             if key.startswith("moved."):
                 note = json.loads(text)
                 if note["alias"] == name:
+                    reason = note["reason"]
+                    kind = "rolled back" if reason.startswith(ROLLED_BACK) else "promoted"
+                    kind = note.get("kind", kind)
                     moves.append(
-                        Move(name, version.number, note["before"], note["reason"], note["at"])
+                        Move(name, version.number, note["before"], reason, note["at"], kind)
                     )
     return sorted(moves, key=lambda move: move.at, reverse=True)
 

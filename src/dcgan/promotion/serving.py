@@ -7,11 +7,15 @@ import shutil
 import tempfile
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dcgan.config import reading
 from dcgan.errors import DataError
 from dcgan.promotion import bundle
 from dcgan.tracking import store
+
+if TYPE_CHECKING:
+    from dcgan.tracking.runs import Run
 
 LIBRARY = Path(__file__).resolve().parents[1]
 # What a served model imports: the project's modules (a test follows the imports), and the packages
@@ -47,6 +51,14 @@ def write_model(folder: Path, models: Path, card: str) -> Path:
         bundle.seal(temporary)
         bundle.check(temporary)
     return folder
+
+
+def log_model(run: "Run", models: Path, card: str) -> None:
+    """Log the exports to a run as a model folder, which MLflow loads, serves and registers."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = write_model(Path(temporary, "model"), models, card)
+        run.log_folder(folder, "model")
+        run.set_tags(tags(folder, "model"))
 
 
 def tags(folder: Path, path: str) -> dict[str, str]:

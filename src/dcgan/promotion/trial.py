@@ -1,36 +1,32 @@
-"""Champion and challenger measured together, for the gate, and what is told of it.
+"""Champion and challenger measured together, for the gate.
 
 Figures of two days are never compared: the data, the extractor or the seed may have changed between
 them. Both generators are measured anew against the same real images, by the same extractor, on the
 same latent vectors.
 """
 
-import math
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from dcgan import files
 from dcgan.config.sections import Gate
-from dcgan.errors import DataError
-from dcgan.judging import evaluation, manifold
+from dcgan.data import Images
+from dcgan.errors import DataError, NoCheckpoint
+from dcgan.judging import manifold
 from dcgan.judging.comparison import Real
 from dcgan.judging.evaluation import Judge
-from dcgan.judging.extractor import Extractor
-from dcgan.judging.fidelity import Features
+from dcgan.judging.reference import Reference
+from dcgan.judging.sample import Sample
 from dcgan.networks import exports
-from dcgan.pictures import grids
-from dcgan.pictures.grids import Picture
-from dcgan.promotion import gate
-from dcgan.promotion.gate import Decision, Figures
+from dcgan.promotion import bundle, gate, registry, serving
+from dcgan.promotion.gate import Decision, Measured
+from dcgan.promotion.versions import Version
 
 SHOWN = 64  # images in the picture
 NO_LABELS = "the data set has no labels"
-
-Images = npt.NDArray[np.uint8]  # N x C x H x W
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,174 +34,239 @@ class Trial:
     """What both are measured with.
 
     Attributes:
-        extractor: frozen; gives features and, where there are labels, classes.
-        num_samples: generated images a draw of latent vectors.
+        judge: the extractor, frozen, and the latent vectors.
         real: the test images.
-        train: features of the train images, for what was memorised.
+        train: the train images, for what was memorised.
     """
 
-    extractor: Extractor
-    num_samples: int
+    judge: Judge
     real: Real
-    train: Features
+    train: Sample
 
-    def decide(
-        self, champion: Path | None, challenger: Path, probe: Mapping[str, Any], limits: Gate
-    ) -> tuple[Decision, dict[str, Images]]:
-        """Measure both exports, and let the gate decide.
-
-        A challenger that cannot be measured is refused. Against a champion that cannot be measured
-        one cannot tell.
+    @classmethod
+    def open(cls, folder: Path, seed: int, num_samples: int) -> "Trial":
+        """Read the extractor and the real images; errors as those of `Reference`.
 
         Args:
-            champion: its generator's file; None: there is none to compare with.
+            folder: of the reference stage.
+            seed: of the latent vectors, and of the draws that figures need.
+            num_samples: generated images a draw of latent vectors.
+        """
+        reference = Reference.open(folder, seed)
+        judge = Judge(reference.extractor, num_samples, reference.seed)
+        return cls(judge, reference.real("test"), reference.sample("train"))
+
+    def protocol(self) -> dict[str, Any]:
+        """How the figures come about; it stands beside them in gate.json."""
+        return self.judge.protocol(self.real)
+
+    def decide(
+        self, champion: Version | None, challenger: Path, probe: Path, limits: Gate
+    ) -> tuple[Decision, dict[str, Images]]:
+        """Measure both generators, and let the gate decide.
+
+        A challenger that cannot be measured is refused. If the champion cannot be measured, the
+        outcome is "cannot tell".
+
+        Args:
+            champion: is fetched; None: there is none to compare with.
             challenger: its generator's file.
-            probe: the content of results/probe/metrics.json, of the challenger's training.
+            probe: results/probe/metrics.json, of the challenger's training; may be missing.
             limits: the section `gate` of params.yaml.
 
         Returns:
             The decision, and the first 64 images of each that could be measured, by its role.
+
+        Raises:
+            NoCheckpoint, DataError, EnvironmentProblem: the champion cannot be fetched.
         """
-        figures: dict[str, Figures] = {}
+        measured: dict[str, Measured] = {}
         images: dict[str, Images] = {}
         notes = []
-        for role, path in (("champion", champion), ("challenger", challenger)):
-            if path is None:
-                continue
-            try:
-                figures[role], images[role] = self._measure(path, self._shape(challenger))
-            except DataError as error:
-                figures[role] = Figures({})
-                notes.append(f"The {role} cannot be measured: {error}.")
-        decision = gate.decide(
-            figures.get("champion"), with_probe(figures["challenger"], probe), limits
+        with tempfile.TemporaryDirectory() as folder:
+            generators = {"challenger": challenger}
+            if champion:
+                model = registry.fetch(
+                    f"models:/{champion.name}/{champion.number}", Path(folder, "model")
+                )
+                generators = {"champion": model / bundle.GENERATOR, **generators}
+            for role, path in generators.items():
+                try:
+                    measured[role], images[role] = self._measure(path, _shape(challenger))
+                except DataError as error:
+                    measured[role] = Measured({})
+                    notes.append(f"The {role} cannot be measured: {error}.")
+        whole = with_probe(
+            measured["challenger"], files.read_json(probe) if probe.is_file() else {}
         )
+        decision = gate.decide(measured.get("champion"), whole, limits)
         return Decision(decision.outcome, [*notes, *decision.reasons], decision.numbers), images
 
-    def _measure(self, path: Path, shape: tuple[int, int]) -> tuple[Figures, Images]:
+    def _measure(self, path: Path, shape: tuple[int, int]) -> tuple[Measured, Images]:
         """An export's figures, one value a draw, and its first 64 images.
 
         The latent vectors have streams of their own: the challenger was chosen among its epochs on
         others.
+
+        Args:
+            path: of its generator.
+            shape: that its images must have, size and channels.
+
+        Raises:
+            DataError: a file is damaged, or its images have another shape.
         """
-        if self._shape(path) != shape:
-            found, expected = (
-                f"{size} x {size} x {channels}" for size, channels in (self._shape(path), shape)
+        if _shape(path) != shape:
+            own, expected = (
+                f"{size} x {size} x {channels}" for size, channels in (_shape(path), shape)
             )
-            raise DataError(f"its images are {found}, the challenger's {expected}")
+            raise DataError(f"its images are {own}, the challenger's {expected}")
         generator, _ = exports.load_generator(path)
-        judge, draws = Judge(self.extractor, self.num_samples, self.real.seed), []
-        for index in reversed(
-            range(evaluation.DRAWS)
-        ):  # so that the first draw's images and features are at hand at the end
-            images, features, verdicts = judge.draw(generator, f"gate {index}")
-            draws.append(self.real.all(features, verdicts))
-        ratio, _ = manifold.memorisation(features, self.train, self.real.features)
+        images, samples = self.judge.draws(generator, "gate")
+        draws = [self.real.all_figures(sample) for sample in samples]
         values = {
             name: [draw[name] for draw in draws]
             for name, value in draws[0].items()
             if isinstance(value, float)
         }
         absent = {} if "smallest_class_share" in values else {"smallest_class_share": NO_LABELS}
-        if "ratio" in ratio:
-            values["memorisation"] = [ratio["ratio"]]
+        memorisation, _ = manifold.memorisation(samples[0], self.train, self.real.sample)
+        if "ratio" in memorisation:
+            values["memorisation"] = [memorisation["ratio"]]
         else:
             absent["memorisation"] = "half of the test images have a copy in train"
-        return Figures(values, absent), images[:SHOWN]
-
-    @staticmethod
-    def _shape(path: Path) -> tuple[int, int]:
-        architecture = exports.generator_architecture(path)
-        return architecture.image_size, architecture.image_channels
+        return Measured(values, absent), images[:SHOWN]
 
 
-def with_probe(figures: Figures, metrics: Mapping[str, Any]) -> Figures:
-    """The figures, and the probe's accuracy from what results/probe/metrics.json holds."""
+def with_probe(measured: Measured, metrics: Mapping[str, Any]) -> Measured:
+    """The figures, and the probe's accuracy from the content of results/probe/metrics.json.
+
+    With all labels the probe tells an accuracy, with few the mean error of its draws. Without
+    either the figure is missing.
+    """
     if "skipped" in metrics:
-        return Figures(figures.values, {**figures.absent, "probe": NO_LABELS})
-    found = metrics.get("discriminator", {})
-    # Of all labels an accuracy, of few the mean error of the draws; with neither the figure is
-    # missing.
-    accuracies = (
-        [found["test_accuracy"]]
-        if "test_accuracy" in found
-        else [1 - found["test_error"]]
-        if "test_error" in found
-        else []
-    )
-    return Figures(
-        {**figures.values, **({"probe": accuracies} if accuracies else {})}, figures.absent
-    )
+        return Measured(measured.values, {**measured.absent, "probe": NO_LABELS})
+    discriminator = metrics.get("discriminator", {})
+    if "test_accuracy" in discriminator:
+        accuracy = discriminator["test_accuracy"]
+    elif "test_error" in discriminator:
+        accuracy = 1 - discriminator["test_error"]
+    else:
+        return measured
+    return Measured({**measured.values, "probe": [accuracy]}, measured.absent)
 
 
-def picture(images: Mapping[str, Images]) -> Picture | None:
-    """The images of both side by side under their roles, or of the one there is; None where there is none."""
-    tiled = {role: grids.enlarged(grids.tile(some, columns=8), 2) for role, some in images.items()}
-    if len(tiled) == 2:
-        (left, right) = tiled.items()
-        return grids.beside(left[1], left[0], right[1], right[0])
-    return next((grids.labelled(grid, role) for role, grid in tiled.items()), None)
+def described(generator: Path) -> dict[str, Any]:
+    """The description beside an exported generator.
+
+    Raises:
+        NoCheckpoint: there is none.
+    """
+    path = generator.with_suffix(".json")
+    if not path.is_file():
+        raise NoCheckpoint(f"{path}: missing: run dvc repro, or dvc checkout")
+    description: dict[str, Any] = files.read_json(path)
+    return description
 
 
-def markdown(record: Mapping[str, Any], picture: str | None) -> str:
-    """What gate.json says, for people.
+def without_measuring(dataset: str, champion: Version | None, sha256: str) -> Decision | None:
+    """The decision on a generator that was decided on before; None: it must be measured.
+
+    It is the champion itself, or one that a person has rolled back.
+
+    Args:
+        dataset: names the registered model.
+        champion: its present champion; None: there is none.
+        sha256: of the challenger's generator.
+    """
+    key = "generator_sha256"
+    if champion and champion.tags.get(key) == sha256:
+        sentence = (
+            f"The challenger is the champion, version {champion.number}:"
+            " the same generator, nothing to compare."
+        )
+        return Decision("cannot tell", [sentence], {})
+    numbers = {
+        version.number
+        for version in registry.all_versions(dataset)
+        if version.tags.get(key) == sha256
+    }
+    for move in registry.history(dataset):
+        if move.kind == "rolled back" and move.before in numbers:
+            sentence = (
+                f"This generator was version {move.before}, which was {move.reason};"
+                " rollback --to brings it back."
+            )
+            return Decision("refused", [sentence], {})
+    return None
+
+
+def record(
+    dataset: str,
+    limits: Gate,
+    training: Mapping[str, Any],
+    challenger: Mapping[str, Any],
+    champion: Version | None,
+) -> dict[str, Any]:
+    """The content of gate.json before anything is decided.
+
+    Args:
+        dataset: names the registered model.
+        limits: the section `gate` of params.yaml.
+        training: results/train/run.json.
+        challenger: the description of its generator.
+        champion: None: there is none.
+    """
+    return {
+        "dataset": dataset,
+        "limits": limits.model_dump(),
+        "protocol": None,
+        "version": None,
+        "champion": champion
+        and {
+            "version": champion.number,
+            "generator_sha256": champion.tags.get("generator_sha256"),
+        },
+        "challenger": {
+            "fingerprint": training["fingerprint"],
+            **{key: challenger[key] for key in ("sha256", "epoch", "weights")},
+        },
+    }
+
+
+def register(
+    record: Mapping[str, Any], training: Mapping[str, Any], models: Path, card: str
+) -> Version:
+    """Make a version of a promoted challenger, or find it where it was registered before.
 
     Args:
         record: the content of gate.json.
-        picture: address of the picture with both generators' images; None: there is none.
+        training: results/train/run.json.
+        models: has the challenger's generator and discriminator.
+        card: the model card, Markdown.
+
+    Raises:
+        NoCheckpoint, DataError, EnvironmentProblem: as `serving.write_model`, `registry.register`.
     """
-    champion, challenger, numbers = record["champion"], record["challenger"], record["numbers"]
-    old = f"champion, version {champion['version']}" if champion else "no champion"
-    lines = [
-        f"# {record['dataset']}: {record['outcome']}", "",
-        *(f"* {reason}" for reason in record["reasons"]), "",
-        f"Challenger: epoch {challenger['epoch']}, {challenger['weights']} weights, of the training `{challenger['fingerprint']}`.",
-    ]  # fmt: skip
-    if not numbers:
-        return "\n".join([*lines, ""])
-    floors = {floor["figure"]: floor for floor in numbers["floors"]}
-    lines += ["", f"| | {old} | challenger | floor | |", "|---|---|---|---|---|"]
-    for name in sorted(
-        {*numbers["challenger"], *(numbers["champion"] or {}), *floors},
-        key=lambda name: (name != "fid", name),
-    ):
-        shown = [_value((numbers[which] or {}).get(name)) for which in ("champion", "challenger")]
-        floor = floors.get(name)
-        limit = ""
-        if floor and floor["limit"] is not None:
-            limit = (
-                f"{'at most' if floor['key'].startswith('max') else 'at least'} {floor['limit']}"
-            )
-        lines.append(
-            f"| {name} | {shown[0]} | {shown[1]} | {limit} | {floor['verdict'] if floor else ''} |"
+    challenger = record["challenger"]
+    tags = {
+        "epoch": str(challenger["epoch"]),
+        "weights": challenger["weights"],
+        "gate": record["reasons"][0],
+        "data_sha256": training["data_sha256"],
+        "extractor_sha256": record["protocol"]["extractor_sha256"],
+        **{
+            f"gate.{name}": str(figure["mean"])
+            for name, figure in record["numbers"]["challenger"].items()
+        },
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        model = serving.write_model(Path(folder, "model"), models, card)
+        return registry.register(
+            model, dataset=record["dataset"], fingerprint=training["fingerprint"], tags=tags
         )
-    if "margins" in numbers:
-        margins = ", ".join(
-            f"{name} {_number(value)}" for name, value in numbers["margins"].items()
-        )
-        lines += [
-            "",
-            f"Gain in FID {_number(numbers['gain'])}; margin {_number(numbers['margin'])}, the largest of {margins}.",
-        ]
-    p = record["protocol"]
-    lines += [
-        "",
-        f"{p['generated_images']} generated against {p['real_images']} real test images; mean and standard deviation over"
-        f" {p['draws']} draws, of the same latent vectors for both; seed {p['seed']}; extractor `{p['extractor']}`"
-        f" `{p['extractor_sha256'][:16]}`.",
-    ]
-    if picture:
-        lines += ["", f"![champion and challenger]({picture})"]
-    return "\n".join([*lines, ""])
 
 
-def _value(found: Mapping[str, float | None] | None) -> str:
-    if found is None:
-        return ""
-    return _number(found["mean"]) + (
-        f" ± {found['deviation']:.2g}" if found["deviation"] is not None else ""
-    )
-
-
-def _number(value: float | None) -> str:
-    return "not finite" if value is None or not math.isfinite(value) else f"{value:.4g}"
+def _shape(path: Path) -> tuple[int, int]:
+    """Size and channels of a generator's images, by its description."""
+    architecture = exports.generator_architecture(path)
+    return architecture.image_size, architecture.image_channels

@@ -1,5 +1,5 @@
-"""What is written for people about a run: the model card, the run's page, runs side by side, the gate's report.
+"""What is written for people about a run: model card, run page, runs side by side, gate report.
 
-Knows `pictures`, `tracking` and `config`. Read `figures` first: the names and meanings of all
-figures.
+Knows `judging`, `pictures`, `tracking` and `config`. Read `markdown` first: tables and numbers, by
+the table of figures in `judging.figures`.
 """

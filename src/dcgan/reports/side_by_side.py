@@ -1,4 +1,4 @@
-"""Trained models side by side: parameters that differ, figures with a verdict each, samples. As Markdown and as a picture."""
+"""Trained models side by side: parameters that differ, figures with a verdict each, samples."""
 
 import json
 import math
@@ -7,24 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from dcgan import data
-from dcgan.errors import DataError
+from dcgan.judging import figures
 from dcgan.pictures import grids
 from dcgan.pictures.grids import Picture
+from dcgan.reports.markdown import figure, table
 
-# Whether more is better; the names of FID and KID in a metrics file end in the number of images.
-FIGURES = {
-    "fid": False, "kid": False, "precision": True, "recall": True, "density": True, "coverage": True, "vendi": True,
-    "js_divergence": False, "smallest_class_share": True,
-}  # fmt: skip
 # What must be the same for two figures to be compared.
 PROTOCOL = (
-    "extractor",
-    "extractor_sha256",
-    "resize",
-    "generated_images",
-    "real_images",
-    "reported_on",
-)
+    "extractor", "extractor_sha256", "resize", "generated_images", "real_images", "reported_on",
+)  # fmt: skip
 COLUMNS = 8
 
 
@@ -34,8 +25,8 @@ class Candidate:
 
     Attributes:
         name: as the user calls it.
-        params: flat parameters, as many as are known.
-        metrics: results/evaluate/metrics.json.
+        params: parameters by their dotted names; some may be missing.
+        metrics: results/evaluate/metrics.json, from `figures.read`.
         data_sha256: of the prepared data.
         images: samples, uint8 N x C x H x W.
     """
@@ -48,12 +39,12 @@ class Candidate:
 
 
 def differences(candidates: Sequence[Candidate]) -> list[list[str]]:
-    """Rows of a parameter's name and its values; one that a model is not known to have counts for the others."""
+    """Rows of a parameter's name and its values, where two models are known to differ."""
     rows = []
     for key in sorted({key for candidate in candidates for key in candidate.params}):
         texts = [candidate.params.get(key) for candidate in candidates]
-        known = [_value(text) for text in texts if text is not None]
-        if any(value != known[0] for value in known):
+        values = [_value(text) for text in texts if text is not None]
+        if any(value != values[0] for value in values):
             rows.append([key, *("not known" if text is None else text for text in texts)])
     return rows
 
@@ -73,50 +64,43 @@ def obstacle(first: Candidate, second: Candidate) -> str | None:
 
 
 def verdict(first: Candidate, second: Candidate, key: str, z: float) -> str:
-    """How the second model's figure stands to the first's: better, worse, or cannot tell.
+    """How the second model's figure compares with the first's: better, worse, or cannot tell.
 
     A difference counts when it exceeds `z` standard errors, those of the means over the draws of
-    latent vectors. NaN, or a missing figure or noise, is "cannot tell".
+    latent vectors. NaN, or a missing figure or deviation, is "cannot tell".
     """
-    gap = _number(second.metrics, key) - _number(first.metrics, key)
+    means = [figures.number(each.metrics, key, "mean") for each in (first, second)]
     squares = [
-        _number(one.metrics["noise"], key) ** 2 / one.metrics["protocol"]["draws"]
-        for one in (first, second)
+        figures.number(each.metrics, key, "deviation") ** 2 / each.metrics["protocol"]["draws"]
+        for each in (first, second)
     ]
-    if not abs(gap) > z * math.sqrt(sum(squares)):
+    gain = means[1] - means[0]
+    if not abs(gain) > z * math.sqrt(sum(squares)):
         return "cannot tell"
-    return "better" if (gap > 0) == FIGURES[_plain(key)] else "worse"
+    return "better" if (gain > 0) == (figures.FIGURES[key].better == "higher") else "worse"
 
 
-def judged(first: Candidate, second: Candidate, key: str, z: float) -> str:
-    """A cell of the table of figures: the second model's figure and its verdict."""
+def cell(first: Candidate, second: Candidate, key: str, z: float) -> str:
+    """A cell of the table of figures: the second model's figure, and how it compares."""
+    shown = figure(second.metrics, key)
     if first is second:
-        return shown(second, key)
-    return f"{shown(second, key)}, {'not comparable' if obstacle(first, second) else verdict(first, second, key, z)}"
-
-
-def shown(candidate: Candidate, key: str) -> str:
-    """A figure with the standard deviation of its draws, to that one's second digit."""
-    mean, deviation = _number(candidate.metrics, key), _number(candidate.metrics["noise"], key)
-    if not math.isfinite(mean):
-        return "missing"
-    if not (math.isfinite(deviation) and deviation > 0):
-        return f"{mean:.4g} ± {deviation:.2g}"
-    digits = max(1 - math.floor(math.log10(deviation)), 0)
-    return f"{mean:.{digits}f} ± {deviation:.{digits}f}"
+        return shown
+    if obstacle(first, second):
+        return f"{shown}, not comparable"
+    return f"{shown}, {verdict(first, second, key, z)}"
 
 
 def keys(candidates: Sequence[Candidate]) -> list[str]:
-    """The figures' names in the metrics files, in the order of FIGURES."""
-    found = {key for candidate in candidates for key in candidate.metrics if _plain(key) in FIGURES}
-    return sorted(found, key=lambda key: (list(FIGURES).index(_plain(key)), key))
+    """The figures that at least one model has, in the order of `figures.FIGURES`."""
+    present = {each.key for one in candidates for each in figures.measured(one.metrics)}
+    return [key for key in figures.FIGURES if key in present]
 
 
 def markdown(candidates: Sequence[Candidate], z: float, picture: str) -> str:
     """The comparison as a document that shows the file `picture` of the same folder."""
     first, names = candidates[0], [candidate.name for candidate in candidates]
     draws = first.metrics["protocol"]["draws"]
-    about = [
+    checkpoints = [
         [key, *(str(one.metrics.get(key)) for one in candidates)]
         for key in ("epoch", "weights", "collapsed", "mlflow_run")
     ]
@@ -125,19 +109,19 @@ def markdown(candidates: Sequence[Candidate], z: float, picture: str) -> str:
         for one in candidates
         if (why := obstacle(first, one))
     ]
-    figures = [
-        [key, *(judged(first, one, key, z) for one in candidates)] for key in keys(candidates)
-    ]
+    rows = [[key, *(cell(first, one, key, z) for one in candidates)] for key in keys(candidates)]
     return f"""# {" and ".join(names)}
 
-A verdict compares with {first.name}: better or worse where the difference exceeds {z:g} standard errors. The noise is that
-of {draws} draws of latent vectors. It says nothing about what another training seed would give, which varies more.
+A verdict compares with {first.name}: better or worse where the difference exceeds {z:g} standard \
+errors. The noise is that
+of {draws} draws of latent vectors. It says nothing about what another training seed would give, \
+which varies more.
 
-{_table(["figure", *names], figures)}
+{table(["figure", *names], rows)}
 
-{"".join(apart)}{_table(["chosen checkpoint", *names], about)}
+{"".join(apart)}{table(["chosen checkpoint", *names], checkpoints)}
 
-{_table(["parameter that differs", *names], differences(candidates))}
+{table(["parameter that differs", *names], differences(candidates))}
 
 ![The first samples of seed 0]({picture})
 """
@@ -149,51 +133,9 @@ def picture(candidates: Sequence[Candidate], z: float) -> Picture:
     for candidate in candidates:
         cells = [grids.cell(image) for image in candidate.images]
         rows = [cells[start : start + COLUMNS] for start in range(0, len(cells), COLUMNS)]
-        fid = next((key for key in keys([candidate]) if _plain(key) == "fid"), "fid")
-        tables.append(
-            grids.table(
-                rows, title=f"{candidate.name}: {fid} {judged(candidates[0], candidate, fid, z)}"
-            )
-        )
+        title = f"{candidate.name}: FID {cell(candidates[0], candidate, 'fid', z)}"
+        tables.append(grids.table(rows, title=title))
     return grids.stack(tables, across=True)
-
-
-def check(candidate: Candidate) -> None:
-    """Refuse what is no metrics file of the evaluate stage.
-
-    Raises:
-        DataError: a part is missing.
-    """
-    protocol, noise = candidate.metrics.get("protocol"), candidate.metrics.get("noise")
-    if (
-        not isinstance(protocol, Mapping)
-        or not isinstance(noise, Mapping)
-        or not protocol.get("draws")
-    ):
-        raise DataError(
-            f"{candidate.name}: its metrics name no protocol, draws and noise: evaluate it again with dvc repro"
-        )
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *(rows or [["none", *[""] * (len(head) - 1)]])]
-    return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
-    )
-
-
-def _plain(key: str) -> str:
-    """`fid_10k` is fid, and `kid_std_10k` no figure."""
-    name, _, count = key.rpartition("_")
-    return name if count[:1].isdigit() else key
-
-
-def _number(figures: Mapping[str, Any], key: str) -> float:
-    """A figure; NaN, which passes no comparison, where there is none."""
-    value = figures.get(key)
-    return (
-        float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
-    )
 
 
 def _value(text: str) -> Any:

@@ -1,0 +1,106 @@
+"""Find trained models by what people call their runs, in the workspace, in DVC and in MLflow."""
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dcgan.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from dcgan.reports.side_by_side import Candidate
+
+METRICS, RUN, PARAMS_FILE = "results/evaluate/metrics.json", "results/train/run.json", "params.yaml"
+WEIGHTS, DESCRIPTION = "models/generator.safetensors", "models/generator.json"
+FILES = (PARAMS_FILE, METRICS, RUN, WEIGHTS, DESCRIPTION)
+# The last three as MLflow has them.
+ARTIFACTS = {
+    "evaluate/metrics.json": METRICS,
+    "model/generator.safetensors": WEIGHTS,
+    "model/generator.json": DESCRIPTION,
+}
+NUM_IMAGES, SEED = 48, 0
+ACCEPTED = (
+    "workspace, a DVC experiment's name, a git revision,"
+    " or the name, id or fingerprint of an MLflow run"
+)
+
+
+def load(name: str) -> "Candidate":
+    """Find a run and read what is compared of it.
+
+    Raises:
+        ConfigError: there is no such run.
+        DataError: its results are not at hand.
+    """
+    from dcgan.tracking import fetching
+
+    if name == "workspace":
+        return read(name, Path())
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        why = fetch_from_dvc(name, folder)
+        if not why:
+            return read(name, folder)
+        if run := fetching.newest(name):
+            targets = {artifact: folder / path for artifact, path in ARTIFACTS.items()}
+            try:
+                fetching.copy(run, targets, folder)
+            except DataError as error:
+                raise DataError(f"compare: {name}: {error}") from error
+            return read(name, folder, run)
+    raise ConfigError(f"compare: {name}: {why}, and no such MLflow run: must be {ACCEPTED}")
+
+
+def fetch_from_dvc(name: str, folder: Path) -> str | None:
+    """Copy a revision's or experiment's files to a folder.
+
+    Returns:
+        What is wrong with the name, None where it is a good one.
+
+    Raises:
+        DataError: a file is neither in git nor in DVC's cache.
+    """
+    from dvc.api import DVCFileSystem
+    from dvc.repo import Repo
+    from dvc.scm import RevError, resolve_rev
+
+    with Repo() as repo:
+        try:
+            revision = resolve_rev(repo.scm, name)
+        except RevError as error:
+            return str(error)
+    system = DVCFileSystem(rev=revision)
+    for path in FILES:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            system.get_file(path, str(folder / path))
+        except FileNotFoundError as error:
+            raise DataError(
+                f"compare: {name}: {path} is neither in git nor in DVC's cache:"
+                " get it with `dvc exp pull` or `dvc fetch`, or make it with `dvc repro`"
+            ) from error
+    return None
+
+
+def read(name: str, folder: Path, run: Any | None = None) -> "Candidate":
+    """Read a run's files; an MLflow run has its parameters and data hash with it.
+
+    Raises:
+        DataError: a file is missing or damaged.
+    """
+    from dcgan import files
+    from dcgan.config import keys, reading
+    from dcgan.judging import figures
+    from dcgan.networks import exports, sampling
+    from dcgan.reports.side_by_side import Candidate
+
+    if run:
+        params, data_sha256 = run.data.params, run.data.tags.get("data_sha256", "unknown")
+    else:
+        values = reading.read_yaml(folder / PARAMS_FILE)
+        params = {key: str(value) for key, value in keys.flatten(values).items()}
+        data_sha256 = files.read_json(folder / RUN)["data_sha256"]
+    generator, _ = exports.load_generator(folder / WEIGHTS)
+    images = sampling.sample(generator, NUM_IMAGES, seed=SEED)
+    metrics = figures.read(files.read_json(folder / METRICS), name)
+    return Candidate(name, params, metrics, data_sha256, images)

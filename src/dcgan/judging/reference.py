@@ -1,0 +1,170 @@
+"""What the reference stage leaves in its folder, written here and read here.
+
+* extractor/: the frozen extractor, see `extractor`;
+* features/SPLIT.npy and SPLIT.json: the features of the real images, their class shares, a sha256;
+* metrics.json: the figures of real images (floor) and of noise (ceiling).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dcgan import files, rng
+from dcgan.errors import DataError
+from dcgan.judging import extractor
+from dcgan.judging.comparison import Real
+from dcgan.judging.extractor import Extractor
+from dcgan.judging.sample import Features, Sample, class_histogram
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """The reference stage's folder, open for reading.
+
+    Attributes:
+        folder: results/reference.
+        extractor: frozen.
+        seed: of the draws that figures against the real images need.
+    """
+
+    folder: Path
+    extractor: Extractor
+    seed: int
+
+    @classmethod
+    def open(cls, folder: Path, seed: int) -> "Reference":
+        """Load the extractor; features are read when they are asked for.
+
+        Raises:
+            DataError: a file is missing, damaged, or not of this extractor.
+        """
+        return cls(folder, extractor.load(folder / "extractor"), seed)
+
+    def sample(self, split: str) -> Sample:
+        """The features of a split's real images, without verdicts.
+
+        Raises:
+            DataError: a file is missing or damaged, or the features are another extractor's.
+        """
+        return Sample(load_features(self._path(split), self.extractor.sha256))
+
+    def real(self, split: str) -> Real:
+        """A split's real images, measured; errors as those of `sample` and `Real.of`."""
+        shares = files.read_json(self._path(split).with_suffix(".json"))["class_shares"]
+        return Real.of(self.sample(split), shares, self.seed)
+
+    def metrics(self) -> dict[str, Any]:
+        """The figures of floor and ceiling; DataError where the file is missing or no JSON."""
+        metrics: dict[str, Any] = files.read_json(self.folder / "metrics.json")
+        return metrics
+
+    def section(self) -> str:
+        """The extractor's name in MLflow, so that another one's figures continue no curve."""
+        return f"{self.extractor.name}-{self.extractor.sha256[:8]}"
+
+    def write(
+        self,
+        samples: Mapping[str, Sample],
+        test_images: tuple[int, ...],
+        accuracies: Mapping[str, float],
+    ) -> dict[str, Any]:
+        """Write the features of the real images, and the figures of floor and ceiling.
+
+        Args:
+            samples: the real images of train, validation and test, with verdicts.
+            test_images: the shape of the test images, N x C x H x W.
+            accuracies: on test, of the networks that were trained here.
+
+        Returns:
+            The content of metrics.json.
+        """
+        for split, sample in samples.items():
+            description = {
+                "split": split,
+                "class_shares": class_shares(sample, self.extractor.num_classes),
+                **self.extractor.description(),
+            }
+            save_features(self._path(split), sample.features, description)
+        metrics = {
+            **self.extractor.description(),
+            "num_images": len(samples["test"]),
+            **self._floor_and_ceiling(samples, test_images),
+        }
+        if accuracies:
+            metrics["test_accuracy"] = accuracies.get("classifier", accuracies.get("rotation"))
+        files.write_json(self.folder / "metrics.json", metrics)
+        return metrics
+
+    def _floor_and_ceiling(
+        self, samples: Mapping[str, Sample], test_images: tuple[int, ...]
+    ) -> dict[str, Any]:
+        """Figures of train images and of noise against test.
+
+        Both are as many images as test has, because FID depends on the count.
+        """
+        count = len(samples["test"])
+        floor = samples["train"].taken(
+            rng.choose(len(samples["train"]), count, self.seed, "floor").numpy()
+        )
+        noise = torch.randint(
+            256, test_images, dtype=torch.uint8, generator=rng.generator(self.seed, "noise")
+        )
+        validation, test = (
+            Real.of(each, class_shares(each, self.extractor.num_classes), self.seed)
+            for each in (samples["validation"], samples["test"])
+        )
+        of_validation = validation.basic_figures(Sample(floor.features))
+        return {
+            "floor": {**test.all_figures(floor), "fid_validation": of_validation["fid"]},
+            "ceiling": test.all_figures(self.extractor.extract(noise.numpy())),
+        }
+
+    def _path(self, split: str) -> Path:
+        return self.folder / "features" / f"{split}.npy"
+
+
+def class_shares(sample: Sample, num_classes: int) -> Sequence[float] | None:
+    """Share of the images that the classifier takes for each class; None without verdicts."""
+    if sample.verdicts is None:
+        return None
+    return [count / len(sample) for count in class_histogram(sample.verdicts, num_classes)]
+
+
+def save_features(path: Path, features: Features, description: Mapping[str, Any]) -> None:
+    """Write features N x D as .npy and, last, `description` with their sha256 as JSON beside them.
+
+    The description has `extractor_sha256`, which `load_features` compares.
+    """
+    with files.replacing(path) as temporary:
+        np.save(temporary, features)
+    files.write_json(
+        path.with_suffix(".json"),
+        {**description, "shape": features.shape, "sha256": files.sha256(path)},
+    )
+
+
+def load_features(path: Path, extractor_sha256: str) -> Features:
+    """Read what `save_features` wrote: float32 N x D.
+
+    Raises:
+        DataError: a file is missing or damaged, or the features are another extractor's.
+    """
+    description = files.read_json(path.with_suffix(".json"))
+    if not isinstance(description, dict) or not isinstance(description.get("sha256"), str):
+        raise DataError(f"{path.with_suffix('.json')}: has no sha256: run reference")
+    if description.get("extractor_sha256") != extractor_sha256:
+        other = str(description.get("extractor_sha256"))
+        raise DataError(
+            f"{path}: features of the extractor {other[:16]}, expected those of"
+            f" {extractor_sha256[:16]}: run reference"
+        )
+    files.verify(path, description["sha256"])
+    try:
+        features: Features = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: is no array ({error}): run reference") from error
+    return features

@@ -1,0 +1,89 @@
+"""The model card: what it says, what it warns of, and the recipe that it names."""
+
+from pathlib import Path
+
+import pytest
+
+from dcgan import files
+from dcgan.config import recipes
+from dcgan.errors import DataError
+from dcgan.judging import figures
+from dcgan.reports import model_card
+from dcgan.reports.markdown import number
+from tests.support.imports import ROOT
+
+METRICS = figures.read(files.read_json(ROOT / "results/evaluate/metrics.json"), "metrics.json")
+SETTINGS = {
+    "seed": 999,
+    "lr": 0.003,
+    "generator": {"z_dim": 100, "channels": [256, 128]},
+    "training": {"loss": "hinge"},
+}
+TRAINING = {
+    "dataset": "fashion_mnist", "data_sha256": "d" * 64, "seed": 999, "epochs": 5,
+    "fingerprint": "0123456789abcdef-5", "device": "cpu", "precision": "bfloat16",
+    "settings": SETTINGS,
+}  # fmt: skip
+MANIFEST = {
+    "classes": ["bag", "boot"], "channels": 1, "image_size": 28,
+    "licence": "MIT, Zalando SE (https://github.com/zalandoresearch/fashion-mnist)",
+    "splits": {"train": {"count": 50000}, "validation": {"count": 10000}, "test": {"count": 10000}},
+}  # fmt: skip
+
+
+def card(**changes: object) -> str:
+    return model_card.write(TRAINING, MANIFEST, {**METRICS, **changes})
+
+
+def test_the_card_says_data_figures_protocol_limits_licence_and_use() -> None:
+    text = card()
+    for key, meaning in (
+        ("fid", "Fréchet distance; lower is better"),
+        ("recall", "share of real images among generated ones, 0 to 1; higher is better"),
+    ):
+        floor, ceiling = (number(METRICS[part][key]) for part in ("floor", "ceiling"))
+        value = number(METRICS[key]["mean"], METRICS[key]["deviation"])
+        assert f"| {key} | {value} | {floor} | {ceiling} | {meaning} |" in text
+    assert "kid_std" not in text and "fid_infinity" not in text
+    for part in (
+        "50000 train, 10000 validation, 10000 test; 28 x 28, grey", "d" * 64, "bag, boot",
+        "| licence | MIT, Zalando SE (https://", METRICS["protocol"]["extractor_sha256"],
+        "test split", "10000 generated", "models:/dcgan-fashion_mnist@champion --seed 7",
+        "100 random numbers", "loss: hinge", "0123456789abcdef-5", "Epoch 5 of 5, ema weights",
+    ):  # fmt: skip
+        assert part in text
+    assert "Collapsed" not in text
+
+
+@pytest.mark.parametrize("name", recipes.names(ROOT / "recipes"))
+def test_the_card_names_the_recipe_and_what_differs(name: str) -> None:
+    keys = {"seed", "lr", "beta1", "batch_size", "epochs", "generator", "discriminator", "training"}
+    params = recipes.load(ROOT / f"recipes/{name}.yaml", ROOT / "params.yaml").params
+    settings = params.model_dump(include=keys)
+    assert model_card.recipe(settings | {"seed": 5}) == f"`{name}`"
+    assert model_card.recipe(settings | {"lr": 0.5}) == f"`{name}`, but lr = 0.5"
+
+
+def test_the_card_of_other_settings_names_no_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert f"Recipe: {model_card.recipe(SETTINGS)}:" in card()
+    assert model_card.recipe(SETTINGS).startswith("none")
+    monkeypatch.setattr(model_card, "RECIPES", tmp_path)
+    assert model_card.recipe(SETTINGS).startswith("none")
+
+
+def test_the_card_warns_of_what_is_wrong_and_guesses_no_licence() -> None:
+    text = card(collapsed=True, dropped_classes=[3, 4], notes=["a note"])
+    assert "**Collapsed:**" in text and "3, 4" in text and "* a note" in text
+    older = {key: value for key, value in MANIFEST.items() if key != "licence"}
+    assert "| licence | unknown |" in model_card.write(TRAINING, older, METRICS)
+    assert "median distance" in card()
+    assert "median distance" not in card(memorisation={"closer_than_test": 0.001})
+
+
+def test_a_training_that_noted_no_settings_must_run_again() -> None:
+    old = {key: value for key, value in TRAINING.items() if key != "settings"}
+    with pytest.raises(DataError, match="has no settings of its training: run train again"):
+        model_card.checked(old)
+    assert model_card.checked(TRAINING) is TRAINING
