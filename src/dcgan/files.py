@@ -177,7 +177,7 @@ def read_tensors(path: Path) -> tuple[dict[str, "torch.Tensor"], dict[str, Any]]
 
 
 def _reached(phase: str, path: Path) -> None:
-    """Called as `replacing` is about to `begin`, `flush` or `rename`; tests end the process here."""
+    """Called before `replacing` does `begin`, `flush` or `rename`; tests end the process here."""
 
 
 def _damaged(path: Path, digest: str, expected: str) -> DataError:

@@ -56,7 +56,8 @@ class Dataset(Section):
             rule = "at least 1" if self.name in WITHOUT_TEST_SPLIT else "0"
             has = "has no" if self.name in WITHOUT_TEST_SPLIT else "has a"
             raise _mismatch(
-                f"test_size = {self.test_size}: must be {rule}, because {self.name} {has} test split of its own"
+                f"test_size = {self.test_size}: must be {rule}, because {self.name} {has} test split"
+                " of its own"
             )
         if self.name == "folder" and self.source is None:
             raise _mismatch("source = None: must be the folder with the images")
@@ -66,12 +67,14 @@ class Dataset(Section):
     def _has_these_attributes(self) -> Self:
         if self.attributes and self.name != "celeba":
             raise _mismatch(
-                f"attributes = {reprlib.repr(self.attributes)}: must be [] with name: {self.name}; only celeba has any"
+                f"attributes = {reprlib.repr(self.attributes)}: must be [] with name: {self.name};"
+                " only celeba has any"
             )
         for position, name in enumerate(self.attributes):
             if not re.fullmatch(r"\w+", name, re.ASCII):
                 raise _mismatch(
-                    f"attributes[{position}] = {reprlib.repr(name)}: must be a word of letters, digits and _"
+                    f"attributes[{position}] = {reprlib.repr(name)}:"
+                    " must be a word of letters, digits and _"
                 )
             if name in self.attributes[:position]:
                 raise _mismatch(

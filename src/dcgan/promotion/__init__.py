@@ -1,4 +1,4 @@
-"""From a trained model to the champion: the gate that decides, the registry that remembers, the folder that is served.
+"""From a trained model to the champion: the gate, the registry, the folder that is served.
 
 Knows `judging`, `networks`, `tracking` and `config`. Read `gate` first.
 """
