@@ -56,8 +56,8 @@ class Dataset(Section):
             rule = "at least 1" if self.name in WITHOUT_TEST_SPLIT else "0"
             has = "has no" if self.name in WITHOUT_TEST_SPLIT else "has a"
             raise _mismatch(
-                f"test_size = {self.test_size}: must be {rule}, because {self.name} {has} test split"
-                " of its own"
+                f"test_size = {self.test_size}: must be {rule}, because {self.name} {has} test"
+                " split of its own"
             )
         if self.name == "folder" and self.source is None:
             raise _mismatch("source = None: must be the folder with the images")
