@@ -136,7 +136,7 @@ def test_a_walk_passes_the_images_of_the_seed_and_has_no_jump(root: Path, models
         (("--npz", "--latent-walk"), 2, "give one of them"),
         (("--out", "a-file/grid.png"), 6, "its folder cannot be made"),
         (("--out", "folder.png"), 2, "is a folder"),
-        (("--model", "nothing.safetensors"), 5, "nothing.safetensors: there is no such file"),
+        (("--model", "nothing.safetensors"), 5, "nothing.safetensors: does not exist"),
         (("--model", "models:/dcgan-toys@champion"), 5, "models:/dcgan-toys@champion"),
         (("--model", "https://example.org/model"), 2, "must be models:/NAME@ALIAS"),
         (("--model", "a-file"), 3, "a-file"),
