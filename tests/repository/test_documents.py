@@ -29,8 +29,10 @@ def members(body: Iterable[ast.stmt], prefix: str) -> Iterator[str]:
             yield f"{prefix}.{node.name}"
         if isinstance(node, ast.ClassDef):
             yield from members(node.body, f"{prefix}.{node.name}")
-        targets = node.targets if isinstance(node, ast.Assign) else []
-        yield from (f"{prefix}.{target.id}" for target in targets if isinstance(target, ast.Name))
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            parts = (part for target in targets for part in ast.walk(target))
+            yield from (f"{prefix}.{part.id}" for part in parts if isinstance(part, ast.Name))
 
 
 def known() -> set[str]:
@@ -71,7 +73,8 @@ def missing(name: str, text: str) -> list[str]:
         text: what it says.
     """
     paths = re.findall(
-        r"(?<![\w/])(?:src|tests|pipeline|bench|docs|docker|\.ci)/[\w/.-]+\.(?:py|md|png|gif|sh|yaml)\b",
+        r"(?<![\w/])(?:src|tests|pipeline|bench|docs|docker|\.ci)/"
+        r"[\w/.-]+\.(?:py|md|png|gif|sh|yaml)\b",
         text,
     )
     links = re.findall(r"\]\(([\w/.-]+)\)", text)
