@@ -14,7 +14,7 @@ SCRIPTS := .ci/run .ci/figures docker/entrypoint.sh
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-repro: .venv/.runtime  ## Build everything: download, prepare, validate, reference, train, evaluate, probe, render
+repro: .venv/.runtime  ## Build everything: download, prepare, validate, reference, train, evaluate, probe, render, paper
 	dvc repro
 
 ui: .venv/.runtime  ## Browse the runs in MLflow on 127.0.0.1:5000

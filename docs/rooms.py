@@ -178,7 +178,10 @@ def places(below: Mapping[Spot, set[Spot]], of: Arrows) -> dict[Spot, float]:
 
 
 def draw(of: Arrows, path: Path) -> None:
-    """Draw the rooms on their floors and the arrows between them; equal rooms give equal bytes."""
+    """Draw the rooms on their floors and the arrows between them; equal rooms give equal bytes.
+
+    The PNG holds the arrows as text too, by which a test sees that it is not out of date.
+    """
     from matplotlib import colormaps
     from matplotlib.figure import Figure
     from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
@@ -221,7 +224,12 @@ def draw(of: Arrows, path: Path) -> None:
     axis.set_xlim(min(x.values()) - 1.2, max(x.values()) + 1.2)
     axis.set_ylim(-0.6, max(level.values()) * FLOOR_HEIGHT + 0.6)
     axis.set_axis_off()
-    figure.savefig(path, dpi=100, metadata={"Software": None})
+    figure.savefig(path, dpi=100, metadata={"Software": None, "Description": listed(of)})
+
+
+def listed(of: Arrows) -> str:
+    """The arrows as text, a room a line."""
+    return "\n".join(f"{name}: {' '.join(sorted(of[name]))}" for name in sorted(of))
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """The rooms of src/dcgan are as their table says, and each kind of fault is noticed."""
 
 import pytest
+from PIL import Image
 
 from docs import rooms
 
@@ -80,3 +81,12 @@ def test_the_drawing_is_the_same_again_and_its_lines_are_the_arrows(tmp_path):
         ("ground", 0): set(), ("middle", 1): {("ground", 0)}, ("ground", 1): {("ground", 0)},
         ("top", 2): {("middle", 1), ("ground", 1)},
     }  # fmt: skip
+
+
+def test_the_committed_drawing_shows_the_arrows_of_today():
+    with Image.open(rooms.ROOT / "docs/images/rooms.png") as drawing:
+        drawn = drawing.text["Description"]
+    assert drawn == rooms.listed(rooms.arrows()), (
+        "run python docs/rooms.py --draw docs/images/rooms.png"
+    )
+    assert drawn != rooms.listed(planted())
