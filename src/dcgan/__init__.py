@@ -1,6 +1,6 @@
-"""A DCGAN pipeline's library, a package a job; it knows no DVC and no command line.
+"""A DCGAN pipeline's library, one package for each job; it knows neither DVC nor a command line.
 
 Ground files, which every package may import and which import no package: `errors`, `files`, `rng`,
-`progress`, `data`, `validation`. Which package may import which is the table `tool.importlinter` in
-pyproject.toml.
+`redaction`, `progress`, `data`, `validation`. The table `tool.rooms` in pyproject.toml says which
+package may import which; docs/rooms.py checks it.
 """
