@@ -49,7 +49,7 @@ def remake() -> str:
 
 
 def environment_tags() -> dict[str, str]:
-    """Tags of a run: commit, DVC experiment, package versions; what is not known is left out."""
+    """Tags of a run: commit, DVC experiment, package versions; unknown ones are left out."""
     commit, dirty = git_state()
     tags = {
         "git_commit": commit,
