@@ -25,7 +25,7 @@ from dcgan.networks import batches, devices
 
 NUM_FEATURES = 128
 NUM_TURNS = 4
-MAP_SIZE = 7  # what is left of 28 x 28; images of other sizes are averaged to it
+MAP_SIZE = 7  # side of the last maps of a 28 x 28 image; those of other sizes are averaged to it
 ARCHITECTURE = (
     "conv5s2-32, conv3-64, pool2, conv3-128, average 7x7, linear 128, linear classes;"
     " batch norm, relu"

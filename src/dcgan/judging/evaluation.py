@@ -57,7 +57,7 @@ class Judge:
     seed: int
 
     def draw(self, generator: Generator, stream: str) -> tuple[Images, Sample]:
-        """Images of the latent vectors that `stream` names, and the extractor's sample of them."""
+        """Images of the latent vectors that `stream` names, and the features of these."""
         images = sampling.sample(generator, self.num_samples, seed=self.seed, stream=stream)
         return images, self.extractor.extract(images)
 

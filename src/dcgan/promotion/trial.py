@@ -113,8 +113,8 @@ class Trial:
             shape: size and channels that its images must have.
 
         Returns:
-            The figures: one value for each draw of latent vectors, but for `memorisation` that of
-            the first draw. And uint8 images, 64 x C x H x W, of the first draw.
+            The figures: a value for each draw of latent vectors, except `memorisation`, which is
+            measured on the first draw. And the first 64 images of that draw, uint8 N x C x H x W.
 
         Raises:
             DataError: a file is damaged, or its images have another shape.

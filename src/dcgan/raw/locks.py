@@ -46,7 +46,7 @@ def held(path: Path, seconds: float, does: str) -> Iterator[None]:
 
 
 def _holder(path: Path) -> str:
-    """The number of the process that holds a lock, in brackets, or nothing where none is there."""
+    """The number of the process that holds a lock, in brackets, or an empty text if none does."""
     try:
         number = path.read_text().strip()
     except (OSError, UnicodeDecodeError):

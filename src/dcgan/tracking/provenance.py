@@ -68,7 +68,7 @@ def environment_tags() -> dict[str, str]:
 
 
 def _git(*args: str) -> str:
-    """What a git command prints; nothing where it fails, or takes longer than ten seconds."""
+    """What a git command prints; an empty text if it fails or takes longer than ten seconds."""
     try:
         return subprocess.run(
             ["git", *args], capture_output=True, text=True, timeout=10, check=True
