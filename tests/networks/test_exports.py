@@ -21,7 +21,7 @@ from dcgan.networks import exports, models, sampling
 from dcgan.networks.architecture import DiscriminatorArchitecture, GeneratorArchitecture
 from dcgan.promotion import bundle, serving
 from dcgan.training import fresh
-from pipeline import cli, compare, sample
+from pipeline import candidates, cli, sample
 from tests.support import tiny_models
 from tests.support.imports import ROOT, closure
 
@@ -192,11 +192,11 @@ def test_a_new_key_of_params_yaml_breaks_no_export(version, new_key, tmp_path, m
     assert not ended.value.code
     assert np.array_equal(np.load("samples.npz", allow_pickle=False)["images"], images)
     # compare
-    shutil.copytree(exported, Path(compare.WEIGHTS).parent)
-    files.write_json(Path(compare.RUN), {"data_sha256": "d"})
-    files.write_json(Path(compare.METRICS), {})
+    shutil.copytree(exported, Path(candidates.WEIGHTS).parent)
+    files.write_json(Path(candidates.RUN), {"data_sha256": "d"})
+    files.write_json(Path(candidates.METRICS), {})
     shutil.copy(ROOT / "params.yaml", ".")
-    assert compare.read("old", Path()).images.shape[1:] == images.shape[1:]
+    assert candidates.read("old", Path()).images.shape[1:] == images.shape[1:]
     # promote: the model folder that it writes, and the check of one that is fetched
     model = serving.write_model(tmp_path / "model", exported, "# card\n")
     bundle.check_networks(model)
