@@ -194,7 +194,7 @@ def test_a_new_key_of_params_yaml_breaks_no_export(version, new_key, tmp_path, m
     # compare
     shutil.copytree(exported, Path(candidates.WEIGHTS).parent)
     files.write_json(Path(candidates.RUN), {"data_sha256": "d"})
-    files.write_json(Path(candidates.METRICS), {})
+    files.write_json(Path(candidates.METRICS), {"protocol": {"draws": 5}})
     shutil.copy(ROOT / "params.yaml", ".")
     assert candidates.read("old", Path()).images.shape[1:] == images.shape[1:]
     # promote: the model folder that it writes, and the check of one that is fetched
