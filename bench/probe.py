@@ -51,12 +51,9 @@ def main() -> None:
     )
     parser.add_argument("--alone", action="store_true", help="without LinearSVC")
     parser.add_argument(
-        "--data",
-        type=Path,
-        nargs=2,
-        metavar=("FEATURES", "LABELS"),
+        "--data", type=Path, nargs=2, metavar=("FEATURES", "LABELS"),
         help="two .npy files instead of made-up data",
-    )
+    )  # fmt: skip
     args = parser.parse_args()
     if args.data:
         features, labels = (
@@ -78,15 +75,10 @@ def main() -> None:
         f"{len(features)} images, {features.shape[1]} features ({size:.2f} GiB),"
         f" {args.classes} classes, {threads} threads"
     )
-    names = (
-        f"{'C':>8}",
-        f"{'ours, s':>9}",
-        f"{'LinearSVC, s':>13}",
-        f"{'ratio':>6}",
-        f"{'objective':>14}",
-        f"{'LinearSVC':>14}",
+    print(
+        f"{'C':>8} {'ours, s':>9} {'LinearSVC, s':>13} {'ratio':>6}"
+        f" {'objective':>14} {'LinearSVC':>14} {'difference':>11} {'GiB':>6}"
     )
-    print(*names, f"{'difference':>11}", f"{'GiB':>6}")
     began = time.perf_counter()
     ours: list[tuple[svm.Svm, float]] = []
 

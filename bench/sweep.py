@@ -3,8 +3,8 @@
     make sweep    # an hour and a half on two cores
     python bench/sweep.py --lr 3e-3 --batch-size 64 --seeds 1 --epochs 1    # a quick try
 
-A second run does not repeat the experiments that ended well; those that failed or were killed go on
-from their checkpoints.
+A second run does not repeat the experiments that ended well; those that failed or were killed
+resume from their checkpoints.
 """
 
 import argparse
@@ -121,7 +121,7 @@ def queue(recipe: str, epochs: int, names: dict[Point, str]) -> None:
             dvc("queue", "kill", key)
         if state.name != "missing":
             dvc("queue", "remove", key)
-        # No stage after evaluate says anything about the grid.
+        # The stages after evaluate have no figure for the grid.
         flags = recipes.flags(overlaid(recipe, epochs, point))
         dvc("exp", "run", "--queue", "--name", key, *flags, "evaluate")
     dvc("queue", "start", "--jobs", "1")

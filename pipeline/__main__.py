@@ -1,4 +1,4 @@
-"""`python -m pipeline`: the list of commands. Only the module of the asked one is imported."""
+"""`python -m pipeline`: run a command or list all of them; only that command is imported."""
 
 import importlib
 import sys

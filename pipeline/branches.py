@@ -90,7 +90,7 @@ def commit(date: str, message: str, forced: list[Path]) -> str:
 
 
 def push(remote: str, branch: str) -> None:
-    """Push a branch; does nothing where the remote has it.
+    """Push a branch; does nothing if the remote already has that branch.
 
     Raises:
         EnvironmentProblem: the remote did not take it.

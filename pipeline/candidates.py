@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 METRICS, RUN, PARAMS_FILE = "results/evaluate/metrics.json", "results/train/run.json", "params.yaml"
 WEIGHTS, DESCRIPTION = "models/generator.safetensors", "models/generator.json"
 FILES = (PARAMS_FILE, METRICS, RUN, WEIGHTS, DESCRIPTION)
-# The last three as MLflow has them.
+# The names under which MLflow has three of them.
 ARTIFACTS = {
     "evaluate/metrics.json": METRICS,
     "model/generator.safetensors": WEIGHTS,
@@ -26,10 +26,10 @@ ACCEPTED = (
 
 
 def load(name: str) -> "Candidate":
-    """Find a run and read what is compared of it.
+    """Find a run and read the parts of it that are compared.
 
     Raises:
-        ConfigError: there is no such run.
+        ConfigError: no run has this name.
         DataError: its results are not at hand.
     """
     from dcgan.tracking import fetching
@@ -55,7 +55,7 @@ def fetch_from_dvc(name: str, folder: Path) -> str | None:
     """Copy a revision's or experiment's files to a folder.
 
     Returns:
-        What is wrong with the name, None where it is a good one.
+        What is wrong with the name; None if nothing is.
 
     Raises:
         DataError: a file is neither in git nor in DVC's cache.

@@ -13,7 +13,7 @@ from typing import IO
 from dcgan.errors import EnvironmentProblem, Stopped
 from pipeline import processes
 
-# dvc's line about a stage that failed; dvc itself ends with 255, whatever the stage's code was.
+# dvc's line for a failed stage, with the stage's exit code; dvc itself always ends with 255.
 STAGE_FAILED = re.compile(rb"failed to reproduce '\w+':.*exited with (\d+)")
 # As Ctrl-C would: dvc waits for its stage then, where SIGTERM would leave an orphan.
 ENDING = ((signal.SIGINT, math.inf), (signal.SIGTERM, math.inf), (signal.SIGKILL, 5.0))

@@ -46,7 +46,7 @@ def fail(message: str, exit_code: int) -> NoReturn:
 
 
 def catch_signals() -> Callable[[], int]:
-    """Note the first SIGINT or SIGTERM, which ends nothing; the second ends the process at once.
+    """Note the first SIGINT or SIGTERM, and do not end; a second one ends the process at once.
 
     Returns:
         A function that gives the number of the noted signal, 0 before one comes.

@@ -13,7 +13,7 @@ def write(outcome: str, report: str, branch: str | None = None) -> None:
     """Write the report, and give it with the outcome and the branch to a GitHub workflow.
 
     Args:
-        outcome: one or two words, as promoted.
+        outcome: one or two words, such as promoted.
         report: Markdown.
         branch: with the results; HEAD or None: no new one.
     """

@@ -72,7 +72,7 @@ class Group:
             signals, deadline = len(noted), time.monotonic() + patience
             with contextlib.suppress(ProcessLookupError):  # the group is gone
                 os.killpg(self.process.pid, number)
-                # A killed group is gone in a moment, whatever signals come.
+                # After SIGKILL the group is gone in a moment, so further signals change nothing.
                 while time.monotonic() < deadline and (
                     len(noted) == signals or number == signal.SIGKILL
                 ):

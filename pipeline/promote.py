@@ -1,4 +1,4 @@
-"""Judge the challenger in models/ with the champion: promote it, refuse it, or cannot tell."""
+"""Measure the challenger in models/ and the champion, and let the gate decide between them."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -47,7 +47,7 @@ def main(
 
     name = dataset or params.dataset.name
     training, challenger = model_card.checked(files.read_json(RUN)), trial.described(GENERATOR)
-    # Before the work, so that a store that is down costs none.
+    # Asked before the measuring, so that no work is lost if the store is down.
     champion = registry.alias(name, "champion")
     record = trial.record(name, params.gate, training, challenger, champion)
     decision = trial.without_measuring(name, champion, challenger["sha256"])

@@ -77,8 +77,8 @@ def save(dataset: str, outcome: str, git_remote: str | None) -> None:
     """Commit the results on a branch, push it, and report."""
     from dcgan import files
 
-    run = files.read_json(Path("results/train/run.json"))
-    fingerprint, data, seed = run["fingerprint"], run["data_sha256"], run["seed"]
+    training = files.read_json(Path("results/train/run.json"))
+    fingerprint, data, seed = (training[key] for key in ("fingerprint", "data_sha256", "seed"))
     if branches.leaves_out():
         text = "some changes are not committed: the branch has the results, but not these"
         print(f"retrain: {text}", file=sys.stderr)

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
     from dcgan.promotion.registry import Move
 
-PREFIX = "rolled back: "  # of the reason in the note: a promotion's reason has none
-
 
 def main(
     reason: Annotated[str, typer.Option(help="Why, for those who come after.")],
@@ -73,7 +71,7 @@ def before(moves: "Sequence[Move]", current: int) -> int | None:
     champions: list[int] = []
 
     def stands_at(version: int) -> None:
-        # Where the next move found the alias counts, whatever was noted before.
+        # The version from which the next move took the alias counts more than the notes before it.
         if version not in champions:
             champions.append(version)
         while champions[-1] != version:

@@ -109,7 +109,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def data_sha256(manifest: dict[str, Any]) -> str:
-    """One hash that stands for the data: of the names and hashes of all prepared files."""
+    """One hash for all the data: that of the names and hashes of the prepared files."""
     lines = (f"{file['sha256']}  {name}\n" for name, file in sorted(manifest["files"].items()))
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
@@ -153,7 +153,7 @@ def open_split(folder: Path, split: str, *, verify: bool = False) -> Split:
 
 def to_float(images: npt.NDArray[Any] | torch.Tensor) -> torch.Tensor:
     """uint8 to float32 in [-1, 1]; `to_uint8` gives back the same bytes."""
-    # A copy, because torch warns of arrays that cannot be written, as mapped ones.
+    # A copy, because torch warns about read-only arrays, such as mapped ones.
     tensor = images if isinstance(images, torch.Tensor) else torch.from_numpy(np.array(images))
     return tensor.to(torch.float32).div(127.5).sub_(1)
 

@@ -65,7 +65,8 @@ class Bar:
         elapsed, steps = now - self._started[0], done - self._started[1]
         if elapsed > 0:
             self.rate = steps * self.per_step / elapsed
-        note = f"{self.rate:.{0 if self.rate >= 10 else 2}f} {self.unit}/s" if self.rate else ""
+        digits = 0 if self.rate >= 10 else 2
+        note = f"{self.rate:.{digits}f} {self.unit}/s" if self.rate else ""
         if self._bar:
             self._bar.update(self._task, completed=done, total=total, note=note)
         elif self.rate and now - self._printed >= SECONDS_BETWEEN_LINES:

@@ -26,7 +26,7 @@ SECRET_SHAPE = re.compile(
 def redact(text: str) -> str:
     """The text without passwords in addresses, and without keys and tokens.
 
-    A key or a token is known by its name, by its shape, or because the environment holds it.
+    A key or a token is recognised by its name, by its shape, or because the environment holds it.
     """
     return _redact(text, _secrets())
 
@@ -34,8 +34,8 @@ def redact(text: str) -> str:
 def clean(value: Any) -> Any:
     """Plain JSON values whose strings are all redacted and printable.
 
-    A string under a name such as `api_key` is hidden whatever it looks like. Characters that no
-    terminal or database should meet are escaped.
+    A string under a name such as `api_key` is always hidden. Characters that a terminal or a
+    database should not receive are escaped.
     """
     secrets = _secrets()
 

@@ -216,7 +216,7 @@ def _of_photographs() -> list[Any]:
 def validate(
     table: pd.DataFrame, manifest: dict[str, Any], docs: Path | None = None
 ) -> dict[str, Any]:
-    """Judge a table of statistics.
+    """Check a table of statistics against the expectations.
 
     Args:
         table: what `statistics` returns.
@@ -267,11 +267,11 @@ def validate(
 
 
 def check(report: dict[str, Any]) -> None:
-    """Refuse what the report does not pass.
+    """Raise an error if the report says that an expectation failed.
 
     Raises:
         DataError: one line that names the first failed expectation, its column and its first
-            images, and how many more failed.
+            images, and the number of other failed ones.
     """
     failed = [entry for entry in report["expectations"] if not entry["success"]]
     if report["success"] and not failed:

@@ -111,7 +111,7 @@ def test_an_offline_machine_is_told_of_every_source(tmp_path, monkeypatch):
     def offline(command: list[str], **_: object) -> str:
         raise EnvironmentProblem(f"{command[0]} failed")
 
-    monkeypatch.setattr(debian, "_run", offline)
+    monkeypatch.setattr(debian, "_output", offline)
     dead = tuple(f"http://127.0.0.1:{free_port()}/" for _ in range(2))
     monkeypatch.setitem(catalog.DATA_SETS, "fashion_mnist", replace(FASHION_MNIST, mirrors=dead))
     with pytest.raises(EnvironmentProblem) as caught:

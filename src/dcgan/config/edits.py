@@ -16,7 +16,7 @@ from dcgan.errors import ConfigError
 
 
 def merge(values: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
-    """The values with the overlay's in place of some; a list is replaced as a whole."""
+    """The values, some of them replaced by the overlay's; a list is replaced as a whole."""
     merged = dict(values)
     for key, new in overlay.items():
         old = merged.get(key)

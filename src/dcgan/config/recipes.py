@@ -61,7 +61,8 @@ def load(path: Path, params: Path = PARAMS_FILE) -> Recipe:
     """Read a recipe and check it on top of the params file.
 
     Raises:
-        ConfigError: it cannot be read, has an unknown key or a wrong value, or the params file has.
+        ConfigError: the recipe or the params file cannot be read, or has an unknown key or a wrong
+            value.
     """
     values = reading.read_yaml(params)
     reading.parse(values, params)  # So that an error in the file is not blamed on the recipe.

@@ -1,9 +1,8 @@
-"""The networks that are trained here for their features and verdicts.
+"""The classifier, which is trained here for its features and verdicts.
 
-Where there are labels it learns the classes. Where there are none it learns by how many quarter
-turns an image was rotated (Gidaris et al., "Unsupervised Representation Learning by Predicting
-Image Rotations", 2018): that needs neither labels nor a download, and asks for shapes and their
-places, as the classes do.
+With labels it learns the classes. Without labels it learns by how many quarter turns an image was
+rotated (Gidaris et al., "Unsupervised Representation Learning by Predicting Image Rotations",
+2018): that needs no download, and depends on shapes and their places, as the classes do.
 
 It is trained in float32 or bfloat16, and always used in float32.
 """
@@ -26,7 +25,7 @@ from dcgan.networks import batches, devices
 
 NUM_FEATURES = 128
 NUM_TURNS = 4
-MAP_SIZE = 7  # what is left of 28 x 28; images of other sizes are averaged to it
+MAP_SIZE = 7  # side of the last maps of a 28 x 28 image; those of other sizes are averaged to it
 ARCHITECTURE = (
     "conv5s2-32, conv3-64, pool2, conv3-128, average 7x7, linear 128, linear classes;"
     " batch norm, relu"
@@ -89,8 +88,8 @@ def train_classifier(
         Diverged: the loss is no longer finite.
     """
     _check(images, labels, num_classes)
-    # A last batch of one image has no batch statistics; up to batch_size - 1 images wait for the
-    # next epoch's order instead.
+    # Only whole batches, because one image alone has no batch statistics: each epoch leaves out up
+    # to batch_size - 1 images, others each time.
     batch_size = min(batch_size, len(images))
     steps = len(images) // batch_size
     bfloat16 = devices.computes_in_bfloat16(torch.device("cpu"))
@@ -145,11 +144,11 @@ def extract(
     classifier: Classifier,
     images: Images,
     batch_size: int = 500,
-    on_batch: Callable[[int, int], None] | None = None,  # images done, of how many
+    on_batch: Callable[[int, int], None] | None = None,  # images done, images in all
 ) -> tuple[npt.NDArray[np.float32], Verdicts]:
     """Features and verdicts of uint8 images N x C x H x W, in float32.
 
-    The last batch is filled up: an image's features do not depend on how many others there are.
+    The last batch is filled up: an image's features do not depend on the number of images.
 
     Returns:
         Features float32 N x 128 and the most likely class int64 N.
@@ -248,7 +247,7 @@ def load_classifier(path: Path) -> tuple[Classifier, dict[str, Any]]:
 def _outputs(
     classifier: Classifier, images: Images, batch_size: int
 ) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
-    """Batch after batch: which images, their features and their logits."""
+    """For each batch: the positions of its images, their features and their logits."""
     _check(images)
     classifier.eval()
     start = 0
@@ -259,7 +258,7 @@ def _outputs(
 
 
 def _convolution(inputs: int, outputs: int, *, kernel: int, stride: int = 1) -> list[nn.Module]:
-    # No bias: the batch norm that follows would take it away again.
+    # No bias: the batch norm that follows would remove it again.
     convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
     return [convolution, nn.BatchNorm2d(outputs), nn.ReLU()]
 
@@ -273,8 +272,7 @@ def _initialised(net: Classifier, seed: int) -> Classifier:
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-    # Equal logits at the start: the first steps are spent on learning, not on taking wrong verdicts
-    # back.
+    # Equal logits at the start, so that the first steps need not undo wrong verdicts.
     nn.init.zeros_(net.head.weight)
     nn.init.zeros_(net.head.bias)
     return net

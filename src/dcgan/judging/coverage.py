@@ -59,7 +59,7 @@ def class_coverage(
 
 
 def vendi(sample: Sample, width: float, seed: int) -> float:
-    """The Vendi score: how many images that differ completely would be as varied as these.
+    """The Vendi score: the number of completely different images that would be as varied.
 
     1 if all images are the same, at most the number of images. It is exp of the entropy of the
     eigenvalues of K / n, where K_ij = exp(-|x_i - x_j|^2 / (2 width^2)). Of more than 1,000
@@ -82,7 +82,7 @@ def vendi(sample: Sample, width: float, seed: int) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Diversity:
-    """What generated images' Vendi scores are measured with: made of real images once.
+    """The real images' side of a comparison of Vendi scores, computed once.
 
     Attributes:
         real: at most 1,000 real images.
@@ -115,11 +115,11 @@ class Diversity:
         return cls(drawn, width, seed, vendi(drawn, width, seed))
 
     def collapsed(self, fake: Sample) -> tuple[bool, float]:
-        """Whether generated images score below a quarter of as many real images, and their score.
+        """Whether the Vendi score is below a quarter of that of as many real images, and the score.
 
-        One image, or two with little round them, are flagged; so is noise, in which the extractor
-        sees one thing. A generator of a single class may pass: some classes are as varied as that.
-        `class_coverage` sees it.
+        It flags one repeated image, two with little variation around them, and noise, which looks
+        all the same to the extractor. A generator of a single class may pass, because some classes
+        are that varied: `class_coverage` sees it.
 
         Raises:
             DataError: fewer than 20 images, or numbers of features that differ.
@@ -135,7 +135,7 @@ class Diversity:
 
 
 def _drawn(sample: Sample, seed: int) -> Sample:
-    """At most 1,000 of the images: all of them in their order, or as many in random order."""
+    """All images in their order, or of more than 1,000 a random 1,000 in random order."""
     if len(sample) <= NUM_IMAGES:
         return sample
     return sample.taken(rng.choose(len(sample), NUM_IMAGES, seed, "diversity").numpy())
@@ -145,7 +145,7 @@ def _js_divergence(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> fl
     from scipy.special import rel_entr
 
     middle = (a + b) / 2
-    # scipy's jensenshannon is the root of this, and NaN where round-off makes it negative: for 6 %
-    # of shares that are equal to it.
+    # scipy's jensenshannon is the root of this. It is NaN where round-off makes this negative, as
+    # for 6 % of pairs of equal shares.
     bits = (rel_entr(a, middle).sum() + rel_entr(b, middle).sum()) / (2 * np.log(2))
     return float(np.clip(bits, 0, 1))

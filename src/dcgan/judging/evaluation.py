@@ -57,7 +57,7 @@ class Judge:
     seed: int
 
     def draw(self, generator: Generator, stream: str) -> tuple[Images, Sample]:
-        """Images of the latent vectors that `stream` names, and the extractor's sample of them."""
+        """Images of the latent vectors that `stream` names, and the features of these."""
         images = sampling.sample(generator, self.num_samples, seed=self.seed, stream=stream)
         return images, self.extractor.extract(images)
 
@@ -86,8 +86,8 @@ class Judge:
         Returns:
             Figures with mean and deviation over five draws of latent vectors. All draws together
             give `fid_infinity`, whose deviation is null, the class shares, and the `mean` of the
-            two figures of them, `js_divergence` and `smallest_class_share`. The first draw alone
-            gives `memorisation`.
+            two figures made of them, `js_divergence` and `smallest_class_share`. The first draw
+            alone gives `memorisation`.
         """
         network, _ = exports.load_generator(generator)
         images, samples = self.draws(network, "report")
@@ -120,7 +120,7 @@ class Judge:
         )
 
     def protocol(self, real: Real) -> dict[str, Any]:
-        """How the figures of several draws come about; it stands beside them."""
+        """How the figures of several draws are measured; it is written beside them."""
         return {
             **self.extractor.description(),
             "real_images": len(real.sample),
@@ -163,13 +163,13 @@ class Judge:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What came of a training's checkpoints.
+    """The results of judging a training's checkpoints.
 
     Attributes:
         rows: of by_epoch.csv, one an epoch.
         chosen: index of a row, and its weights.
-        real: the two figures of real images that the rows' figures are drawn beside.
-        metrics: the content of metrics.json, but for the name of the run in MLflow.
+        real: FID and Vendi score of real images, for the plot of the rows.
+        metrics: the content of metrics.json, except for the name of the run in MLflow.
         generated: the ten generated images that lie nearest to a training image.
         nearest: the positions of these training images in train.
     """
@@ -197,7 +197,7 @@ def evaluate(
         on_row: called after each epoch with its row, the number of epochs done, and of all.
 
     Raises:
-        NoCheckpoint: there is none.
+        NoCheckpoint: no checkpoint exists.
         DataError: a file is missing or damaged, or there are too few images.
     """
     judge = Judge(reference.extractor, num_samples, reference.seed)
@@ -222,7 +222,7 @@ def epochs(checkpoints: Path) -> list[Path]:
     """The folders of a training's exports, first epoch first.
 
     Raises:
-        NoCheckpoint: there is none.
+        NoCheckpoint: no checkpoint exists.
     """
     folders = sorted(path for path in checkpoints.glob("epoch-*") if path.is_dir())
     if not folders:

@@ -5,7 +5,7 @@ the class histogram counts. The extractor lies in a folder, a file for each of i
 
 * classifier.safetensors, wherever there are labels: it gives the verdicts, whichever network gives
   the features;
-* rotation.safetensors or inception.safetensors, where that one gives the features;
+* rotation.safetensors or inception.safetensors, if that network gives the features;
 * extractor.json, written last: which one gives the features, and the sha256 of each file.
 """
 
@@ -34,8 +34,8 @@ class Extractor:
 
     Attributes:
         name: classifier, rotation or inception.
-        sha256: of the weights whose features are compared; of Inception that of the published file.
-        resize: what is done to the images before: "none", or how they are resized.
+        sha256: of the weights that give the features; for Inception, of the published file.
+        resize: how images are resized first, or "none".
         num_features: of an image.
         num_classes: of the verdicts; 0: there are none.
         network: gives the features.
@@ -57,8 +57,8 @@ class Extractor:
         """Features float32 N x num_features and, where there are classes, verdicts of N images.
 
         Args:
-            images: uint8 N x C x H x W; mapped ones are read a batch at a time. The features of one
-                do not depend on how many others there are.
+            images: uint8 N x C x H x W; mapped ones are read a batch at a time. An image's features
+                do not depend on the number of images.
             on_batch: called with the number of images done, and of all, after each batch.
 
         Raises:
@@ -107,12 +107,12 @@ def networks(extractor: str, classes: Sequence[str]) -> list[str]:
     Wherever there are labels, a classifier is one of them.
 
     Args:
-        extractor: classifier, rotation, inception, or auto: the classifier, without labels the
-            rotation. It is never inception, whose weights must be downloaded.
+        extractor: classifier, rotation, inception, or auto: the classifier if there are labels,
+            else the rotation. Auto is never inception, whose weights must be downloaded.
         classes: of the images; none: they have no labels.
 
     Raises:
-        ConfigError: a classifier of images that have no labels.
+        ConfigError: a classifier is asked for, and the images have no labels.
     """
     if extractor == "classifier" and not classes:
         raise ConfigError(

@@ -36,12 +36,12 @@ def fid_infinity(
     FID is too high by about c / n, where c depends on the generator, so that FIDs of few images may
     rank generators wrongly. A straight line in 1/n is fitted to the FIDs of random subsets; its
     value at 1/n = 0 is the figure. Only the number of generated images is extrapolated: the real
-    statistics stay those of their own n images, bias and all. The value has no lower bound: it may
-    be a little below 0, as any estimate of nearly nothing, and is not cut off.
+    statistics stay those of their own n images, with their bias. The value may be a little below 0,
+    as an estimate of a number near 0 can be, and is not clipped.
 
-    Subset sizes lie evenly in 1/n, from a tenth of the images, but more than D, to all of them; the
-    authors' program has them evenly in n. Where D is near a tenth of n or above, the smallest
-    subsets bend the line.
+    Subset sizes are evenly spaced in 1/n, from a tenth of the images (but more than D) to all of
+    them; the authors' program spaces them evenly in n. Where D is near a tenth of n or above, the
+    smallest subsets bend the line.
 
     Source: Chong & Forsyth, "Effectively Unbiased FID and Inception Score and Where to Find Them",
     2020, section 3.
@@ -75,7 +75,7 @@ def fid_infinity(
 def kid(a: Sample, b: Sample, seed: int) -> tuple[float, float]:
     """Squared maximum mean discrepancy with the kernel (x'y / D + 1)^3, unbiased.
 
-    Can be a little below 0 for equal distributions: an unbiased estimate of 0 has both signs.
+    Can be a little below 0 for equal distributions: an unbiased estimate of 0 can have either sign.
 
     Source: Binkowski et al., "Demystifying MMD GANs", 2018, section 4.
 

@@ -2,8 +2,8 @@
 
 A figure that several draws of latent vectors were measured for is `{"mean": ..., "deviation": ...}`
 everywhere: in results/evaluate/metrics.json, in gate.json and, joined with a dot, in MLflow. The
-deviation is null where one draw was measured, or all draws as one. How many images, draws, and by
-which extractor says the `protocol` beside it, never the name.
+deviation is null where one draw was measured, or all draws as one. The `protocol` beside it says
+how many images and draws were measured and by which extractor; the name never does.
 """
 
 import copy
@@ -21,13 +21,13 @@ Value = dict[str, float | None]  # `mean` and `deviation`
 
 @dataclass(frozen=True)
 class Figure:
-    """What people are told of a figure.
+    """A figure, as reports describe it to people.
 
     Attributes:
         key: its name in files.
         title: its name in sentences.
         meaning: what is measured.
-        better: which direction is.
+        better: the direction that is better, higher or lower.
         unit: of its values, or their range; empty where it has neither.
     """
 
@@ -99,7 +99,7 @@ def measured(metrics: Mapping[str, Any]) -> list[Figure]:
 
 
 def number(metrics: Mapping[str, Any], key: str, part: Literal["mean", "deviation"]) -> float:
-    """Mean or deviation of a figure; NaN, which no comparison is true of, where there is none."""
+    """Mean or deviation of a figure; NaN if it is missing, so that it passes no comparison."""
     value = _section(metrics.get(key)).get(part)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
@@ -107,10 +107,10 @@ def number(metrics: Mapping[str, Any], key: str, part: Literal["mean", "deviatio
 
 
 def read(metrics: Any, name: str) -> dict[str, Any]:
-    """A metrics.json as it is written today, also of one that was written before.
+    """The content of a metrics.json in today's shape, also if the file has the older one.
 
-    The one place that knows the old shape: means under the figure's name, deviations under `noise`,
-    and for FID and KID the number of images at the end of both names.
+    Only this function knows the older shape: means under the figure's name, deviations under
+    `noise`, and for FID and KID the number of images at the end of both names.
 
     Args:
         metrics: the file's content.

@@ -1,7 +1,7 @@
 """Inception v3 of 2015-12-05, with which published FIDs are computed (Heusel et al., 2017).
 
-The layers are torch-fidelity's. Its loader is not used, because it runs whatever a pickle holds,
-and its resize is not, because it is the bilinear one of TensorFlow 1, which aliases. Images are
+The layers are torch-fidelity's. Its loader is not used, because it runs any code in a pickle, and
+its resize is not used, because it is the bilinear one of TensorFlow 1, which aliases. Images are
 resized as by clean-fid (Parmar et al., "On Aliased Resizing and Surprising Subtleties in GAN
 Evaluation", 2022).
 """
@@ -75,7 +75,7 @@ def extract(
 ) -> npt.NDArray[np.float32]:
     """Features float32 N x 2048 of uint8 images N x C x H x W, C of 1 or 3, in float32 throughout.
 
-    The last batch is filled up: an image's features do not depend on how many others there are.
+    The last batch is filled up: an image's features do not depend on the number of images.
 
     Args:
         network: on any device.
@@ -83,7 +83,7 @@ def extract(
         on_batch: called with the number of images done, and of all, after each batch.
 
     Raises:
-        DataError: no images, or others than these.
+        DataError: no images, or images of another type or shape.
     """
     if (
         images.dtype != np.uint8
@@ -115,13 +115,13 @@ def convert(source: Path, sha256: str, path: Path) -> None:
     Nothing else reads the published file, which is a pickle.
 
     Args:
-        source: what `torch.save` made of the weights by name, in either of its formats.
-        sha256: what the file's must be; nothing is made of its bytes before that is checked.
+        source: the weights by name, as `torch.save` writes them, in either of its formats.
+        sha256: expected of the file; checked before its bytes are parsed.
         path: of the safetensors file. The layer after the average pool is left out.
 
     Raises:
-        DataError: the file is missing, is another one, holds more than tensors, or they do not fit
-            the network.
+        DataError: the file is missing, has another sha256, holds more than tensors, or its tensors
+            do not fit the network.
     """
     # One read, so that the bytes hashed are the bytes used.
     try:
@@ -140,7 +140,7 @@ def convert(source: Path, sha256: str, path: Path) -> None:
     try:
         tensors = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes raise exceptions of many kinds
-        # torch's message would explain how to run the code in the file all the same.
+        # torch's message would explain how to run the code in the file anyway.
         kind = type(error).__name__
         raise DataError(
             f"{source}: is no file of tensors only ({kind}): must be what torch.save makes of them"

@@ -80,8 +80,8 @@ def compare(real: Manifold, sample: Sample) -> dict[str, float]:
       Source: Naeem et al., "Reliable Fidelity and Diversity Metrics for Generative Models", 2020,
       equations 4 to 6.
 
-    On the rim of a ball is inside for the first two and outside for the others, as in
-    torch-fidelity and in prdc: where all real images are one image, the balls have no size, and
+    A point on the rim of a ball counts as inside for the first two and as outside for the others,
+    as in torch-fidelity and in prdc: if all real images are equal, the balls have no size, and
     density and coverage are 0.
 
     Raises:
@@ -143,10 +143,10 @@ def memorisation(
     """Whether generated images lie closer to training images than unseen real images do.
 
     `generated_to_train` and `test_to_train` are medians of the distance to the nearest training
-    image, `ratio` the first by the second: far below 1 where most images are copies; left out where
-    half of the test images have a copy in train. `closer_than_test` is the share of generated
-    images at most as far from a training image as the nearest 1 % of the test images are: about
-    0.01 for images of the real distribution that copy nothing, whatever their number.
+    image. `ratio` is the first divided by the second: far below 1 if most images are copies; left
+    out if half of the test images have a copy in train. `closer_than_test` is the share of
+    generated images that are at most as far from a training image as the nearest 1 % of the test
+    images: about 0.01 for any number of images of the real distribution that copy nothing.
 
     The idea is that of Meehan et al., "A Non-Parametric Test to Detect Data-Copying in Generative
     Models", 2020; these are plain quantities, not their test.

@@ -63,7 +63,7 @@ class Reference:
         return metrics
 
     def section(self) -> str:
-        """The extractor's name in MLflow, so that another one's figures continue no curve."""
+        """The extractor's name in MLflow, which keeps different extractors' curves apart."""
         return f"{self.extractor.name}-{self.extractor.sha256[:8]}"
 
     def write(
@@ -104,7 +104,7 @@ class Reference:
     ) -> dict[str, Any]:
         """Figures of train images and of noise against test.
 
-        Both are as many images as test has, because FID depends on the count.
+        Both have the number of images that test has, because FID depends on the number.
         """
         count = len(samples["test"])
         floor = samples["train"].taken(

@@ -42,7 +42,7 @@ class Statistics:
     def caution(self) -> str | None:
         """A note for the report where few images make the FID far too high; else None.
 
-        The covariance of as many images as features, or fewer, has not full rank.
+        If there are no more images than features, the covariance does not have full rank.
         """
         dims = len(self.mu)
         if self.count > dims:

@@ -1,10 +1,10 @@
-"""What the weights of a network fit into: the shape that an export describes.
+"""The architecture of a network: the shape that its weights fit, as an export describes it.
 
 It is not the schema of params.yaml: how a network is trained (init, dropout, spectral norm) is no
 part of it, and a new key there changes no export. A change here needs a new format in `exports`.
 
-Every value is checked when an architecture is made, whoever makes it, because an export may come
-from a registry: the bounds keep what a number asks for within reason.
+Every value is checked whenever an architecture is made, because an export may come from a registry:
+the bounds limit the memory and the time that a number can ask for.
 """
 
 import dataclasses
@@ -56,7 +56,7 @@ class GeneratorArchitecture(_Checked):
     start_size: Annotated[int, Between(1, 64)]  # pixels
     start_norm: Literal["flat", "map", "none"]
     start_activation: bool
-    channels: Widths  # that enter each layer
+    channels: Widths  # entering each layer
     strides: Strides
     kernel: Kernel
     padding: Literal["same", "symmetric"]
@@ -77,9 +77,11 @@ class GeneratorArchitecture(_Checked):
             # A transposed convolution must give exactly stride x its input; see
             # layers.ConvTranspose.
             surplus = self.kernel - stride
-            if self.padding == "symmetric":
+            if self.padding == "same":
+                fits = surplus >= 0
+            else:
                 surplus -= 2 * ((self.kernel - 1) // 2)
-            fits = surplus >= 0 if self.padding == "same" else -stride < surplus <= 0
+                fits = -stride < surplus <= 0
             if not fits:
                 raise ValueError(
                     f"kernel is {self.kernel}, expected one that gives {stride} x the size"
@@ -100,7 +102,7 @@ class DiscriminatorArchitecture(_Checked):
         ValueError: a value is of another type or out of its bounds, or two do not fit together.
     """
 
-    channels: Widths  # that leave each layer
+    channels: Widths  # leaving each layer
     strides: Strides
     kernel: Kernel
     padding: Literal["same", "symmetric"]
@@ -122,10 +124,10 @@ Architecture = TypeVar("Architecture", GeneratorArchitecture, DiscriminatorArchi
 
 
 def read(kind: type[Architecture], values: Any) -> Architecture:
-    """An architecture from what JSON made of it.
+    """An architecture from parsed JSON.
 
     Raises:
-        ValueError: a field is missing, unknown, or has no value that the class takes.
+        ValueError: a field is missing, unknown, or has a value that the class does not take.
     """
     if not isinstance(values, Mapping):
         raise ValueError(f"architecture is {reprlib.repr(values)}, expected an object")

@@ -22,6 +22,6 @@ def padded(images: npt.NDArray[Any] | Tensor, size: int) -> Iterator[tuple[Tenso
     """
     for start in range(0, len(images), size):
         part = images[start : start + size]
-        # A copy, because torch warns of arrays that cannot be written, as mapped ones.
+        # A copy, because torch warns about read-only arrays, such as mapped ones.
         rows = part if isinstance(part, Tensor) else torch.from_numpy(np.array(part))
         yield torch.cat([rows, rows.new_zeros(size - len(rows), *rows.shape[1:])]), len(rows)

@@ -1,4 +1,4 @@
-"""Where and in which numbers a network computes: chosen by name, or by what the machine has."""
+"""The device and the precision of a network: chosen by name, or by what the machine has."""
 
 import os
 
@@ -11,7 +11,7 @@ def choose_device(name: str) -> torch.device:
     """`auto` is the first GPU, or the CPU of a machine without one.
 
     Raises:
-        EnvironmentProblem: cuda is asked for and there is none.
+        EnvironmentProblem: cuda is asked for, and torch finds no GPU.
     """
     if name == "cuda" and not torch.cuda.is_available():
         raise EnvironmentProblem(
@@ -44,7 +44,7 @@ def choose_precision(name: str, device: torch.device) -> str:
 
 
 def computes_in_bfloat16(device: torch.device) -> bool:
-    """Whether the hardware itself does; an emulation is slower than float32."""
+    """Whether the hardware itself computes in bfloat16; an emulation is slower than float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.cpu._is_avx512_bf16_supported()

@@ -2,13 +2,13 @@
 
 The JSON has a format of its own, which is not the schema of params.yaml: `format`; `network`,
 generator or discriminator; `architecture`, the fields of the class in `architecture`; `sha256` of
-the weights; and what the writer adds, as the epoch. Never pickled, and read only after the sha256
-is checked.
+the weights; and what the writer adds, such as the epoch. Never pickled, and read only after the
+sha256 is checked.
 
 Formats:
     1: as above.
-    none: before there was a number. `architecture` is the section of params.yaml, with keys of
-        training among them; `image_channels` and `image_size` stand beside it.
+    none: exports from before the format had a number. `architecture` is the section of params.yaml,
+        with keys that are for the training; `image_channels` and `image_size` stand beside it.
 """
 
 import dataclasses
@@ -95,7 +95,7 @@ def _architecture(kind: type[Architecture], description: Any, path: Path) -> Arc
     """The architecture in a description of any format.
 
     Raises:
-        DataError: it describes another network or none, or its format is not known.
+        DataError: it describes another network or none, or its format is unknown.
     """
     file, expected = path.with_suffix(".json"), NAMES[kind]
     if not isinstance(description, dict):
@@ -143,7 +143,7 @@ def _load(network: Network, tensors: dict[str, Tensor], path: Path) -> Network:
                 f"{path}: does not fit its own description ({name[:100]!r} is {shown[0]},"
                 f" expected {shown[1]}): export it again"
             )
-    # The file holds as many values as are asked memory for here, so it cannot be too much.
+    # The memory asked for here is that of the values in the file, so it cannot be too much.
     network.to_empty(device="cpu").load_state_dict(tensors)
     return network.to(memory_format=torch.channels_last).eval()
 

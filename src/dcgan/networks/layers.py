@@ -20,14 +20,8 @@ class Conv(nn.Conv2d):
         self, inputs: int, outputs: int, *, kernel: int, stride: int, padding: str, bias: bool
     ) -> None:
         self.same = padding == "same"
-        super().__init__(
-            inputs,
-            outputs,
-            kernel,
-            stride,
-            padding=0 if self.same else (kernel - 1) // 2,
-            bias=bias,
-        )
+        symmetric = 0 if self.same else (kernel - 1) // 2
+        super().__init__(inputs, outputs, kernel, stride, padding=symmetric, bias=bias)
 
     def forward(self, images: Tensor) -> Tensor:
         """N x C x H x W to N x outputs x H' x W'."""
@@ -42,9 +36,9 @@ class Conv(nn.Conv2d):
 class ConvTranspose(nn.ConvTranspose2d):
     """A transposed convolution to exactly stride times the size.
 
-    'same' crops as Keras does: of the full (size - 1) * stride + kernel pixels, the odd one goes at
-    the end. torch's padding 2 with output_padding 1 (here 'symmetric', for a kernel of 5) is the
-    same net one pixel off.
+    'same' crops the full (size - 1) * stride + kernel pixels as Keras does: an odd pixel is cropped
+    at the end. torch's padding 2 with output_padding 1 (here 'symmetric', for a kernel of 5) gives
+    the same network, shifted by one pixel.
     """
 
     def __init__(
@@ -54,14 +48,9 @@ class ConvTranspose(nn.ConvTranspose2d):
         self.surplus = kernel - stride - 2 * before if padding == "same" else 0
         output_padding = 0 if padding == "same" else stride - kernel + 2 * before
         super().__init__(
-            inputs,
-            outputs,
-            kernel,
-            stride,
-            padding=before,
-            output_padding=output_padding,
-            bias=bias,
-        )
+            inputs, outputs, kernel, stride,
+            padding=before, output_padding=output_padding, bias=bias,
+        )  # fmt: skip
 
     def forward(self, images: Tensor, output_size: list[int] | None = None) -> Tensor:
         """N x C x H x W to N x outputs x stride*H x stride*W."""
@@ -88,7 +77,7 @@ class Dropout(nn.Module):
         self.scale = 2**16 / (2**16 - self.threshold)
 
     def forward(self, values: Tensor, rng: torch.Generator | None) -> Tensor:
-        """Zero each value with the probability, scale the rest; nothing in evaluation mode."""
+        """Zero each value with the probability, scale the rest; in evaluation mode change none."""
         if not self.training or self.threshold == 0:
             return values
         assert rng is not None, "dropout in training mode needs the step's generator"

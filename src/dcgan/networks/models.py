@@ -1,7 +1,6 @@
 """Generator and discriminator, built from their architectures.
 
-Images are float32 N x C x H x W in [-1, 1]; latent vectors are N x z_dim; what D returns is N
-logits.
+Images are float32 N x C x H x W in [-1, 1]; latent vectors are N x z_dim; D returns N logits.
 """
 
 import contextlib
@@ -19,7 +18,7 @@ from dcgan.networks.layers import Conv, ConvTranspose, Dropout, activation
 
 @contextlib.contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside, the mode of before afterwards."""
+    """Put the network into evaluation mode for the body, then back into the mode it had."""
     was_training = network.training
     network.eval()
     try:
@@ -35,9 +34,9 @@ class Generator(nn.Module):
         """Build it.
 
         Args:
-            architecture: what it is.
-            init: how `initialise` draws its first weights; None: not at all, as they are read from
-                a file.
+            architecture: its layers and their sizes.
+            init: how `initialise` draws its first weights; None: they are not drawn, because they
+                will be read from a file.
         """
         super().__init__()
         a = self.architecture = architecture
@@ -52,12 +51,7 @@ class Generator(nn.Module):
         ):
             layers.append(
                 ConvTranspose(
-                    inputs,
-                    channels,
-                    kernel=a.kernel,
-                    stride=stride,
-                    padding=a.padding,
-                    bias=a.bias,
+                    inputs, channels, kernel=a.kernel, stride=stride, padding=a.padding, bias=a.bias
                 )
             )
             if i < len(outputs) - 1:
@@ -111,7 +105,7 @@ class Block(nn.Module):
             padding=a.padding,
             bias=a.bias,
         )
-        # None at the input, as in the paper (section 3).
+        # No norm at the input, as in the paper (section 3).
         with_norm = a.norm == "batch" and index > 0
         self.norm = (
             nn.BatchNorm2d(outputs, eps=a.norm_eps, momentum=a.norm_momentum)
@@ -140,9 +134,9 @@ class Discriminator(nn.Module):
         """Build it.
 
         Args:
-            architecture: what it is.
-            init: how `initialise` draws its first weights; None: not at all, as they are read from
-                a file.
+            architecture: its layers and their sizes.
+            init: how `initialise` draws its first weights; None: they are not drawn, because they
+                will be read from a file.
             dropout: the probability after each layer; None: no dropout.
             spectral_norm: whether weights are divided by their largest singular value.
         """
@@ -190,12 +184,12 @@ class Discriminator(nn.Module):
 
 
 def untrained(architecture: DiscriminatorArchitecture, *, seed: int, init: str) -> Discriminator:
-    """A discriminator with fresh weights, in evaluation mode: what a trained one is compared with.
+    """A discriminator with fresh weights, in evaluation mode, to compare a trained one with.
 
     Args:
         architecture: of the trained one.
         seed: of the weights.
-        init: as the trained one began.
+        init: how the first weights of the trained one were drawn.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(rng.derive(seed, "untrained"))
@@ -221,13 +215,13 @@ def initialise(network: nn.Module, init: str) -> None:
 
 
 def plain_weights(network: nn.Module) -> dict[str, Tensor]:
-    """The weights for an export: spectral norm divided in, so that the reader needs none of it."""
+    """The weights for an export; those with spectral norm are already divided by it."""
     weights = {
         name: tensor
         for name, tensor in network.state_dict().items()
         if ".parametrizations." not in name
     }
-    # In training mode a look at a normalised weight moves the estimate of its singular value.
+    # In training mode, reading a normalised weight changes the estimate of its singular value.
     with evaluating(network):
         for name, module in network.named_modules():
             # Not `remove_parametrizations` on a copy: copies share their class, and the original

@@ -25,7 +25,18 @@ def draw(shape: tuple[int, ...], distribution: str, generator: torch.Generator) 
 def latents(
     indices: Iterable[int], *, seed: int, z_dim: int, distribution: str, stream: str = "sample"
 ) -> Tensor:
-    """One latent vector an index, each from a generator of its own: len(indices) x z_dim."""
+    """The latent vectors of some images, each drawn by a random generator of its own.
+
+    Args:
+        indices: numbers of the images, from 0; the same number gives the same vector in every call.
+        seed: of the draws.
+        z_dim: values in a vector.
+        distribution: normal, N(0, 1), or uniform, U(-1, 1).
+        stream: name of the stream of random numbers, one for each purpose.
+
+    Returns:
+        float32, len(indices) x z_dim, on the CPU.
+    """
     return torch.stack(
         [draw((z_dim,), distribution, rng.generator(seed, stream, index)) for index in indices]
     )

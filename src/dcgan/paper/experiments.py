@@ -28,7 +28,7 @@ GUIDED_MAPS, GUIDED_TOP = 6, 3
 FORGETTING_SAMPLES, FORGETTING_COLUMNS = 1000, 12
 NO_VERDICTS = "the extractor knows no classes"
 
-# Of uint8 images N x C x H x W the probabilities of the classes, N x num_classes.
+# From uint8 images N x C x H x W to the probabilities of the classes, N x num_classes.
 Classify = Callable[[data.Images], npt.NDArray[np.float32]]
 Report = dict[str, Any]
 # Without a picture the report says why, under `left_out`.
@@ -277,12 +277,9 @@ class Experiments:
     def _latents(self, count: int, stream: str) -> Tensor:
         p = self.generator.architecture
         return sampling.latents(
-            range(count),
-            seed=self.seed,
-            z_dim=p.z_dim,
-            distribution=p.z_distribution,
+            range(count), seed=self.seed, z_dim=p.z_dim, distribution=p.z_distribution,
             stream=stream,
-        )
+        )  # fmt: skip
 
 
 def guided(discriminator: Discriminator, images: data.Images, *, seed: int, init: str) -> Result:

@@ -1,7 +1,7 @@
 """What the two networks have learnt (arXiv 1511.06434, sections 6.2 and 6.3.1), as arrays.
 
 What D's last convolution answers to, and which of G's units draw a class. Images are uint8 N x C x
-H x W, latent vectors float32 N x z_dim. The networks are the same afterwards.
+H x W, latent vectors float32 N x z_dim. The networks are not changed.
 """
 
 import contextlib
@@ -52,9 +52,9 @@ def guided(
 ) -> list[Response]:
     """Guided backpropagation (Springenberg et al. 2014, arXiv 1412.6806) of D's last convolution.
 
-    The gradient passes an activation only where it is positive and the activation's input was.
-    Backwards LeakyReLU is taken for a ReLU: what its slope lets through below zero is stopped as
-    well. Forwards it is itself: the responses are D's own.
+    The gradient passes an activation only where both the gradient and the activation's input are
+    positive. So in the backward pass LeakyReLU counts as a ReLU: what its slope lets through below
+    zero is stopped as well. The forward pass and the responses are D's own.
 
     Args:
         discriminator: used in evaluation mode.
@@ -106,7 +106,7 @@ def _response(
 def _guide(_layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
     """Let only positive gradients through, and only to positive inputs.
 
-    There LeakyReLU's own gradient is 1.
+    At positive inputs LeakyReLU's own gradient is 1.
     """
     if output.requires_grad:
         was_positive = inputs[0].detach() > 0
@@ -138,7 +138,7 @@ def hidden_layer(generator: Generator) -> ConvTranspose:
     """The transposed convolution whose inputs are G's second-highest hidden maps.
 
     It is the last but one, or the only one. The paper dropped 200 of its "second highest
-    convolution layer features", more than the 128 of its highest hidden layer: so they are these.
+    convolution layer features", more than the 128 of its highest hidden layer: it means these maps.
     """
     layers = [layer for layer in generator.layers if isinstance(layer, ConvTranspose)]
     return layers[max(len(layers) - 2, 0)]

@@ -31,14 +31,9 @@ def gif(
     durations = [frame_ms] * (len(frames) - 1) + [hold_ms or frame_ms]
     with files.replacing(path) as temporary:
         indexed[0].save(
-            temporary,
-            "GIF",
-            save_all=True,
-            append_images=indexed[1:],
-            duration=durations,
-            loop=0,
-            optimize=False,
-        )
+            temporary, "GIF", save_all=True, append_images=indexed[1:],
+            duration=durations, loop=0, optimize=False,
+        )  # fmt: skip
 
 
 def _one_palette(frames: Sequence[Picture]) -> list[Image.Image]:

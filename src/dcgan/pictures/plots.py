@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from dcgan import data, files
 
-Rows = Sequence[dict[str, float]]  # figures by name
+Rows = Sequence[dict[str, float]]  # of a CSV: figures by the names of its columns
 
 
 def _save(figure: Figure, path: Path) -> None:
@@ -20,7 +20,13 @@ def _save(figure: Figure, path: Path) -> None:
 
 
 def training_curves(history: Rows, path: Path) -> None:
-    """Losses, D's probabilities and gradient norms against the step: a row for each logged step."""
+    """Plot losses, D's mean probabilities and gradient norms against the step.
+
+    Args:
+        history: rows of history.csv, one for each logged step: `step`, and the names of FIGURES in
+            `training.step`.
+        path: of the PNG.
+    """
     figure = Figure(figsize=(8, 9), layout="constrained")
     axes = figure.subplots(3, 1, sharex=True)
     steps = [row["step"] for row in history]
@@ -45,12 +51,12 @@ def training_curves(history: Rows, path: Path) -> None:
 
 
 def by_epoch(rows: Rows, floor: dict[str, float], best: int, best_weights: str, path: Path) -> None:
-    """Validation FID and Vendi score of every checkpoint.
+    """Plot the validation FID and the Vendi score of every checkpoint against the epoch.
 
     Args:
-        rows: one for each checkpoint: `epoch`, and `fid`, `vendi` and `collapsed` of its raw and of
-            its EMA weights, as `fid_raw` and so on.
-        floor: the same two figures of real images.
+        rows: of by_epoch.csv, one for each checkpoint: `epoch`, and `fid`, `vendi` and `collapsed`
+            of its raw and of its EMA weights, as `fid_raw` and so on.
+        floor: `fid` and `vendi` of real images.
         best: position in `rows` of the chosen checkpoint.
         best_weights: raw or ema, which of its weights were chosen.
         path: of the PNG.
@@ -87,7 +93,14 @@ def by_epoch(rows: Rows, floor: dict[str, float], best: int, best_weights: str, 
 
 
 def pairs(top: data.Images, bottom: data.Images, names: tuple[str, str], path: Path) -> None:
-    """Two rows of images, N x C x H x W, one above the other, with the names of the rows."""
+    """Show pairs of images: two rows, one above the other.
+
+    Args:
+        top: uint8, N x C x H x W.
+        bottom: uint8, N x C x H x W; image i stands below image i of `top`.
+        names: of the upper and of the lower row.
+        path: of the PNG.
+    """
     figure = Figure(figsize=(1.1 * len(top) + 1.5, 2.8), layout="constrained")
     for row, (axes, images) in enumerate(
         zip(figure.subplots(2, len(top), squeeze=False), (top, bottom), strict=True)
@@ -104,7 +117,7 @@ def pairs(top: data.Images, bottom: data.Images, names: tuple[str, str], path: P
 
 
 def confusion(matrix: np.ndarray, names: Sequence[str], title: str, path: Path) -> None:
-    """A confusion matrix, shown as percentages of its rows.
+    """Show a confusion matrix as percentages of its rows.
 
     Args:
         matrix: counts, num_classes x num_classes; a row for each true class.
@@ -120,14 +133,9 @@ def confusion(matrix: np.ndarray, names: Sequence[str], title: str, path: Path) 
         for j, share in enumerate(row):
             if share >= 0.005:
                 axis.text(
-                    j,
-                    i,
-                    f"{100 * share:.0f}",
-                    ha="center",
-                    va="center",
+                    j, i, f"{100 * share:.0f}", ha="center", va="center", fontsize=8,
                     color="white" if share > 0.5 else "black",
-                    fontsize=8,
-                )
+                )  # fmt: skip
     axis.set_xticks(range(len(names)), names, rotation=45, ha="right")
     axis.set_yticks(range(len(names)), names)
     axis.set_xlabel("predicted")
@@ -137,7 +145,7 @@ def confusion(matrix: np.ndarray, names: Sequence[str], title: str, path: Path) 
 
 
 def note(text: str, path: Path) -> None:
-    """A line of text where a plot would stand, for a figure that does not exist."""
+    """Write a line of text in place of a plot, where there is nothing to plot."""
     figure = Figure(figsize=(7, 1.5), layout="constrained")
     figure.text(0.5, 0.5, text, ha="center", va="center")
     _save(figure, path)

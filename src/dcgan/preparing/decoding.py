@@ -31,7 +31,7 @@ class Part:
 
     records: Records
     chosen: data.Labels  # positions in the records
-    images: data.Images  # one for each chosen record; of a bad one the pixels mean nothing
+    images: data.Images  # one for each chosen record; the pixels of a bad one mean nothing
     status: npt.NDArray[np.uint8]
     reasons: Path  # JSON lines, [position in `chosen`, reason]
 
@@ -68,8 +68,8 @@ def decode_part(part: Part, dataset: sections.Dataset, on_progress: Callable[[in
         dataset: gives size, channels and crop.
         on_progress: called with the number of images done, after each chunk.
     """
-    # Once for all threads, because the filters are shared. What Pillow warns of, and still reads,
-    # is no fault of the image.
+    # Once for all threads, because the filters are shared. An image that Pillow reads, but with a
+    # warning, is not bad.
     with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as threads:
         warnings.filterwarnings("ignore", module="PIL")
         for start in range(0, len(part.chosen), CHUNK):
@@ -104,7 +104,7 @@ def bad(parts: Iterable[Part]) -> list[str]:
 def _map(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
     """A file of bytes, mapped for reading and writing; zeros where it is new."""
     if 0 in shape:
-        return np.empty(shape, np.uint8)  # nothing cannot be mapped
+        return np.empty(shape, np.uint8)  # an empty file cannot be mapped
     if not path.exists():
         with files.replacing(path) as temporary:
             np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
@@ -123,12 +123,9 @@ def _decode_one(part: Part, position: int, dataset: sections.Dataset) -> str | N
     try:
         source = part.records.read(index)
         part.images[position] = decode.decode(
-            source,
-            size=dataset.image_size,
-            channels=dataset.channels,
-            crop=dataset.crop,
+            source, size=dataset.image_size, channels=dataset.channels, crop=dataset.crop,
             suffix=suffix,
-        )
+        )  # fmt: skip
     except (decode.BadImage, Unreadable) as error:
         return str(error)
     return None

@@ -85,7 +85,7 @@ def near(hashes: Hashes, bits: int, protected: int = 0) -> Positions:
         close_pairs(hashes[first_image], bits),
         protected=int(np.searchsorted(first_image, protected)),
     )
-    # A kept hash is what its own repetitions copy; a dropped one passes on what it copies.
+    # Repetitions of a kept hash copy it; those of a dropped hash copy the one that it copies.
     kept = np.where(copied == NONE, np.arange(len(copied)), copied)
     return _earlier(first_image[kept[distinct_of_image]], protected)
 

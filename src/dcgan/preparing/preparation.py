@@ -29,9 +29,9 @@ def prepare(
 ) -> tuple[dict[str, Any], data.Images]:
     """Turn raw records into the prepared folder: arrays for the three splits, and the manifest.
 
-    Where the data set has a test split, that is the test split. Otherwise it is held out of the
-    pool first; validation is held out of what is left; both with the shares of the classes as they
-    are. Test images are never dropped as duplicates, so that the test is the published one.
+    A data set's own test split is used if it has one. Otherwise test is held out of the pool first.
+    Validation is held out of the rest. Both keep the shares of the classes. Test images are never
+    dropped as duplicates, so that the test is the published one.
 
     Args:
         raw: the records.
@@ -128,8 +128,8 @@ def _decode_all(
     folder.mkdir(parents=True, exist_ok=True)
     chosen = np.arange(len(raw.pool))
     if dataset.max_images is not None:
-        # The limit is that of the images outside the test split, which is 0 here where the data set
-        # has one of its own.
+        # `max_images` counts the images outside the test split. `test_size` is 0 if the data set
+        # has a test split of its own.
         limit = dataset.max_images + dataset.test_size
         chosen = np.sort(rng.choose(len(raw.pool), limit, seed, "max_images").numpy())
     pool = decoding.open_part(folder, "pool", raw.pool, chosen, dataset)
@@ -177,7 +177,7 @@ def _check_combinations(labels: data.Labels | None, classes: Sequence[str], plac
 def _without_duplicates(
     pool: Part, test: Part | None, dataset: sections.Dataset
 ) -> tuple[data.Labels, dict[str, int], data.Images]:
-    """The pool's positions that stay, how many went, and a picture of these."""
+    """The positions that stay in the pool, how many images are dropped, and a picture of these."""
     if dataset.duplicates == "keep":
         return pool.good, {"exact": 0, "near": 0}, duplicates.picture([])
     # Test images first, so that they stay and their copies in the pool go.

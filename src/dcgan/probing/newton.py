@@ -34,12 +34,10 @@ SPIKE = 4  # an eigenvalue stands out if it is more than SPIKE times the mean of
 SUBSET = 8  # a fit starts from a fit to 1 / SUBSET of the rows
 FEWEST = 500  # rows of the smallest such fit
 START_GAP = 0.1  # duality gap at which such a fit ends, as a share of the objective
-NEGLIGIBLE = (
-    0.1  # eigenvalues up to this are dropped: beside the 1 that is added they change little
-)
+NEGLIGIBLE = 0.1  # eigenvalues up to this are dropped: they change little beside the 1 of H
 TOO_LARGE = "train: features are too large to square: must be below 1e15; run train with a lower lr"
 
-Multiply = Callable[[Tensor], Tensor]  # a matrix, as what it does to a vector
+Multiply = Callable[[Tensor], Tensor]  # multiplies a vector by a matrix
 
 
 @dataclass(eq=False)
@@ -61,7 +59,7 @@ class Problem:
 
     @classmethod
     def of(cls, features: npt.NDArray[np.float32] | Tensor, labels: Labels | Tensor) -> "Problem":
-        """Of features N x D and labels N."""
+        """The problem of features N x D and labels N, with new buffers."""
         if isinstance(features, np.ndarray):
             features = torch.from_numpy(np.ascontiguousarray(features, np.float32))
         labels = torch.as_tensor(np.array(labels))
@@ -232,7 +230,7 @@ def conjugate_gradients(
     Args:
         multiply: by A, symmetric and positive definite.
         target: a vector.
-        precondition: multiply by about the inverse of A.
+        precondition: multiply by an approximate inverse of A.
         forcing: share of the target, in the preconditioner's norm, that the residual may have.
     """
     solution, residual = torch.zeros_like(target), target

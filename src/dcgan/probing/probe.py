@@ -27,8 +27,8 @@ from dcgan.probing import svm
 from dcgan.probing.features import extract, recompute_batch_norm, squared_length
 from dcgan.probing.svm import Features, Svm
 
-# Of a fit to all labels: it takes three quarters of the time of 1e-3, and accuracies move by 0.03
-# points.
+# Duality gap of a fit to all labels. It takes three quarters of the time of 1e-3, and changes
+# accuracies by 0.03 points.
 ROUGH_GAP = 1e-2
 CHOOSING_DRAWS = 10  # of the labels, to choose C with few of them
 CHOOSE, REPORT = "probe choose", "probe report"  # streams of random numbers
@@ -89,14 +89,9 @@ def measure(
     if params.protocol == "cifar10":
         return all_labels(features, labels, c_values, num_classes)
     return few_labels(
-        features,
-        labels,
-        c_values,
-        num_classes,
-        seed=seed,
-        labels_per_class=params.labels_per_class,
-        draws=params.num_draws,
-    )
+        features, labels, c_values, num_classes,
+        seed=seed, labels_per_class=params.labels_per_class, draws=params.num_draws,
+    )  # fmt: skip
 
 
 def supervised(
@@ -106,10 +101,10 @@ def supervised(
     seed: int,
     reference: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What the reference stage's classifier, which learns from the same labels, reaches on test.
+    """The test figure of the reference stage's classifier, which learns from the same labels.
 
-    With the protocol `cifar10` its figure stands in `reference`, that stage's metrics; with
-    `svhn1000` a new one is trained on each of the first ten draws that report.
+    With the protocol `cifar10` the figure is taken from `reference`, that stage's metrics; with
+    `svhn1000` a new classifier is trained on each of the first ten draws that report.
     """
     if params.protocol == "cifar10":
         return {"test_accuracy": reference["test_accuracy"]}
@@ -169,7 +164,8 @@ def all_labels(
 ) -> Report:
     """The protocol `cifar10`: the SVM learns from all train labels.
 
-    C is chosen by the accuracy on validation, of equals the smallest, and reported on test.
+    The C with the highest accuracy on validation is chosen (the smallest of equals) and reported on
+    test.
 
     Args:
         features: float32 N x D by split.
@@ -220,7 +216,7 @@ def few_labels(
         num_classes: number of classes.
         seed: of the draws.
         labels_per_class: train images a draw takes of each class.
-        draws: that report.
+        draws: number of draws that report.
 
     Raises:
         DataError: as `all_labels`; or a class with fewer train images than a draw takes.

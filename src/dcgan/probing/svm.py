@@ -58,15 +58,16 @@ def fit_path(
         |w|^2 / 2 + b^2 / 2 + C sum max(0, 1 - y (w'x + b))^2
 
     the objective of sklearn's `LinearSVC(dual=False)`, which regularises the intercept like a
-    weight. `newton` does it. Half the squared gradient is the duality gap, at the dual variables
-    2 C max(0, 1 - y (w'x + b)): how far a fit is from the optimum is known, not guessed.
+    weight, with Newton's method (`newton`). Half the squared gradient is the duality gap, at the
+    dual variables 2 C max(0, 1 - y (w'x + b)): how far a fit is from the optimum is known, not
+    guessed.
 
     Args:
         features: float32 N x D, finite; up to two thirds of it are copied.
         labels: N, 0 .. num_classes - 1.
         c_values: the values of C, above 0.
         num_classes: number of classes.
-        gap: share of the objective by which it may miss the smallest.
+        gap: how far an objective may be above the smallest one, as a share of it.
         on_fit: called with each fit when it is done.
 
     Returns:
@@ -111,7 +112,7 @@ def confusion(
 
 
 def check(split: str, features: Features, labels: Labels, num_classes: int) -> None:
-    """Refuse what cannot be features N x D and labels N of the classes.
+    """Check that features are N x D and finite, and labels N positions of classes.
 
     Raises:
         DataError: shapes, a label out of range, values that are not finite.

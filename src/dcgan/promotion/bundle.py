@@ -75,7 +75,7 @@ def check(folder: Path, expected: str | None = None) -> str:
 
     Args:
         folder: as `seal` left it, perhaps with a file that MLflow adds.
-        expected: sha256 of its list; None: not known.
+        expected: sha256 of its list; None: it is not compared.
 
     Returns:
         The sha256 of the list.

@@ -1,4 +1,4 @@
-"""Promote a challenger, refuse it, or cannot tell: a pure function of figures and limits.
+"""The gate's decision (promoted, refused, cannot tell), a pure function of figures and limits.
 
 A retraining without a person to watch it must never make things worse. So every comparison is
 written such that NaN, infinity and a missing figure fail it, and a gain counts only where it is
@@ -34,8 +34,8 @@ class Measured:
     Attributes:
         values: by name the values, one a draw of latent vectors, or a single one; `fid`, and those
             of `FLOORS`.
-        absent: by name why this data set has no such figure, as a class share without labels. A
-            figure that is in neither is missing.
+        absent: by name why this data set has no such figure, such as a class share without labels.
+            A figure that is in neither is missing.
     """
 
     values: Mapping[str, Sequence[float]]

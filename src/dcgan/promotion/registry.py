@@ -191,7 +191,7 @@ def fetch(uri: str, folder: Path) -> Path:
         `folder`.
 
     Raises:
-        ConfigError: the address is of no known kind, or `folder` is not empty.
+        ConfigError: the address is of an unknown kind, or `folder` is not empty.
         NoCheckpoint: no such model, version, alias, run or file.
         DataError: something is damaged, or should not be there.
         EnvironmentProblem: the store fails.

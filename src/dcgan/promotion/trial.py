@@ -31,7 +31,7 @@ NO_LABELS = "the data set has no labels"
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """What both are measured with.
+    """What champion and challenger are measured with.
 
     Attributes:
         judge: the extractor, frozen, and the latent vectors.
@@ -57,7 +57,7 @@ class Trial:
         return cls(judge, reference.real("test"), reference.sample("train"))
 
     def protocol(self) -> dict[str, Any]:
-        """How the figures come about; it stands beside them in gate.json."""
+        """How the figures are measured; it is written beside them in gate.json."""
         return self.judge.protocol(self.real)
 
     def decide(
@@ -69,7 +69,7 @@ class Trial:
         outcome is "cannot tell".
 
         Args:
-            champion: is fetched; None: there is none to compare with.
+            champion: the version to fetch; None: no champion to compare with.
             challenger: its generator's file.
             probe: results/probe/metrics.json, of the challenger's training; may be missing.
             limits: the section `gate` of params.yaml.
@@ -103,14 +103,18 @@ class Trial:
         return Decision(decision.outcome, [*notes, *decision.reasons], decision.numbers), images
 
     def _measure(self, path: Path, shape: tuple[int, int]) -> tuple[Measured, Images]:
-        """An export's figures, one value a draw, and its first 64 images.
+        """The figures of an exported generator, and its first 64 images.
 
-        The latent vectors have streams of their own: the challenger was chosen among its epochs on
-        others.
+        The latent vectors come from streams of the gate's own, because evaluate has used its
+        streams to choose the challenger among its epochs.
 
         Args:
-            path: of its generator.
-            shape: that its images must have, size and channels.
+            path: of the generator.
+            shape: size and channels that its images must have.
+
+        Returns:
+            The figures: a value for each draw of latent vectors, except `memorisation`, which is
+            measured on the first draw. And the first 64 images of that draw, uint8 N x C x H x W.
 
         Raises:
             DataError: a file is damaged, or its images have another shape.
@@ -140,8 +144,8 @@ class Trial:
 def with_probe(measured: Measured, metrics: Mapping[str, Any]) -> Measured:
     """The figures, and the probe's accuracy from the content of results/probe/metrics.json.
 
-    With all labels the probe tells an accuracy, with few the mean error of its draws. Without
-    either the figure is missing.
+    A probe with all labels has an accuracy; one with few labels has the mean error of its draws,
+    and its accuracy is 1 minus that. With neither, the figure is missing.
     """
     if "skipped" in metrics:
         return Measured(measured.values, {**measured.absent, "probe": NO_LABELS})
@@ -159,7 +163,7 @@ def described(generator: Path) -> dict[str, Any]:
     """The description beside an exported generator.
 
     Raises:
-        NoCheckpoint: there is none.
+        NoCheckpoint: the description does not exist.
     """
     path = generator.with_suffix(".json")
     if not path.is_file():
@@ -175,7 +179,7 @@ def without_measuring(dataset: str, champion: Version | None, sha256: str) -> De
 
     Args:
         dataset: names the registered model.
-        champion: its present champion; None: there is none.
+        champion: its present champion, or None.
         sha256: of the challenger's generator.
     """
     key = "generator_sha256"
@@ -214,7 +218,7 @@ def record(
         limits: the section `gate` of params.yaml.
         training: results/train/run.json.
         challenger: the description of its generator.
-        champion: None: there is none.
+        champion: the present champion, or None.
     """
     return {
         "dataset": dataset,

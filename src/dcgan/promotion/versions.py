@@ -85,7 +85,7 @@ def source(client: "MlflowClient", uri: str) -> tuple[str, str | None]:
     """Where the files of an address are, and the sha256 of their list where a version says it.
 
     Raises:
-        ConfigError: the address is of no known kind.
+        ConfigError: the address is of an unknown kind.
         NoCheckpoint: the version does not exist.
     """
     if match := re.fullmatch(r"models:/([\w .-]+)@([\w.-]+)", uri):
@@ -108,11 +108,11 @@ def files_of(client: "MlflowClient", version: Version) -> str:
 
 
 def download(source: str, folder: Path) -> None:
-    """Download the files at `source`, one at a time; no name that a model may not have.
+    """Download the files at `source` one at a time, after all their names are checked.
 
     Raises:
-        NoCheckpoint: there are none.
-        DataError: one of the names would leave the folder, or is of another kind.
+        NoCheckpoint: no file is there.
+        DataError: a name would leave the folder, or is of a kind that no model has.
     """
     from mlflow.exceptions import MlflowException
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository

@@ -1,4 +1,4 @@
-"""What is known of every data set, and what its images look like to the rest of the project."""
+"""The facts about a data set that the catalog holds, and the form in which its images are read."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ Labels = npt.NDArray[np.int64]
 
 
 class Unreadable(Exception):
-    """An image whose bytes cannot be had; the text says why. The caller decides what follows."""
+    """An image whose bytes cannot be read; the text says why. The caller decides what to do."""
 
 
 class Records(Protocol):
@@ -92,14 +92,14 @@ Open = Callable[[Path, sections.Dataset, int], Raw]
 
 @dataclass(frozen=True)
 class DataSet:
-    """All that is known of one data set."""
+    """One data set of the catalog."""
 
     raw: tuple[str, ...]  # the files that a download leaves, beside the manifest
     unpack: Unpack
     open: Open
     licence: str  # what its publisher or others say of it, and where
     drawings: bool  # single bright things on black; False: photographs
-    test_split: bool  # whether the publisher keeps images apart for the test
+    test_split: bool  # whether the publisher provides one
     classes: tuple[str, ...] = ()  # their names; () where there are none, or `open` finds them
     files: tuple[File, ...] = ()  # what a source serves
     mirrors: tuple[str, ...] = ()  # the publisher's own

@@ -17,7 +17,7 @@ def installed(package: DebianPackage, _: Path) -> Path:
     Raises:
         EnvironmentProblem: it is not installed.
     """
-    listed = _run(["dpkg", "-L", package.name], seconds=10).splitlines()
+    listed = _output(["dpkg", "-L", package.name], seconds=10).splitlines()
     first = next(iter(package.digests))
     for line in listed:
         if line.endswith(f"/{first}"):
@@ -52,34 +52,28 @@ def by_apt(package: DebianPackage, served: Path) -> Path:
     }
     options = [part for key, value in settings.items() for part in ("-o", f"{key}={value}")]
     try:
-        _run(["apt-get", "-q", *options, "update"], seconds=30)
+        _output(["apt-get", "-q", *options, "update"], seconds=30)
     except EnvironmentProblem:
-        # One repository of several that does not answer is no reason to give up.
+        # If only some repositories have answered, the package may still be listed.
         if not any((served / "lists").glob("*_Packages*")):
             raise
     command = ["apt-get", "-q", *options, "download", package.name]
-    _run(command, seconds=PACKAGE_SECONDS, cwd=served)
+    _output(command, seconds=PACKAGE_SECONDS, cwd=served)
     left = list(served.glob("*.deb"))
     if len(left) != 1:
         raise EnvironmentProblem(f"apt-get download left {len(left)} packages, expected 1")
-    _run(["dpkg-deb", "-x", str(left[0]), str(served / "package")], seconds=60)
+    _output(["dpkg-deb", "-x", str(left[0]), str(served / "package")], seconds=60)
     return served / "package" / package.folder
 
 
-def _run(command: list[str], *, seconds: float, cwd: Path | None = None) -> str:
+def _output(command: list[str], *, seconds: float, cwd: Path | None = None) -> str:
     """Standard output of a command; the first line of its complaint becomes the error."""
     environment = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
     try:
         done = subprocess.run(
-            command,
-            cwd=cwd,
-            env=environment,
-            timeout=seconds,
-            capture_output=True,
-            check=True,
-            text=True,
-            errors="replace",
-        )
+            command, cwd=cwd, env=environment, timeout=seconds,
+            capture_output=True, check=True, text=True, errors="replace",
+        )  # fmt: skip
     except FileNotFoundError as error:
         raise EnvironmentProblem(f"{command[0]} is not on this machine") from error
     except subprocess.TimeoutExpired as error:

@@ -1,7 +1,7 @@
 """Files from elsewhere, verified before the project uses them.
 
-The same bytes arrive whatever the source: what a source serves is checked against that source's own
-digest, what is inside against a sha256 that all sources share, or its format where there is none.
+The same bytes arrive from every source: a served file is checked against the source's own digest,
+its content against a sha256 that all sources share, or by its format if no sha256 is pinned.
 Everything happens in a temporary folder; only good files replace what was there.
 """
 
@@ -43,8 +43,8 @@ def fetch(folder: Path, dataset: sections.Dataset) -> str:
         The source that was used, in words.
 
     Raises:
-        ConfigError: `source` is neither a folder's path nor an https URL, or this data set cannot
-            do with it, or without it; or celeba has no such attribute.
+        ConfigError: `source` is neither a folder's path nor an https URL; this data set does not
+            take one, or needs one; or celeba has no such attribute.
         DataError: what a source has is damaged or is something else.
         EnvironmentProblem: no source could be reached, the disk is full, or another process holds
             the lock for too long.
@@ -71,8 +71,8 @@ def fetch_from(
 
     Args:
         sources: where the files may come from.
-        folder: as of `fetch`.
-        dataset: as of `fetch`, but for `source`.
+        folder: as in `fetch`.
+        dataset: as in `fetch`, except that `source` is not used.
         pins: what the raw files must be, by name; none for data of the user's own.
     """
     data_set = catalog.of(dataset)
@@ -115,7 +115,7 @@ def fetch_from(
 def fetch_file(
     url: str, path: Path, sha256: str, limits: File, redirects: Collection[str] = ()
 ) -> None:
-    """Put one file whose sha256 is known at `path`, unless it is there already.
+    """Put one file with a pinned sha256 at `path`, unless it is there already.
 
     Args:
         url: https, or http on this machine.

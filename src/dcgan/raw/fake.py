@@ -36,7 +36,7 @@ def draw_one(index: int, size: int, channels: int, seed: int) -> Pixels:
     # Here, because it imports torch, which a download does not need.
     from dcgan import rng
 
-    # The index beside its derived seed, whose 32 bits may come twice among many images.
+    # Seeded with the index too: among many images two derived seeds of 32 bits may be equal.
     generator = np.random.default_rng([rng.derive(seed, "shapes", index), index])
     image = shape(index % len(CLASSES), generator, size)
     if channels == 1:

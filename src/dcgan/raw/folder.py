@@ -77,10 +77,10 @@ def pack(source: Path, folder: Path, *, class_folders: bool, at_least: int) -> N
 
 
 def printable(name: str) -> str:
-    r"""A file's name as one line of text, equal for no two.
+    r"""A file's name as one line of text; different names give different texts.
 
-    Bytes that are no UTF-8 become \x.., characters that cannot be printed \n, \u.... and the like,
-    and a backslash two.
+    Bytes that are no UTF-8 become \x.., characters that cannot be printed become \n, \u.... and the
+    like, and a backslash becomes two.
     """
     text = os.fsencode(name).replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
     return "".join(letter if letter.isprintable() else _escape(letter) for letter in text)
@@ -124,7 +124,7 @@ def _suffix(path: str) -> str:
 
 
 def _content(path: Path) -> tuple[bytes, str]:
-    """A file's bytes, or none and why."""
+    """A file's bytes and an empty text, or no bytes and the reason."""
     try:
         # Before it is opened: opening a pipe would wait for ever.
         status = path.stat()

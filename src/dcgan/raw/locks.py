@@ -17,7 +17,7 @@ def held(path: Path, seconds: float, does: str) -> Iterator[None]:
     Args:
         path: the lock file; the number of the process that holds it stands in it.
         seconds: how long to wait for another process; 0: not at all.
-        does: what the other process does then, for the message.
+        does: what a process that holds this lock does, for the message.
 
     Raises:
         EnvironmentProblem: another process still holds the lock, or the file cannot be written.
@@ -46,7 +46,7 @@ def held(path: Path, seconds: float, does: str) -> Iterator[None]:
 
 
 def _holder(path: Path) -> str:
-    """The number of the process that holds a lock, in brackets, or nothing where none is there."""
+    """The number of the process that holds a lock, in brackets, or an empty text if none does."""
     try:
         number = path.read_text().strip()
     except (OSError, UnicodeDecodeError):

@@ -48,7 +48,7 @@ def _unpack(served: Path, target: Path, pins: Mapping[str, Pin], dataset: sectio
 
 
 def _open(folder: Path, dataset: sections.Dataset, seed: int) -> Raw:
-    """Only once at a time in a process: LMDB allows no more."""
+    """LMDB opens a database only once at a time in a process."""
     return Raw(_DatabaseRecords(*_read(folder / DATABASE)), None)
 
 

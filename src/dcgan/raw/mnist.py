@@ -43,7 +43,7 @@ def idx_data_set(
 
 
 def _unpack(served: Path, target: Path, pins: Mapping[str, Pin], dataset: sections.Dataset) -> None:
-    """Each file gzipped or not."""
+    """The four files, each of them gzipped or not."""
     for name in IDX_NAMES:
         path = unpacking.find(served, f"{name}.gz", name)
         limit = pins[name].size if pins else unpacking.MAX_BYTES

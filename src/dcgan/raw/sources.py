@@ -26,16 +26,16 @@ from dcgan.redaction import redact
 
 CHUNK = 1 << 16
 CONNECT_SECONDS, READ_SECONDS = 3, 8
-# Until a server has said what it will send; the look-up of its name and all tries count.
+# For a server to answer with its headers, with the look-up of its name and all retries.
 ANSWER_SECONDS = 8
 
 
 @dataclass(frozen=True)
 class Source:
-    """A place that has the files of a data set, under one of their names each."""
+    """A place that has the files of a data set, each under one of its names."""
 
     name: str
-    get: Callable[[Path], Path]  # given an empty folder, returns the folder that has the files then
+    get: Callable[[Path], Path]  # takes an empty folder to fill, returns the folder with the files
     digests: Mapping[str, str]  # "algorithm:hex" by served name; empty where none is published
 
 
@@ -75,15 +75,15 @@ def publisher_sources(name: str, data_set: DataSet) -> list[Source]:
     return sources
 
 
-def own_source(source: str, wanted: Sequence[File]) -> Source:
-    """A place that the user names: a folder, or a URL below which the wanted files are.
+def own_source(source: str, data_files: Sequence[File]) -> Source:
+    """A place that the user names: a folder, or a URL below which the files are.
 
     Args:
         source: a folder's path, or an https URL (http on this machine).
-        wanted: the files to download; none: only a folder will do.
+        data_files: the files to download; none: the source must be a folder.
 
     Raises:
-        ConfigError: it is another kind of URL, or a URL where only a folder will do.
+        ConfigError: it is another kind of URL, or a URL where it must be a folder.
     """
     if "://" not in source:
         return Source(source, lambda _: Path(source).expanduser(), {})
@@ -93,7 +93,7 @@ def own_source(source: str, wanted: Sequence[File]) -> Source:
         raise ConfigError(
             f"params.yaml: dataset.source: is no URL ({error}): must be an https URL or a folder"
         ) from error
-    if not wanted:
+    if not data_files:
         raise ConfigError(
             f"params.yaml: dataset.source = {shown(source)}: must be a folder of this machine,"
             " with dataset.name: folder"
@@ -102,11 +102,11 @@ def own_source(source: str, wanted: Sequence[File]) -> Source:
         raise ConfigError(
             f"params.yaml: dataset.source = {shown(source)}: must be an https URL or a folder"
         )
-    return Source(shown(source), functools.partial(_mirror, source, wanted), {})
+    return Source(shown(source), functools.partial(_mirror, source, data_files), {})
 
 
 def download(url: str, limits: File, path: Path, redirects: Collection[str] = ()) -> None:
-    """Stream the one file that a URL is to `path`, unverified.
+    """Download the one file at a URL to `path`, unverified.
 
     Args:
         url: https, or http on this machine.
@@ -131,10 +131,10 @@ def download(url: str, limits: File, path: Path, redirects: Collection[str] = ()
             raise EnvironmentProblem(f"{shown(url)}: is not there (404)")
 
 
-def _mirror(base: str, wanted: Sequence[File], served: Path) -> Path:
-    """Download each wanted file under the first of its names that the server has."""
+def _mirror(base: str, data_files: Sequence[File], served: Path) -> Path:
+    """Download each file under the first of its names that the server has."""
     with _session(base) as session:
-        for file in wanted:
+        for file in data_files:
             if not any(_download(session, base, name, file, served) for name in file.names):
                 raise EnvironmentProblem(
                     f"has {'neither' if file.names[1:] else 'no'} {' nor '.join(file.names)} (404)"
@@ -195,7 +195,7 @@ def _stream(
         file = stack.enter_context(open(stack.enter_context(files.replacing(path)), "wb"))
         size = 0
         try:
-            # read1 gives what has come, so that a server which drips cannot hold us beyond the
+            # read1 returns what has arrived, so that a slow server cannot hold us beyond the
             # deadline.
             while chunk := response.raw.read1(CHUNK, decode_content=False):
                 size += len(chunk)

@@ -46,7 +46,7 @@ def _read(path: Path) -> tuple[Pixels, Labels]:
         arrays = loadmat(str(path), variable_names=["X", "y"])
     except DataError:
         raise
-    # loadmat meets damage with whatever its parts happen to raise.
+    # On a damaged file loadmat raises exceptions of many kinds.
     except Exception as error:
         raise DataError(
             f"{path}: is damaged or no MATLAB 5 file ({type(error).__name__}: {error}):"

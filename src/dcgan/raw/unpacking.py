@@ -11,20 +11,21 @@ from dcgan.raw.dataset import GIB, File, Pin
 MAX_BYTES = GIB  # of a raw file whose size is not pinned
 
 
-def check_served(served: Path, wanted: Sequence[File], digests: Mapping[str, str]) -> None:
+def check_served(served: Path, data_files: Sequence[File], digests: Mapping[str, str]) -> None:
     """Compare the files that a source served with the digests that its publisher gives.
 
     Args:
         served: the folder with the files.
-        wanted: the files; of each the first name that is there counts.
+        data_files: the files to compare, each under the first of its names that is in `served`.
         digests: "algorithm:hex" by name; none: nothing is compared.
 
     Raises:
-        DataError: a file is missing, has another digest, or has none although others do.
+        DataError: a file is missing, has another digest, or is not in `digests` although others
+            are.
     """
     if not digests:
         return
-    for file in wanted:
+    for file in data_files:
         path = find(served, *file.names)
         if path.name not in digests:
             raise DataError(f"{path.name}: nobody published a digest of it: refused")

@@ -28,7 +28,7 @@ def markdown(record: Mapping[str, Any], picture: str | None) -> str:
 
     Args:
         record: the content of gate.json.
-        picture: address of the picture with both generators' images; None: there is none.
+        picture: address of the picture with both generators' images; None: no picture.
     """
     challenger, numbers = record["challenger"], record["numbers"]
     parts = [

@@ -19,8 +19,8 @@ def number(value: float | None, deviation: float | None = None) -> str:
     """A value with four digits, or up to the second digit of its standard deviation.
 
     Args:
-        value: None or NaN: it is not finite.
-        deviation: None, NaN: there is none.
+        value: None or NaN stands for one that is not finite.
+        deviation: None or NaN: it is not shown.
     """
     if value is None or not math.isfinite(value):
         return "not finite"
@@ -33,7 +33,7 @@ def number(value: float | None, deviation: float | None = None) -> str:
 
 
 def figure(metrics: Mapping[str, Any], key: str) -> str:
-    """A figure of a metrics.json with its deviation; `missing` where it is none."""
+    """A figure of a metrics.json with its deviation; `missing` if the file does not have it."""
     mean = figures.number(metrics, key, "mean")
     if not math.isfinite(mean):
         return "missing"
@@ -41,7 +41,7 @@ def figure(metrics: Mapping[str, Any], key: str) -> str:
 
 
 def figure_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
-    """Of each figure of a metrics.json: name, value, floor, ceiling, what it means."""
+    """A row for each figure of a metrics.json: name, value, floor, ceiling, what it means."""
     rows = []
     for each in figures.measured(metrics):
         plain = (metrics[section].get(each.key) for section in ("floor", "ceiling"))

@@ -39,7 +39,10 @@ class Candidate:
 
 
 def differences(candidates: Sequence[Candidate]) -> list[list[str]]:
-    """Rows of a parameter's name and its values, where two models are known to differ."""
+    """A row for each parameter in which two models differ: its name, and each model's value.
+
+    A missing value does not count as a difference.
+    """
     rows = []
     for key in sorted({key for candidate in candidates for key in candidate.params}):
         texts = [candidate.params.get(key) for candidate in candidates]
@@ -139,7 +142,7 @@ def picture(candidates: Sequence[Candidate], z: float) -> Picture:
 
 
 def _value(text: str) -> Any:
-    """Equal for equal numbers, whether written as 1 or as 1.0."""
+    """A parameter's text as a value, so that 1 and 1.0 are equal."""
     try:
         return json.loads(text)
     except ValueError:

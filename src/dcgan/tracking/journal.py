@@ -75,7 +75,7 @@ class Session:
         return self.folder / "entries.jsonl"
 
     def alive(self) -> bool:
-        """Whether the process that writes it still does."""
+        """Whether the process that writes it is still running."""
         with open(self._entries, "rb") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -144,7 +144,7 @@ class Session:
             file.seek(offset)
             for line in file:
                 if not line.endswith(b"\n"):
-                    return  # its writer is still at it, or was killed
+                    return  # its writer has not finished it, or was killed
                 offset += len(line)
                 try:
                     entry = json.loads(line)
@@ -181,7 +181,7 @@ def merged(unsent: Iterable[tuple[Entry, int]], size: int) -> Iterator[tuple[Ent
 
 
 def runs(root: Path) -> list[Path]:
-    """The folders of all runs of which something may wait."""
+    """The folders of all runs that may have entries to send."""
     return sorted({path.parent.parent for path in root.glob("*/*/entries.jsonl")})
 
 
@@ -209,10 +209,10 @@ def tidy(run: Path) -> None:
 
 @contextlib.contextmanager
 def lock(run: Path, *, wait: bool) -> Iterator[bool]:
-    """Hold the lock of a run's folder; yields False where another has it and `wait` is false.
+    """Hold the lock of a run's folder; yields False if another process has it and `wait` is false.
 
-    Where `tidy` has deleted the file or the folder meanwhile, filelock makes both again, so that
-    its caller finds no session and deletes them.
+    If `tidy` has deleted the file or the folder meanwhile, filelock makes both again: the caller
+    then finds no session, and deletes them.
     """
     held = FileLock(run / "lock", timeout=-1 if wait else 0)
     try:

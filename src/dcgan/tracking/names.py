@@ -5,12 +5,12 @@ import re
 from pathlib import PurePosixPath
 
 NOTE = "mlflow.note.content"  # the tag that MLflow shows as a run's description
-RUN_ID = "{run_id}"  # in a description: the run's own id, which is not known before it is sent
+RUN_ID = "{run_id}"  # in a description: the run's own id, which MLflow gives it when it is sent
 KEY, FILE = r"\w .:-", r"\w .@,()~+=-"  # what MLflow allows in a name between slashes
 
 
 def safe(name: str, allowed: str = KEY, limit: int = 200) -> str:
-    """The name as MLflow takes it, folders and all, without a way out of its folder.
+    """The name as MLflow takes it; it may contain folders, but does not lead out of its own.
 
     A changed name ends in a hash of the original, so that two different names stay different.
 

@@ -113,7 +113,7 @@ class Outbox:
         return True
 
     def _send_others(self) -> None:
-        """Send what stages of other runs have left; a run whose stage was killed is marked so."""
+        """Send what stages of other runs have left; mark a run as killed if its stage was."""
         self._others = []
         for run in journal.runs(self._run.parent):
             try:

@@ -49,7 +49,7 @@ def remake() -> str:
 
 
 def environment_tags() -> dict[str, str]:
-    """Tags of a run: commit, DVC experiment, package versions; what is not known is left out."""
+    """Tags of a run: commit, DVC experiment, package versions; unknown ones are left out."""
     commit, dirty = git_state()
     tags = {
         "git_commit": commit,
@@ -68,7 +68,7 @@ def environment_tags() -> dict[str, str]:
 
 
 def _git(*args: str) -> str:
-    """What a git command prints; nothing where it fails, or takes longer than ten seconds."""
+    """What a git command prints; an empty text if it fails or takes longer than ten seconds."""
     try:
         return subprocess.run(
             ["git", *args], capture_output=True, text=True, timeout=10, check=True

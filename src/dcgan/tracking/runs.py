@@ -100,7 +100,7 @@ class Run:
             self._failed(error)
             return
         # A new local store is made here and never by the thread: one that is deleted while the
-        # stage runs must not come back empty.
+        # stage runs must not be made again, empty.
         if store.is_new():
             with contextlib.suppress(Exception):  # the thread meets the same trouble, and warns
                 store.connect()
@@ -186,7 +186,7 @@ class Run:
 
         Waits for the store for as long as it makes progress.
         """
-        self._closing = True  # the stage has its result, or its error: a full disk adds no other
+        self._closing = True  # the stage has its result or its error: a full disk must not hide it
         self._note("close", status=status)
         if self._outbox:
             self._outbox.close(quick=status == "KILLED")

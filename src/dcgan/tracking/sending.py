@@ -1,8 +1,8 @@
-"""From the journal to the store: what is sent twice is there once.
+"""Send the journal to the store; an entry that is sent twice is stored once.
 
 A point's time is fixed when it is noted; key, time, step and value together are a point's identity
 in MLflow's database. So what a killed sender had sent but not marked is sent again and changes
-nothing. A step that a resumed training logs again has another time: it is compared with what the
+nothing. A step that a resumed training logs again has another time, so it is compared with what the
 store has. One process at a time sends a run.
 """
 
@@ -62,7 +62,7 @@ class Sender:
 
         Args:
             client: of the store.
-            wait: for another process that sends this run; or else leave it to that one.
+            wait: whether to wait for another process that sends this run, or leave it to that one.
             stop: asked before every entry.
 
         Returns:
@@ -113,7 +113,7 @@ class Sender:
         return True
 
     def _apply(self, session: Session, opening: Entry, entry: Entry) -> None:
-        """Send one entry; the run is found or made first, and again where it has moved."""
+        """Send one entry; the run is found or made first, and again if it has moved."""
         for last_try in (False, True):
             try:
                 if not self.run_id or entry["op"] == "open":
@@ -127,7 +127,7 @@ class Sender:
                 if code in MOVED and not last_try:
                     self._forget()
                     continue
-                # What serves artifacts answers in plain HTTP.
+                # The server of artifacts answers in plain HTTP.
                 status = getattr(getattr(error, "response", None), "status_code", None)
                 if not self.run_id or not (code in REFUSALS or status in HTTP_REFUSALS):
                     raise
@@ -202,7 +202,7 @@ class Sender:
                 self.points += len(part)
                 self.progress += 1
         except BaseException:
-            self._points.clear()  # how many of them the store has taken is not known
+            self._points.clear()  # the store may have taken some of them
             raise
 
     def _send_image(self, run_id: str, entry: Entry, session: Session) -> None:
@@ -276,7 +276,7 @@ def _place(
     at: int,
     replace: bool,
 ) -> tuple[int, int] | None:
-    """Step and time at which a point is to be sent; None where the store has it.
+    """Step and time at which a point is to be sent; None if the store has the point.
 
     Args:
         stored: what the store has of the metric, values by step and time.

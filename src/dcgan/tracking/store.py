@@ -25,8 +25,8 @@ ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-    # MLflow's own values make four minutes a call of it. A large file may take these 30 s, and a
-    # model that is fetched too; a training does not wait for them.
+    # With MLflow's own values a call may take four minutes. These allow 30 s, for a large file or a
+    # model that is fetched; a training does not wait for them.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
@@ -97,9 +97,9 @@ def journals() -> Path:
 
 
 def lock() -> contextlib.AbstractContextManager[Any]:
-    """Held while a store, an experiment or a run is looked for and, where it is missing, made.
+    """The lock to hold while a store, an experiment or a run is looked for and, if missing, made.
 
-    One process of this machine at a time has it.
+    One process of this machine holds it at a time.
     """
     from filelock import FileLock
 
@@ -112,7 +112,7 @@ def prepare(uri: str) -> None:
     for key, value in ENVIRONMENT.items():
         os.environ.setdefault(key, value)
     if sqlite_path(uri):
-        # A connection that is kept would go on writing to a file that has been replaced.
+        # A connection that is kept would still write to a file that has been replaced.
         os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
     # It announces every retry.
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
@@ -146,13 +146,9 @@ def open_client(uri: str, *, create: bool = False) -> "MlflowClient":
 
         # Any answer shows that the server runs; MLflow's own calls wait much longer for one.
         http_request(
-            get_default_host_creds(uri),
-            "/health",
-            "GET",
-            timeout=ANSWER_TIMEOUT,
-            max_retries=0,
-            raise_on_status=False,
-        )
+            get_default_host_creds(uri), "/health", "GET",
+            timeout=ANSWER_TIMEOUT, max_retries=0, raise_on_status=False,
+        )  # fmt: skip
     return MlflowClient(tracking_uri=uri)
 
 
@@ -184,7 +180,7 @@ def experiment(client: "MlflowClient", uri: str, name: str) -> str:
 def newest_run(
     client: "MlflowClient", experiments: Sequence[str], condition: str
 ) -> "MlflowRun | None":
-    """The newest run that meets a condition in MLflow's words; None where there is none.
+    """The newest run that meets a condition in MLflow's words, or None.
 
     Args:
         client: of the store.

@@ -20,7 +20,7 @@ def augment(images: Tensor, policy: Sequence[str], rng: torch.Generator) -> Tens
     """Change each image on its own; differentiable.
 
     Args:
-        images: float N x C x H x W in [-1, 1]; what comes out may leave the range.
+        images: float N x C x H x W in [-1, 1]; the result may leave this range.
         policy: names of the changes, in order.
         rng: a CPU generator, so that every device sees the same draws.
     """
@@ -40,7 +40,7 @@ def color(images: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def translation(images: Tensor, rng: torch.Generator) -> Tensor:
-    """A shift by up to an eighth of the side each way; what comes in is 0."""
+    """A shift by up to an eighth of the side each way; pixels from outside the image are 0."""
     count, _, height, width = images.shape
     rows, columns = (
         torch.arange(size) + _integers(count, round(size * SHIFT), rng).to(torch.int64)

@@ -36,7 +36,7 @@ def discriminator(
 def _fields(
     kind: type[GeneratorArchitecture] | type[DiscriminatorArchitecture], params: BaseModel
 ) -> dict[str, object]:
-    """What an architecture takes of a section; the section's other keys are for the training."""
+    """The keys of a section that an architecture has; the others are for the training."""
     section = params.model_dump()
     return {
         field.name: section[field.name]

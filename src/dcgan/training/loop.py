@@ -112,7 +112,22 @@ def build(
     training: Training,
     device: torch.device,
 ) -> State:
-    """Both networks with their first weights, float32 on `device`, and their optimizers."""
+    """The state of a training before its first step.
+
+    Args:
+        image_channels: 1 or 3.
+        seed: of the first weights, which are drawn on the CPU, so that every device has the same.
+        lr: of D, and of G before `training.generator_lr_scale`.
+        beta1: of Adam.
+        generator: the section of params.yaml.
+        discriminator: the section of params.yaml.
+        training: the section of params.yaml.
+        device: where both networks, the average and the optimizers go.
+
+    Returns:
+        Both networks, the average (a copy of G) and both optimizers. Weights are float32 with any
+        precision: bfloat16 is used by autocast, in the steps alone. Layouts are channels-last.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(rng.derive(seed, "init"))
         g = fresh.generator(generator, image_channels)
@@ -145,11 +160,7 @@ def write_epoch(epoch: int, state: State, folder: Path, *, seed: int, num_sample
     """
     g = state.generator.architecture
     latents = sampling.latents(
-        range(num_samples),
-        seed=seed,
-        z_dim=g.z_dim,
-        distribution=g.z_distribution,
-        stream="grid",
+        range(num_samples), seed=seed, z_dim=g.z_dim, distribution=g.z_distribution, stream="grid"
     )
     images = sampling.generate(state.ema, latents)
     grid = grids.tile(images, columns=math.ceil(math.sqrt(num_samples)))
@@ -178,7 +189,7 @@ def save(state: State, checkpoints: Checkpoints) -> None:
 
 
 def restore(state: State, checkpoints: Checkpoints) -> bool:
-    """Load the newest intact checkpoint; False when there is none."""
+    """Load the newest intact checkpoint; False in a new folder."""
     newest = checkpoints.load_newest()
     if newest is None:
         return False

@@ -97,8 +97,8 @@ class Batch:
         self.batches_between = n + 1 if one_network else n  # from one update of G to the next
         self.turn_g = state.step % (n + 1) == 0 if one_network else (state.step + 1) % n == 0
         self.turn_d = not (one_network and self.turn_g)
-        # A generator for each phase, so that a phase that is run only for its figures changes
-        # nothing for the other.
+        # A generator for each phase: a phase that is run only for its figures must not change the
+        # draws of the other.
         self.dropout = {
             phase: rng.generator(seed, f"dropout {phase}", state.step, device=real.device)
             for phase in "dg"
@@ -154,8 +154,8 @@ class Batch:
             Diverged: the loss, a gradient or one of the network's buffers is not finite.
         """
         parameters = list(network.parameters())
-        # The other network's weights get no gradient, so none is computed for them. D's may be
-        # needed twice.
+        # Gradients of this network's weights alone are computed. The graph is kept, because G's
+        # loss may use it too.
         gradients = list(torch.autograd.grad(loss, parameters, retain_graph=True))
         norm = get_total_norm(gradients)
         buffers = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
@@ -199,7 +199,7 @@ class Batch:
 
     @contextlib.contextmanager
     def buffers_restored(self, *, when: bool) -> Iterator[None]:
-        """Afterwards, `when` set, both networks' buffers are what they were before.
+        """Restore both networks' buffers after the body, if `when` is set.
 
         For passes that are run only for their figures.
         """
