@@ -106,3 +106,10 @@ def test_a_training_that_noted_no_settings_must_run_again() -> None:
 def test_a_damaged_run_json_is_refused_in_a_line(bad: object, words: str) -> None:
     with pytest.raises(DataError, match=f"results/train/run.json: has {words}.*: run train again"):
         model_card.checked(bad)
+
+
+@pytest.mark.parametrize("key", ["memorisation", "epoch", "floor", "collapsed"])
+def test_metrics_that_lack_what_the_card_says_are_refused_in_a_line(key: str) -> None:
+    bad = {name: value for name, value in METRICS.items() if name != key}
+    with pytest.raises(DataError, match=f"evaluate/metrics.json: has no {key}.*: run evaluate"):
+        model_card.write(TRAINING, MANIFEST, bad)

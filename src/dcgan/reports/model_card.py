@@ -15,6 +15,12 @@ READ = (
     *((key, str) for key in ("fingerprint", "dataset", "data_sha256", "device", "precision")),
     ("epochs", int), ("settings.generator.z_dim", int), ("settings.discriminator.init", str),
 )  # fmt: skip
+# The keys of results/evaluate/metrics.json that a card needs, with floor and ceiling.
+MEASURED = (
+    "epoch", "weights", "collapsed", "memorisation.closer_than_test", "protocol.reported_on",
+    "protocol.generated_images", "protocol.real_images", "protocol.extractor",
+    "protocol.extractor_sha256",
+)  # fmt: skip
 FEW = 8  # settings in which a training may differ from a recipe that its card still names
 
 
@@ -29,9 +35,14 @@ def write(
         metrics: results/evaluate/metrics.json, also of the older shape.
 
     Raises:
-        DataError: as `figures.read`.
+        DataError: as `figures.read`, or the metrics lack what the card says.
     """
     metrics = figures.read(metrics, "results/evaluate/metrics.json")
+    flat = keys.leaves(metrics)
+    missing = [key for key in MEASURED if key not in flat]
+    missing += [key for key in ("floor", "ceiling") if not isinstance(metrics.get(key), dict)]
+    if missing:
+        raise DataError(f"results/evaluate/metrics.json: has no {missing[0]}: run evaluate again")
     trained_with, protocol = training["settings"], metrics["protocol"]
     name, size = training["dataset"], manifest["image_size"]
     colour = "grey" if manifest["channels"] == 1 else "RGB"
