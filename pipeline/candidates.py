@@ -88,6 +88,16 @@ def read(name: str, folder: Path, run: Any | None = None) -> "Candidate":
     Raises:
         DataError: a file is missing or damaged.
     """
+    try:
+        return _read(name, folder, run)
+    except (ConfigError, DataError) as error:
+        if folder == Path():
+            raise
+        # A reader knows the run, not the temporary folder that its files were copied to.
+        raise DataError(str(error).replace(f"{folder}/", f"compare: {name}: ")) from error
+
+
+def _read(name: str, folder: Path, run: Any | None) -> "Candidate":
     from dcgan import files
     from dcgan.config import keys, reading
     from dcgan.judging import figures
@@ -98,8 +108,13 @@ def read(name: str, folder: Path, run: Any | None = None) -> "Candidate":
         params, data_sha256 = run.data.params, run.data.tags.get("data_sha256", "unknown")
     else:
         values = reading.read_yaml(folder / PARAMS_FILE)
+        if not isinstance(values, dict):
+            raise DataError(f"{folder / PARAMS_FILE}: holds no keys: give another run")
         params = {key: str(value) for key, value in keys.flatten(values).items()}
-        data_sha256 = files.read_json(folder / RUN)["data_sha256"]
+        training = files.read_json(folder / RUN)
+        if not isinstance(training, dict) or not isinstance(training.get("data_sha256"), str):
+            raise DataError(f"{folder / RUN}: has no data_sha256: run train again")
+        data_sha256 = training["data_sha256"]
     generator, _ = exports.load_generator(folder / WEIGHTS)
     images = sampling.sample(generator, NUM_IMAGES, seed=SEED)
     metrics = figures.read(files.read_json(folder / METRICS), name)

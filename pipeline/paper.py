@@ -24,9 +24,10 @@ def main() -> None:
     from dcgan.networks import exports
     from dcgan.paper import experiments
     from dcgan.pictures import grids, plots
+    from dcgan.reports import model_card
     from dcgan.tracking import runs
 
-    training = files.read_json(Path("results/train/run.json"))
+    training = model_card.checked(files.read_json(Path("results/train/run.json")))
     classes = data.read_manifest(PREPARED)["classes"]
     generator, export = exports.load_generator(Path("models/generator.safetensors"))
     discriminator, _ = exports.load_discriminator(Path("models/discriminator.safetensors"))

@@ -22,9 +22,10 @@ def main() -> None:
     from dcgan.networks import exports, models
     from dcgan.pictures import plots
     from dcgan.probing import probe
+    from dcgan.reports import model_card
     from dcgan.tracking import runs
 
-    training = files.read_json(Path("results/train/run.json"))
+    training = model_card.checked(files.read_json(Path("results/train/run.json")))
     classes = data.read_manifest(PREPARED)["classes"]
     if not classes:
         reason = f"{training['dataset']} has no labels: nothing to probe"

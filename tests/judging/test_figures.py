@@ -46,11 +46,24 @@ def test_metrics_written_before_are_read_as_those_of_today():
     assert figures.read(odd, "x")["fid"] == {"mean": 1.0, "deviation": 0.5}
 
 
-@pytest.mark.parametrize("bad", [None, [], {}, {"fid": 1.0}, {"protocol": {}}, {"protocol": "x"}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        None, [], {}, {"fid": 1.0}, {"protocol": {}}, {"protocol": "x"},
+        *({"protocol": {**PROTOCOL, "draws": draws}} for draws in ("five", -5, True, 1.5)),
+    ],
+)  # fmt: skip
 def test_what_is_no_metrics_file_is_refused_in_a_line(bad):
     with pytest.raises(DataError, match="HEAD~1: its metrics name no protocol and draws") as caught:
         figures.read(bad, "HEAD~1")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("count", [None, "10k", [1], 0])
+def test_old_metrics_without_a_number_of_images_are_refused_in_a_line(count):
+    bad = {**OLD, "protocol": {**PROTOCOL, "generated_images": count}}
+    with pytest.raises(DataError, match="HEAD~1: its metrics name no number of generated images"):
+        figures.read(bad, "HEAD~1")
 
 
 def test_those_figures_are_told_that_were_measured():

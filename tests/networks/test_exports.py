@@ -91,9 +91,9 @@ def remove(*keys):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (put("format", 2), r"generator\.json: format is '2', expected 1 or none"),
+        (put("format", 2), r"generator\.json: format is 2, expected 1 or none"),
         (put("format", "1"), "format is '1'"),
-        (put("format", True), "format is 'True'"),
+        (put("format", True), "format is True"),
         (put("network", "discriminator"), "holds a discriminator, expected a generator"),
         (remove("network"), "holds a None, expected a generator"),
         (remove("architecture"), r"generator\.json: architecture is None, expected an object"),

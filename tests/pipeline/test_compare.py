@@ -130,7 +130,8 @@ def test_the_picture_shows_every_runs_samples_next_to_each_other() -> None:
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two commits, the second with a better FID and another learning rate, and an MLflow run.
 
-    Two more cannot be compared: `lost`, whose cache is lost, and `bare`, without protocol.
+    The others cannot be compared: `lost`, whose cache is lost, `bare`, without protocol, and those
+    with a file that is not what it should be.
     """
     folder = tmp_path_factory.mktemp("repository")
     params = reading.load(sections.AllParams, path=ROOT / "params.yaml")
@@ -161,6 +162,19 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
         files.write_json(Path(candidates.METRICS), {"fid_100": 1.0})
         run("git", "commit", "--quiet", "--all", "--message", "bare")
         run("git", "tag", "bare")
+        for tag, path, text in (
+            ("no-json", candidates.METRICS, "{"),
+            ("no-keys", candidates.PARAMS_FILE, "[1]"),
+            ("no-yaml", candidates.PARAMS_FILE, "{"),
+        ):
+            files.write_text(Path(path), text)
+            run("git", "commit", "--quiet", "--all", "--message", tag)
+            run("git", "tag", tag)
+            run("git", "checkout", "--quiet", "old")
+        files.write_json(Path(candidates.RUN), {"fingerprint": "d"})
+        run("dvc", "add", "--quiet", candidates.RUN)
+        run("git", "commit", "--quiet", "--all", "--message", "no-data")
+        run("git", "tag", "no-data")
         lost = next(Path(".dvc/cache/files").rglob(files_md5(candidates.DESCRIPTION)[2:]))
         lost.chmod(0o644)
         lost.unlink()
@@ -246,6 +260,14 @@ def test_an_mlflow_run_is_found_by_name_id_and_fingerprint(inside: Path, tmp_pat
         (["workspace", "lost"], 3, "models/generator.json is neither in git nor in DVC's cache"),
         (["workspace", "toys-fedc"], 3, "has no evaluate/metrics.json"),
         (["workspace", "bare"], 3, "bare: its metrics name no protocol and draws"),
+        (
+            ["no-json", "workspace"],
+            3,
+            "error: compare: no-json: results/evaluate/metrics.json: can",
+        ),
+        (["workspace", "no-keys"], 3, "error: compare: no-keys: params.yaml: holds no keys"),
+        (["workspace", "no-yaml"], 3, "error: compare: no-yaml: params.yaml: is no YAML"),
+        (["workspace", "no-data"], 3, "no-data: results/train/run.json: has no data_sha256"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_in_a_line(

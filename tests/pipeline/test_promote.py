@@ -36,7 +36,9 @@ ABOUT = {
     "fingerprint": "aa" * 16 + "-1", "dataset": "fashion_mnist", "data_sha256": "bb" * 32,
     "seed": 999, "epochs": 1, "device": "cpu", "precision": "float32",
     # Not those of params.yaml.
-    "settings": {"seed": 999, "lr": 0.0123, "generator": {"z_dim": 4}},
+    "settings": {
+        "seed": 999, "lr": 0.0123, "generator": {"z_dim": 4}, "discriminator": {"init": "glorot"},
+    },
 }  # fmt: skip
 # What the model card shows; the gate uses none of it.
 METRICS = {
@@ -272,6 +274,20 @@ def test_a_generator_that_cannot_be_measured_is_refused_and_the_champion_stays(n
     assert gate()["reasons"][0].startswith(
         "The challenger cannot be measured: models/generator.safetensors"
     )
+
+
+@pytest.mark.parametrize("lacking", ["sha256", "epoch", "weights", None])
+def test_a_description_that_names_no_weights_is_refused_in_a_line(name, lacking, capsys):
+    challenge(0)
+    path = Path("models/generator.json")
+    bad = (
+        [] if lacking is None else {k: v for k, v in files.read_json(path).items() if k != lacking}
+    )
+    files.write_json(path, bad)
+    with pytest.raises(
+        errors.DataError, match=f"generator.json: has no {lacking or 'sha256'}: run"
+    ):
+        promote.main(name)
 
 
 def test_without_exports_there_is_nothing_to_judge(name):

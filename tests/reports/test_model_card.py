@@ -17,6 +17,7 @@ SETTINGS = {
     "seed": 999,
     "lr": 0.003,
     "generator": {"z_dim": 100, "channels": [256, 128]},
+    "discriminator": {"init": "glorot"},
     "training": {"loss": "hinge"},
 }
 TRAINING = {
@@ -86,4 +87,29 @@ def test_a_training_that_noted_no_settings_must_run_again() -> None:
     old = {key: value for key, value in TRAINING.items() if key != "settings"}
     with pytest.raises(DataError, match="has no settings of its training: run train again"):
         model_card.checked(old)
-    assert model_card.checked(TRAINING) is TRAINING
+    assert model_card.checked(TRAINING) == TRAINING
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        ([], "no settings of its training"),
+        ("x", "no settings of its training"),
+        ({**TRAINING, "settings": [1]}, "no settings of its training"),
+        ({**TRAINING, "settings": {}}, "no settings.generator.z_dim"),
+        ({**TRAINING, "settings": {**SETTINGS, "discriminator": 7}}, "no settings.discriminator.i"),
+        ({**TRAINING, "fingerprint": None}, "no fingerprint"),
+        ({**TRAINING, "epochs": "5"}, "no epochs"),
+        ({"settings": SETTINGS}, "no fingerprint"),
+    ],
+)
+def test_a_damaged_run_json_is_refused_in_a_line(bad: object, words: str) -> None:
+    with pytest.raises(DataError, match=f"results/train/run.json: has {words}.*: run train again"):
+        model_card.checked(bad)
+
+
+@pytest.mark.parametrize("key", ["memorisation", "epoch", "floor", "collapsed"])
+def test_metrics_that_lack_what_the_card_says_are_refused_in_a_line(key: str) -> None:
+    bad = {name: value for name, value in METRICS.items() if name != key}
+    with pytest.raises(DataError, match=f"evaluate/metrics.json: has no {key}.*: run evaluate"):
+        model_card.write(TRAINING, MANIFEST, bad)

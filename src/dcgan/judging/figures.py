@@ -120,13 +120,18 @@ def read(metrics: Any, name: str) -> dict[str, Any]:
         DataError: no metrics of the evaluate stage.
     """
     protocol = _section(_section(metrics).get("protocol"))
-    if not protocol.get("draws"):
+    if not _count(protocol, "draws"):
         raise DataError(
             f"{name}: its metrics name no protocol and draws: evaluate it again with dvc repro"
         )
     if "noise" not in metrics:
         return dict(metrics)
-    count = protocol.get("generated_images", 0)
+    count = _count(protocol, "generated_images")
+    if not count:
+        raise DataError(
+            f"{name}: its metrics name no number of generated images: evaluate it again with"
+            " dvc repro"
+        )
     ending = f"_{count // 1000}k" if count % 1000 == 0 else f"_{count}"
     upgraded = copy.deepcopy(dict(metrics))
     deviations = _section(upgraded.pop("noise"))
@@ -139,6 +144,11 @@ def read(metrics: Any, name: str) -> dict[str, Any]:
         if f"fid{ending}" in epoch:
             epoch["fid"] = epoch.pop(f"fid{ending}")
     return upgraded
+
+
+def _count(protocol: Mapping[str, Any], key: str) -> int | None:
+    value = protocol.get(key)
+    return value if type(value) is int and value > 0 else None
 
 
 def _section(value: Any) -> dict[str, Any]:

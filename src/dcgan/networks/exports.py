@@ -112,8 +112,8 @@ def _architecture(kind: type[Architecture], description: Any, path: Path) -> Arc
                 values[key] = description[key]
     elif version is not None and (type(version) is not int or version != FORMAT):
         raise DataError(
-            f"{file}: format is {str(version)[:20]!r}, expected {FORMAT} or none: export it again,"
-            " or read it with the version of this program that wrote it"
+            f"{file}: format is {reprlib.repr(version)}, expected {FORMAT} or none: export it"
+            " again, or read it with the version of this program that wrote it"
         )
     try:
         return architecture.read(kind, values)

@@ -164,12 +164,16 @@ def described(generator: Path) -> dict[str, Any]:
 
     Raises:
         NoCheckpoint: the description does not exist.
+        DataError: it does not say which weights of which epoch it describes.
     """
     path = generator.with_suffix(".json")
     if not path.is_file():
         raise NoCheckpoint(f"{path}: missing: run dvc repro, or dvc checkout")
-    description: dict[str, Any] = files.read_json(path)
-    return description
+    description = files.read_json(path)
+    for key, kind in (("sha256", str), ("epoch", int), ("weights", str)):
+        if not isinstance(description, dict) or not isinstance(description.get(key), kind):
+            raise DataError(f"{path}: has no {key}: run evaluate again")
+    return dict(description)
 
 
 def without_measuring(dataset: str, champion: Version | None, sha256: str) -> Decision | None:

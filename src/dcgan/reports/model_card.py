@@ -10,6 +10,17 @@ from dcgan.judging import figures
 from dcgan.reports import markdown
 
 RECIPES = Path("recipes")
+# The keys of results/train/run.json that are read, and their types.
+READ = (
+    *((key, str) for key in ("fingerprint", "dataset", "data_sha256", "device", "precision")),
+    ("epochs", int), ("settings.generator.z_dim", int), ("settings.discriminator.init", str),
+)  # fmt: skip
+# The keys of results/evaluate/metrics.json that a card needs, with floor and ceiling.
+MEASURED = (
+    "epoch", "weights", "collapsed", "memorisation.closer_than_test", "protocol.reported_on",
+    "protocol.generated_images", "protocol.real_images", "protocol.extractor",
+    "protocol.extractor_sha256",
+)  # fmt: skip
 FEW = 8  # settings in which a training may differ from a recipe that its card still names
 
 
@@ -24,9 +35,14 @@ def write(
         metrics: results/evaluate/metrics.json, also of the older shape.
 
     Raises:
-        DataError: as `figures.read`.
+        DataError: as `figures.read`, or the metrics lack what the card says.
     """
     metrics = figures.read(metrics, "results/evaluate/metrics.json")
+    flat = keys.leaves(metrics)
+    missing = [key for key in MEASURED if key not in flat]
+    missing += [key for key in ("floor", "ceiling") if not isinstance(metrics.get(key), dict)]
+    if missing:
+        raise DataError(f"results/evaluate/metrics.json: has no {missing[0]}: run evaluate again")
     trained_with, protocol = training["settings"], metrics["protocol"]
     name, size = training["dataset"], manifest["image_size"]
     colour = "grey" if manifest["channels"] == 1 else "RGB"
@@ -90,18 +106,23 @@ Recipe: {recipe(trained_with)}:
 """
 
 
-def checked(training: dict[str, Any]) -> dict[str, Any]:
-    """The content of results/train/run.json, if it has what a card needs.
+def checked(training: Any) -> dict[str, Any]:
+    """The content of results/train/run.json, if it has what the stages and the card read of it.
 
     Its `settings` are the sections of params.yaml that the training had, whatever that file says
     today.
 
     Raises:
-        DataError: the file was written before trainings noted their settings.
+        DataError: a key is missing or of another type; a file that was written before trainings
+            noted their settings has none of these.
     """
-    if not isinstance(training.get("settings"), dict):
+    flat = keys.leaves(training) if isinstance(training, dict) else {}
+    if not isinstance(training, dict) or not isinstance(training.get("settings"), dict):
         raise DataError("results/train/run.json: has no settings of its training: run train again")
-    return training
+    for key, kind in READ:
+        if not isinstance(flat.get(key), kind):
+            raise DataError(f"results/train/run.json: has no {key}: run train again")
+    return dict(training)
 
 
 def recipe(settings: Mapping[str, Any]) -> str:
