@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dcgan.config import keys, reading, sections
+from dcgan.config import keys, reading, sections, trained
 from pipeline import cli
 
 PREPARED, MODELS, RESULTS = Path("data/prepared"), Path("models"), Path("results/evaluate")
@@ -27,7 +27,7 @@ def main() -> None:
     from dcgan.reports import model_card, run_page
     from dcgan.tracking import names, runs
 
-    training = model_card.checked(files.read_json(Path("results/train/run.json")))
+    training = trained.read()
     reference = Reference.open(Path("results/reference"), params.seed)
     key, dataset, section = training["fingerprint"], training["dataset"], reference.section()
     tags = {"extractor_sha256": reference.extractor.sha256}

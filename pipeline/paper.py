@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dcgan.config import reading, sections
+from dcgan.config import reading, sections, trained
 from pipeline import cli
 
 PREPARED, RESULTS = Path("data/prepared"), Path("results/paper")
@@ -24,10 +24,9 @@ def main() -> None:
     from dcgan.networks import exports
     from dcgan.paper import experiments
     from dcgan.pictures import grids, plots
-    from dcgan.reports import model_card
     from dcgan.tracking import runs
 
-    training = model_card.checked(files.read_json(Path("results/train/run.json")))
+    training = trained.read()
     classes = data.read_manifest(PREPARED)["classes"]
     generator, export = exports.load_generator(Path("models/generator.safetensors"))
     discriminator, _ = exports.load_discriminator(Path("models/discriminator.safetensors"))

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dcgan.config import keys, reading, sections
+from dcgan.config import keys, reading, sections, trained
 from pipeline import cli
 
 PREPARED, RESULTS = Path("data/prepared"), Path("results/probe")
@@ -22,10 +22,9 @@ def main() -> None:
     from dcgan.networks import exports, models
     from dcgan.pictures import plots
     from dcgan.probing import probe
-    from dcgan.reports import model_card
     from dcgan.tracking import runs
 
-    training = model_card.checked(files.read_json(Path("results/train/run.json")))
+    training = trained.read()
     classes = data.read_manifest(PREPARED)["classes"]
     if not classes:
         reason = f"{training['dataset']} has no labels: nothing to probe"

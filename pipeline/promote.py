@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dcgan.config import reading, sections
+from dcgan.config import reading, sections, trained
 from pipeline import children, cli
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from dcgan.promotion.versions import Version
 
 MODELS, PREPARED, RESULTS = Path("models"), Path("data/prepared"), Path("results/gate")
-RUN, METRICS = Path("results/train/run.json"), Path("results/evaluate/metrics.json")
+METRICS = Path("results/evaluate/metrics.json")
 GENERATOR, PROBE = MODELS / "generator.safetensors", Path("results/probe/metrics.json")
 PICTURE = RESULTS / "samples.png"
 
@@ -46,7 +46,7 @@ def main(
     from dcgan.tracking import runs
 
     name = dataset or params.dataset.name
-    training, challenger = model_card.checked(files.read_json(RUN)), trial.described(GENERATOR)
+    training, challenger = trained.read(), trial.described(GENERATOR)
     # Asked before the measuring, so that no work is lost if the store is down.
     champion = registry.alias(name, "champion")
     record = trial.record(name, params.gate, training, challenger, champion)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dcgan.config import reading, sections
+from dcgan.config import reading, sections, trained
 from pipeline import cli
 
 RESULTS = Path("results/render")
@@ -22,12 +22,12 @@ def main() -> None:
     params = reading.load(Params)
     import torch
 
-    from dcgan import data, files
+    from dcgan import data
     from dcgan.networks import exports, sampling
     from dcgan.pictures import gif, grids
     from dcgan.tracking import runs
 
-    training = files.read_json(Path("results/train/run.json"))
+    training = trained.read()
     generator, export = exports.load_generator(Path("models/generator.safetensors"))
     epochs: list[grids.Picture] = []
     for path in sorted(Path("results/train/samples").glob("epoch-*.png")):

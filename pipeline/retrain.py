@@ -3,7 +3,6 @@
 import os
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -75,9 +74,9 @@ def rebuild(overlay: dict[str, object]) -> None:
 
 def save(dataset: str, outcome: str, git_remote: str | None) -> None:
     """Commit the results on a branch, push it, and report."""
-    from dcgan import files
+    from dcgan.config import trained
 
-    training = files.read_json(Path("results/train/run.json"))
+    training = trained.read()
     fingerprint, data, seed = (training[key] for key in ("fingerprint", "data_sha256", "seed"))
     if branches.leaves_out():
         text = "some changes are not committed: the branch has the results, but not these"

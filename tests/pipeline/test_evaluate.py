@@ -13,8 +13,8 @@ from dcgan.networks import exports
 from dcgan.tracking import store
 from dcgan.training import fresh
 from pipeline import evaluate, reference
-from tests.pipeline.test_promote import ABOUT, SMALL, write_data
 from tests.support.repository import Repository
+from tests.support.untrained import ABOUT, SMALL, write_data
 
 
 @pytest.fixture(scope="module")

@@ -4,27 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from dcgan import files
 from dcgan.config import recipes
 from dcgan.errors import DataError
-from dcgan.judging import figures
 from dcgan.reports import model_card
 from dcgan.reports.markdown import number
+from tests.support.committed import METRICS, SETTINGS, TRAINING
 from tests.support.imports import ROOT
 
-METRICS = figures.read(files.read_json(ROOT / "results/evaluate/metrics.json"), "metrics.json")
-SETTINGS = {
-    "seed": 999,
-    "lr": 0.003,
-    "generator": {"z_dim": 100, "channels": [256, 128]},
-    "discriminator": {"init": "glorot"},
-    "training": {"loss": "hinge"},
-}
-TRAINING = {
-    "dataset": "fashion_mnist", "data_sha256": "d" * 64, "seed": 999, "epochs": 5,
-    "fingerprint": "0123456789abcdef-5", "device": "cpu", "precision": "bfloat16",
-    "settings": SETTINGS,
-}  # fmt: skip
 MANIFEST = {
     "classes": ["bag", "boot"], "channels": 1, "image_size": 28,
     "licence": "MIT, Zalando SE (https://github.com/zalandoresearch/fashion-mnist)",
@@ -81,31 +67,6 @@ def test_the_card_warns_of_what_is_wrong_and_guesses_no_licence() -> None:
     assert "| licence | unknown |" in model_card.write(TRAINING, older, METRICS)
     assert "median distance" in card()
     assert "median distance" not in card(memorisation={"closer_than_test": 0.001})
-
-
-def test_a_training_that_noted_no_settings_must_run_again() -> None:
-    old = {key: value for key, value in TRAINING.items() if key != "settings"}
-    with pytest.raises(DataError, match="has no settings of its training: run train again"):
-        model_card.checked(old)
-    assert model_card.checked(TRAINING) == TRAINING
-
-
-@pytest.mark.parametrize(
-    ("bad", "words"),
-    [
-        ([], "no settings of its training"),
-        ("x", "no settings of its training"),
-        ({**TRAINING, "settings": [1]}, "no settings of its training"),
-        ({**TRAINING, "settings": {}}, "no settings.generator.z_dim"),
-        ({**TRAINING, "settings": {**SETTINGS, "discriminator": 7}}, "no settings.discriminator.i"),
-        ({**TRAINING, "fingerprint": None}, "no fingerprint"),
-        ({**TRAINING, "epochs": "5"}, "no epochs"),
-        ({"settings": SETTINGS}, "no fingerprint"),
-    ],
-)
-def test_a_damaged_run_json_is_refused_in_a_line(bad: object, words: str) -> None:
-    with pytest.raises(DataError, match=f"results/train/run.json: has {words}.*: run train again"):
-        model_card.checked(bad)
 
 
 @pytest.mark.parametrize("key", ["memorisation", "epoch", "floor", "collapsed"])

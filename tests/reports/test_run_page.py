@@ -4,7 +4,7 @@ import pytest
 
 from dcgan.reports import markdown, run_page
 from dcgan.tracking.names import RUN_ID
-from tests.reports.test_model_card import METRICS, TRAINING
+from tests.support.committed import METRICS, TRAINING
 
 
 @pytest.fixture(autouse=True)

@@ -10,11 +10,6 @@ from dcgan.judging import figures
 from dcgan.reports import markdown
 
 RECIPES = Path("recipes")
-# The keys of results/train/run.json that are read, and their types.
-READ = (
-    *((key, str) for key in ("fingerprint", "dataset", "data_sha256", "device", "precision")),
-    ("epochs", int), ("settings.generator.z_dim", int), ("settings.discriminator.init", str),
-)  # fmt: skip
 # The keys of results/evaluate/metrics.json that a card needs, with floor and ceiling.
 MEASURED = (
     "epoch", "weights", "collapsed", "memorisation.closer_than_test", "protocol.reported_on",
@@ -30,7 +25,7 @@ def write(
     """The card as Markdown.
 
     Args:
-        training: results/train/run.json, `checked`.
+        training: results/train/run.json, as `config.trained` reads it.
         manifest: of the prepared images.
         metrics: results/evaluate/metrics.json, also of the older shape.
 
@@ -104,25 +99,6 @@ Recipe: {recipe(trained_with)}:
 {lines}
 ```
 """
-
-
-def checked(training: Any) -> dict[str, Any]:
-    """The content of results/train/run.json, if it has what the stages and the card read of it.
-
-    Its `settings` are the sections of params.yaml that the training had, whatever that file says
-    today.
-
-    Raises:
-        DataError: a key is missing or of another type; a file that was written before trainings
-            noted their settings has none of these.
-    """
-    flat = keys.leaves(training) if isinstance(training, dict) else {}
-    if not isinstance(training, dict) or not isinstance(training.get("settings"), dict):
-        raise DataError("results/train/run.json: has no settings of its training: run train again")
-    for key, kind in READ:
-        if not isinstance(flat.get(key), kind):
-            raise DataError(f"results/train/run.json: has no {key}: run train again")
-    return dict(training)
 
 
 def recipe(settings: Mapping[str, Any]) -> str:
