@@ -55,7 +55,8 @@ def write_store(folder: Path) -> None:
         run.log_dataset("toys", ABOUT["data_sha256"], Path("data/prepared"), "training")
         run.log_rows(history)
         for epoch, grid in enumerate(pictures):
-            run.log_image(grid, "samples", epoch)
+            grids.save_png(folder / f"epoch-{epoch}.png", grid)
+            run.log_image(folder / f"epoch-{epoch}.png", "samples", epoch)
     model = serving.write_model(folder / "model", tiny_models.write(folder / "exports"), "# card\n")
     with runs.open_run(ABOUT["fingerprint"], dataset="toys") as run:
         for epoch in range(1, EPOCHS + 1):
