@@ -2,7 +2,7 @@
 
 import pytest
 
-from dcgan.networks.summary import count_parameters
+from dcgan.networks.summary import count_parameters, layers
 from tests.support.networks import (
     CELEBA64,
     CELEBA64_D,
@@ -28,3 +28,22 @@ from tests.support.networks import (
 )
 def test_parameters_are_counted_to_the_last_digit(network, trainable, running):
     assert count_parameters(network) == (trainable, running)
+
+
+@pytest.mark.parametrize(
+    ("network", "first", "last"),
+    [
+        (generator(MNIST_TF), ("Linear", "12544", 1_254_400), ("Tanh", "1 x 28 x 28", 0)),
+        (discriminator(MNIST_TF_D), ("Conv", "64 x 14 x 14", 1664), ("Linear", "1", 6273)),
+    ],
+    ids=["generator", "discriminator"],
+)
+def test_the_table_has_every_layer_in_order_and_leaves_the_network_in_its_mode(
+    network, first, last
+):
+    network.train()
+    rows = layers(network)
+    assert network.training
+    assert (rows[0], rows[-1]) == (first, last)
+    assert sum(count for _, _, count in rows) == count_parameters(network)[0]
+    assert layers(network.eval()) == rows and not network.training

@@ -50,7 +50,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
             run("git", "tag", tag)
         assert digest
         run("git", "checkout", "--quiet", "old")
-        files.write_json(Path(candidates.METRICS), {"fid_100": 1.0})
+        files.write_json(Path(candidates.METRICS), {"fid": {"mean": 1.0, "deviation": 0.5}})
         run("git", "commit", "--quiet", "--all", "--message", "bare")
         run("git", "tag", "bare")
         for tag, path, text in (

@@ -192,7 +192,7 @@ t.train_and_export(t.small(), images, folder)
 def test_a_killed_training_goes_on_to_the_same_bits_and_leaves_nothing_behind(
     point, images, tmp_path
 ):
-    """R-01, R-18: SIGKILL at named points; the long list is a test of its own."""
+    """SIGKILL at named points."""
     params = small()
     torch.set_num_threads(1)
     whole = fingerprint(train_and_export(params, images, tmp_path / "a"))
