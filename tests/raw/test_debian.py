@@ -44,19 +44,23 @@ def test_a_command_that_fails_or_is_not_there_is_one_line(command, tmp_path):
 
 
 def test_a_package_is_downloaded_and_unpacked_without_being_installed(command, tmp_path):
-    command("apt-get", 'echo "$@" >> ../asked; case "$*" in *download*) touch toys.deb;; esac')
+    asked = tmp_path / "asked"
+    script = f'echo "$*" >> {asked}; case "$*" in *" download toys") touch toys.deb;; esac'
+    command("apt-get", script)
     command("dpkg-deb", 'mkdir -p "$3/usr/share/toys"; echo "$1" > "$3/usr/share/toys/images.gz"')
     served = tmp_path / "served"
     served.mkdir()
     folder = debian.by_apt(PACKAGE, served)
     assert folder == served / "package/usr/share/toys"
     assert (folder / "images.gz").read_text() == "-x\n"
-    (download,) = (tmp_path / "asked").read_text().splitlines()
-    assert download.endswith("download toys") and f"Dir::State={served}" in download
+    update, download = asked.read_text().splitlines()
+    assert update.endswith(" update") and download.endswith(" download toys")
+    # With folders of its own, so that the machine's are not touched.
+    assert all(f"Dir::State={served} " in line for line in (update, download))
 
 
 def test_a_download_that_leaves_no_single_package_is_refused(command, tmp_path):
-    command("apt-get", 'case "$*" in *download*) touch a.deb b.deb;; esac')
+    command("apt-get", 'case "$*" in *" download toys") touch a.deb b.deb;; esac')
     served = tmp_path / "served"
     served.mkdir()
     with pytest.raises(EnvironmentProblem, match="left 2 packages, expected 1"):
