@@ -1,66 +1,19 @@
 import math
 
-import numpy as np
 import pytest
 import torch
 
-from dcgan.config import reading, sections
-from dcgan.networks.layers import Conv, ConvTranspose, Dropout, activation
+from dcgan.networks.layers import activation
 from dcgan.networks.models import plain_weights
-from dcgan.networks.summary import count_parameters
-from dcgan.training import fresh
-
-PARAMS = reading.load(sections.AllParams)
-MNIST_TF = {
-    "channels": [256, 128, 64], "strides": [1, 2, 2], "kernel": 5, "padding": "same",
-    "start": "projection", "start_size": 7, "start_norm": "flat", "start_activation": True,
-    "norm": "batch", "norm_order": "before", "activation": "leaky_relu", "slope": 0.3,
-    "bias": False, "z_dim": 100, "init": "glorot", "norm_momentum": 0.01, "norm_eps": 1e-3,
-}  # fmt: skip
-FASHION_ADAM = {
-    **MNIST_TF, "channels": [128, 64], "strides": [2, 2], "start_norm": "map",
-    "start_activation": False, "norm_order": "after", "activation": "selu", "bias": True,
-}  # fmt: skip
-CELEBA64 = {
-    **MNIST_TF, "channels": [512, 256, 128, 64], "strides": [2, 2, 2, 2], "kernel": 4,
-    "padding": "symmetric", "start": "transposed_conv", "start_size": 4, "start_norm": "map",
-    "activation": "relu",
-}  # fmt: skip
-MNIST_TF_D = {
-    "channels": [64, 128], "strides": [2, 2], "kernel": 5, "padding": "same", "norm": "none",
-    "dropout": [0.3, 0.3], "slope": 0.3, "bias": True, "head": "linear", "spectral_norm": False,
-    "init": "glorot",
-}  # fmt: skip
-CELEBA64_D = {
-    **MNIST_TF_D, "channels": [64, 128, 256, 512], "strides": [2] * 4, "kernel": 4,
-    "padding": "symmetric", "norm": "batch", "dropout": [0.0] * 4, "bias": False, "head": "conv",
-}  # fmt: skip
-
-
-def generator(values, image_channels=1):
-    return fresh.generator(PARAMS.generator.model_copy(update=values), image_channels)
-
-
-def discriminator(values, image_channels=1, image_size=28):
-    return fresh.discriminator(
-        PARAMS.discriminator.model_copy(update=values), image_channels, image_size
-    )
-
-
-@pytest.mark.parametrize(
-    ("network", "trainable", "running"),
-    [
-        (generator(MNIST_TF), 2_305_472, 25_472),
-        (generator(FASHION_ADAM), 840_321, 384),
-        (generator({**FASHION_ADAM, "z_dim": 32}), 413_825, 384),
-        (generator(CELEBA64, 3), 3_576_704, 2 * (512 + 256 + 128 + 64)),
-        (discriminator(MNIST_TF_D), 212_865, 0),
-        (discriminator(CELEBA64_D, 3, 64), 2_765_568, 2 * (128 + 256 + 512)),
-    ],
-    ids=["mnist-tf", "fashion-adam", "fashion-rmsprop", "celeba64", "mnist-tf D", "celeba64 D"],
+from tests.support.networks import (
+    CELEBA64,
+    CELEBA64_D,
+    FASHION_ADAM,
+    MNIST_TF,
+    MNIST_TF_D,
+    discriminator,
+    generator,
 )
-def test_parameters_are_counted_to_the_last_digit(network, trainable, running):
-    assert count_parameters(network) == (trainable, running)
 
 
 @pytest.mark.parametrize(
@@ -79,56 +32,6 @@ def test_logits_are_one_an_image_and_features_one_map_a_convolution():
         (3, 64, 14, 14),
         (3, 128, 7, 7),
     ]
-
-
-def ones(layer):
-    torch.nn.init.ones_(layer.weight)
-    return layer
-
-
-@torch.no_grad()
-def test_same_convolution_pads_one_before_and_two_after_as_keras():
-    layer = ones(Conv(1, 1, kernel=5, stride=2, padding="same", bias=False))
-    image = torch.zeros(1, 1, 4, 4)
-    image[..., 0, 0] = 1
-    # With one pixel of padding before, windows start at -1 and 1: the first holds pixel 0, the
-    # second does not.
-    assert layer(image).flatten().tolist() == [1, 0, 0, 0]
-    image = torch.zeros(1, 1, 4, 4)
-    image[..., 3, 3] = 1
-    assert layer(image).flatten().tolist() == [1, 1, 1, 1]  # windows -1..3 and 1..5
-
-
-@torch.no_grad()
-@pytest.mark.parametrize(("kernel", "stride"), [(5, 1), (5, 2), (4, 2), (3, 2), (3, 1)])
-def test_same_transposed_convolution_crops_the_full_one_as_keras(kernel, stride):
-    layer = ConvTranspose(1, 1, kernel=kernel, stride=stride, padding="same", bias=False)
-    image = torch.randn(1, 1, 3, 3, generator=torch.Generator().manual_seed(0))
-    full = np.zeros((2 * stride + kernel, 2 * stride + kernel))
-    weight = layer.weight[0, 0].numpy()
-    for row in range(3):
-        for column in range(3):
-            top, left = row * stride, column * stride
-            full[top : top + kernel, left : left + kernel] += (
-                float(image[0, 0, row, column]) * weight
-            )
-    before = (kernel - stride) // 2
-    expected = full[before : before + 3 * stride, before : before + 3 * stride]
-    np.testing.assert_allclose(layer(image)[0, 0].numpy(), expected, atol=1e-6)
-
-
-@torch.no_grad()
-def test_torchs_own_padding_is_one_pixel_off():
-    image = torch.zeros(1, 1, 3, 3)
-    image[..., 1, 1] = 1
-    same = ones(ConvTranspose(1, 1, kernel=5, stride=2, padding="same", bias=False))(image)
-    symmetric = ones(ConvTranspose(1, 1, kernel=5, stride=2, padding="symmetric", bias=False))(
-        image
-    )
-    assert same.shape == symmetric.shape == (1, 1, 6, 6)
-    # The full output is one at 2..6 (of 0..8): Keras keeps 1..6, torch 2..7.
-    assert same[0, 0, 3].tolist() == [0, 1, 1, 1, 1, 1]
-    assert symmetric[0, 0, 3].tolist() == [1, 1, 1, 1, 1, 0]
 
 
 def test_batch_norm_and_leaky_relu_have_keras_settings():
@@ -169,22 +72,6 @@ def test_normalisation_goes_before_or_after_the_activation():
 def test_the_first_convolution_of_d_has_no_batch_norm():
     blocks = discriminator(CELEBA64_D, 3, 64).blocks
     assert [type(block.norm).__name__ for block in blocks] == ["Identity", *["BatchNorm2d"] * 3]
-
-
-@pytest.mark.parametrize("probability", [0.0, 0.3, 0.5])
-def test_dropout_keeps_the_mean_and_drops_the_asked_share(probability):
-    values = Dropout(probability)(torch.ones(300_001), torch.Generator().manual_seed(0))
-    assert (values == 0).float().mean().item() == pytest.approx(probability, abs=0.005)
-    assert values.mean().item() == pytest.approx(1, abs=0.01)
-
-
-def test_dropout_depends_on_its_generator_alone_and_rests_in_evaluation():
-    layer, ones_ = Dropout(0.5), torch.ones(1000)
-    first = layer(ones_, torch.Generator().manual_seed(1))
-    torch.rand(7)  # the global generator has no say
-    assert torch.equal(first, layer(ones_, torch.Generator().manual_seed(1)))
-    assert not torch.equal(first, layer(ones_, torch.Generator().manual_seed(2)))
-    assert torch.equal(layer.eval()(ones_, None), ones_)
 
 
 @torch.no_grad()

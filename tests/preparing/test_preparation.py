@@ -1,11 +1,8 @@
 import io
 import json
 import struct
-import tracemalloc
 import warnings
-from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 import filelock
 import numpy as np
@@ -13,72 +10,22 @@ import pytest
 from PIL import Image
 
 from dcgan import data, files
-from dcgan.config import reading, sections
 from dcgan.errors import ConfigError, DataError, EnvironmentProblem
-from dcgan.preparing import decoding, preparation
-from dcgan.raw import catalog, downloads, fake, idx, records
-from dcgan.raw.dataset import Raw, Unreadable
-
-SETTINGS = {"image_size": 28, "validation_size": 50}
-
-
-def dataset(**changes: object) -> sections.Dataset:
-    return reading.load(sections.AllParams).dataset.model_copy(update={**SETTINGS, **changes})
-
-
-class Given:
-    """Records in memory, which count how often each is read and can fail like a killed process."""
-
-    def __init__(
-        self,
-        items: Sequence[object],
-        labels: np.ndarray | None = None,
-        names: Sequence[str] | None = None,
-    ) -> None:
-        self.items, self.labels = items, labels
-        self.names = names or [f"image {index}" for index in range(len(items))]
-        self.reads: Counter[int] = Counter()
-        self.dies_at: int | None = None
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def name(self, index: int) -> str:
-        return self.names[index]
-
-    def read(self, index: int) -> bytes | np.ndarray:
-        if index == self.dies_at:
-            raise SystemError("killed")
-        self.reads[index] += 1
-        item = self.items[index]
-        if isinstance(item, Exception):
-            raise item
-        return item
-
-
-def drawn(count: int, seed: int = 0, size: int = 28, channels: int = 1) -> list[np.ndarray]:
-    """Pixels as records give them."""
-    images = fake.draw(count, size, channels, seed)[0]
-    return [image[0] if channels == 1 else image.transpose(1, 2, 0) for image in images]
-
-
-def classes(count: int) -> np.ndarray:
-    return np.arange(count) % 10
-
-
-def given(num_pool: int = 200, num_test: int | None = 100) -> Raw:
-    test = None if num_test is None else Given(drawn(num_test, seed=1), classes(num_test))
-    return Raw(Given(drawn(num_pool), classes(num_pool)), test, tuple("abcdefghij"), 3)
-
-
-def run(raw: Raw, folder: Path, seed: int = 7, **changes: object) -> dict:
-    return preparation.prepare(
-        raw, folder / "prepared", folder / "scratch/here", dataset(**changes), seed
-    )[0]
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+from dcgan.preparing import preparation
+from dcgan.raw import catalog, downloads, idx, records
+from dcgan.raw.dataset import Raw
+from tests.support.given_records import (
+    BAD,
+    REASONS,
+    Given,
+    classes,
+    contents,
+    dataset,
+    drawn,
+    given,
+    run,
+    with_bad,
+)
 
 
 def bytes_of(images: np.ndarray) -> set[bytes]:
@@ -358,33 +305,6 @@ def test_a_combination_whose_images_are_all_bad_or_copies_is_refused(tmp_path):
 # Bad images
 
 
-def png(pixels: np.ndarray) -> bytes:
-    content = io.BytesIO()
-    Image.fromarray(pixels).save(content, "PNG")
-    return content.getvalue()
-
-
-BAD = {
-    3: b"<html>",
-    8: b"",
-    12: Unreadable("CRC is wrong"),
-    17: png(np.zeros((5, 5), np.uint8)),
-}
-REASONS = [
-    "photo 3.png (begins no readable PNG, JPEG, WEBP, BMP, GIF, TIFF)",
-    "photo 8.png (no bytes)",
-    "photo 12.png (CRC is wrong)",
-    "photo 17.png (too small: a square of 5 pixels, needs 14)",
-]
-
-
-def with_bad(bad: dict[int, object] = BAD, count: int = 100) -> Raw:
-    items: list[object] = list(drawn(count))
-    for position, item in bad.items():
-        items[position] = item
-    return Raw(Given(items, None, [f"photo {index}.png" for index in range(count)]), None, (), 0)
-
-
 def test_bad_images_are_refused_by_name_and_reason_in_one_line(tmp_path):
     with pytest.raises(DataError) as caught:
         run(with_bad(), tmp_path, test_size=10, validation_size=10)
@@ -462,37 +382,6 @@ def test_no_image_left_is_refused(tmp_path, raw, complaint):
         run(raw, tmp_path, on_bad_image="skip", test_size=1)
 
 
-def test_what_pillow_warns_of_is_not_printed(tmp_path, recwarn):
-    file = io.BytesIO()
-    Image.fromarray(drawn(1)[0]).save(
-        file, "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\x05\0\x12\x01\x03\0"
-    )
-    run(
-        with_bad({4: file.getvalue()}),
-        tmp_path,
-        test_size=10,
-        validation_size=10,
-        on_bad_image="skip",
-    )
-    assert not [warning for warning in recwarn if "PIL" in warning.filename]
-    with pytest.warns(UserWarning, match="EXIF"):
-        Image.open(file).getexif()
-
-
-def test_memory_does_not_grow_with_the_number_of_images(tmp_path, monkeypatch):
-    monkeypatch.setattr(decoding, "CHUNK", 100)
-    monkeypatch.setattr(data, "PIECE_BYTES", 2**20)
-    image = np.arange(128 * 128 * 3, dtype=np.uint32).astype(np.uint8).reshape(128, 128, 3)
-    raw = Raw(Given([image] * 1000), None, (), 0)
-    tracemalloc.start()
-    try:
-        run(raw, tmp_path, image_size=128, channels=3, test_size=100, validation_size=100)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < 10_000_000 < 1000 * image.nbytes / 4
-
-
 # Duplicates
 
 
@@ -560,56 +449,6 @@ def test_a_pool_of_nothing_but_test_images_is_refused(tmp_path):
 # Restart
 
 
-@pytest.mark.parametrize("dies_in", ["pool", "test"])
-def test_a_killed_run_goes_on_with_the_first_chunk_that_is_not_done(tmp_path, monkeypatch, dies_in):
-    monkeypatch.setattr(decoding, "CHUNK", 30)
-    bad = {5: b"", 100: b"<html>"}
-
-    def raw() -> Raw:
-        made = given()
-        for position, item in bad.items():
-            made.pool.items[position] = item
-        return made
-
-    first = raw()
-    getattr(first, dies_in).dies_at = 70
-    with pytest.raises(SystemError):
-        run(first, tmp_path, on_bad_image="skip")
-    assert not (tmp_path / "prepared").exists()
-    # A kill may also cut the last line of the reasons short.
-    with open(tmp_path / "scratch/here/pool.bad.jsonl", "a") as file:
-        file.write('\n[100, "beg')
-    second = raw()
-    seen: list[tuple[int, int]] = []
-    report, _ = preparation.prepare(
-        second,
-        tmp_path / "prepared",
-        tmp_path / "scratch/here",
-        dataset(on_bad_image="skip"),
-        7,
-        lambda *now: seen.append(now),
-    )
-    done = {"pool": (60, 0), "test": (200, 60)}[dies_in]
-    assert sorted(second.pool.reads) == list(range(done[0], 200))
-    assert sorted(second.test.reads) == list(range(done[1], 100))
-    assert seen[-1] == (300, 300)
-    whole = run(raw(), tmp_path / "whole", on_bad_image="skip")
-    assert report == whole
-    assert [name.partition(" (")[0] for name in report["bad_first"]] == ["image 5", "image 100"]
-    assert contents(tmp_path / "prepared") == contents(tmp_path / "whole/prepared")
-
-
-def test_a_refused_run_goes_on_where_it_stopped_when_bad_images_are_to_be_skipped(tmp_path):
-    with pytest.raises(DataError):
-        run(with_bad(), tmp_path, test_size=10, validation_size=10)
-    raw = with_bad()
-    assert (
-        run(raw, tmp_path, test_size=10, validation_size=10, on_bad_image="skip")["bad_first"]
-        == REASONS
-    )
-    assert not raw.pool.reads
-
-
 def test_two_processes_do_not_share_a_resume_folder(tmp_path):
     (tmp_path / "scratch").mkdir()
     with (
@@ -622,12 +461,6 @@ def test_two_processes_do_not_share_a_resume_folder(tmp_path):
 def test_nothing_is_left_beside_the_resume_folder_when_all_is_done(tmp_path):
     run(given(), tmp_path)
     assert list((tmp_path / "scratch").iterdir()) == []
-
-
-def test_every_image_is_read_once(tmp_path):
-    raw = given()
-    run(raw, tmp_path, duplicates="near")
-    assert set(raw.pool.reads.values()) == set(raw.test.reads.values()) == {1}
 
 
 def test_the_report_is_json_and_the_same_for_the_same_images(tmp_path):

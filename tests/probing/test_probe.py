@@ -5,12 +5,11 @@ from sklearn.svm import LinearSVC
 
 from dcgan import data
 from dcgan.config import sections
-from dcgan.config.sections import DiscriminatorParams
 from dcgan.errors import DataError
 from dcgan.probing import probe, svm
-from dcgan.probing.features import extract, pool_features, recompute_batch_norm, squared_length
-from dcgan.training import fresh
+from dcgan.probing.features import extract, squared_length
 from tests.support.blobs import blobs, changed
+from tests.support.probed import discriminator
 
 
 def splits():
@@ -44,29 +43,6 @@ def test_validation_labels_decide_the_choice():
     for c, fit in path.items():
         liked = {**labels, "validation": svm.predict(fit, features["validation"])}
         assert probe.all_labels(features, liked, [1e-6, 10], 4).figures["c"] == c
-
-
-@pytest.mark.parametrize(
-    ("channels", "size"),
-    [((64, 128, 256), 16), ((128, 128, 256, 256, 512, 512), 7), ((64, 128), 14)],
-)
-def test_features_are_sixteen_times_the_channels(channels, size):
-    maps = [torch.rand(2, count, size, size) for count in channels]
-    assert pool_features(maps).shape == (2, 16 * sum(channels))
-
-
-def test_the_papers_networks_have_the_papers_dimensions():
-    assert 16 * sum((64, 128, 256)) == 7168
-    assert 16 * sum((128, 128, 256, 256, 512, 512)) == 28672
-
-
-def test_pooling_takes_the_largest_value_of_each_sixteenth():
-    layer = torch.arange(64.0).reshape(1, 1, 8, 8)
-    expected = [row * 16 + 9 + column * 2 for row in range(4) for column in range(4)]
-    assert (
-        pool_features([layer, layer[:, :, :4, :4]])[0].tolist()
-        == expected + layer[0, 0, :4, :4].flatten().tolist()
-    )
 
 
 def test_few_labels_are_drawn_balanced_and_anew_and_choose_c_on_validation():
@@ -132,40 +108,6 @@ def test_a_class_with_too_few_images_for_a_draw_is_refused():
         probe.few_labels(features, labels, [1e-2], 4, seed=1, labels_per_class=150, draws=2)
 
 
-def test_batch_norm_gets_the_statistics_of_all_images_and_evaluation_mode():
-    network = discriminator()
-    images = np.random.default_rng(0).integers(0, 256, (12, 1, 28, 28), np.uint8)
-    norm, momentum = network.blocks[1].norm, network.blocks[1].norm.momentum
-    recompute_batch_norm(network, images, batch_size=4)
-    with torch.no_grad():
-        maps = network.blocks[1].conv(
-            network.blocks[0](torch.from_numpy(images).float() / 127.5 - 1)
-        )
-    torch.testing.assert_close(norm.running_mean, maps.mean((0, 2, 3)))
-    variances = torch.stack([part.var((0, 2, 3)) for part in maps.split(4)]).mean(0)
-    torch.testing.assert_close(norm.running_var, variances)
-    assert not network.training and not norm.training and norm.momentum == momentum
-
-
-def discriminator():
-    params = DiscriminatorParams(
-        channels=[4, 8], strides=[2, 2], kernel=5, padding="same", norm="batch",
-        norm_momentum=0.1, norm_eps=1e-5, slope=0.2,
-        dropout=[0.3, 0.3], bias=True, head="linear", spectral_norm=False, init="glorot",
-    )  # fmt: skip
-    return fresh.discriminator(params, 1, 28).eval()
-
-
-def test_extracted_features_are_those_of_the_network_whatever_the_batches():
-    network = discriminator()
-    images = np.random.default_rng(0).integers(0, 256, (11, 1, 28, 28), np.uint8)
-    features = extract(network, images, batch_size=4)
-    assert features.shape == (11, 16 * 12) and features.dtype == np.float32
-    with torch.no_grad():
-        expected = pool_features(network.features(torch.from_numpy(images).float() / 127.5 - 1))
-    np.testing.assert_allclose(features, expected.numpy(), atol=1e-5)
-
-
 def test_the_layers_compute_in_the_precision_asked_for_and_the_svm_does_not(monkeypatch):
     network, seen = discriminator(), []
     for block in network.blocks:
@@ -194,11 +136,6 @@ def test_the_precision_is_that_of_the_training_where_the_processor_has_it(monkey
         monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda has_it=has_it: has_it)
         assert probe.choose_precision("float32") == "float32"
         assert probe.choose_precision("bfloat16") == ("bfloat16" if has_it else "float32")
-
-
-def test_features_without_a_network_are_the_pixels():
-    images = np.array([[[[0, 255], [51, 102]]]], np.uint8)
-    np.testing.assert_allclose(extract(None, images), [[-1, 1, -0.6, -0.2]], atol=1e-6)
 
 
 def test_c_in_units_of_the_features_length_does_not_depend_on_their_scale():

@@ -10,7 +10,7 @@ import pytest
 
 from dcgan.config import sections
 from dcgan.judging.figures import FIGURES
-from dcgan.promotion import gate, trial
+from dcgan.promotion import gate
 from dcgan.promotion.gate import Measured
 
 FLOORS = {
@@ -197,16 +197,3 @@ def test_every_number_that_was_used_is_told():
     assert numbers["draws"] == 5
     assert {floor["key"]: floor["limit"] for floor in numbers["floors"]} == FLOORS
     assert all(floor["value"] == GOOD[floor["figure"]] for floor in numbers["floors"])
-
-
-@pytest.mark.parametrize(
-    ("metrics", "expected"),
-    [
-        ({"discriminator": {"test_accuracy": 0.9}}, [0.9]),
-        ({"discriminator": {"test_error": 0.25}}, [0.75]),
-        ({"discriminator": {}}, None),
-        ({}, None),
-    ],
-)
-def test_the_probes_figure_is_an_accuracy_whichever_its_protocol(metrics, expected):
-    assert trial.with_probe(Measured({}), metrics).values.get("probe") == expected

@@ -24,13 +24,6 @@ from tests.raw.given import (
 from tests.support.tiny import section
 
 
-def test_a_folder_without_the_files_is_refused_by_their_names(tmp_path):
-    with pytest.raises(
-        DataError, match=f"{tmp_path}/none: {IMAGES}.gz and {IMAGES} are both missing"
-    ):
-        downloads.fetch(tmp_path / "raw", fashion(str(tmp_path / "none")))
-
-
 def test_an_error_500_is_tried_three_times_and_no_more(tmp_path, server):
     server.behave = lambda request, _: request.send_error(500)
     with pytest.raises(EnvironmentProblem, match=f"{IMAGES}.gz: answers 500"):

@@ -1,14 +1,13 @@
 """A training of seconds: its params, and how it is built from them."""
 
-import copy
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from dcgan.config import reading, sections
+from dcgan.config import sections
 from dcgan.training import loop
 from dcgan.training.step import State
+from tests.support.params import parsed
 
 SMALL = {
     "lr": 4e-4, "beta1": 0.5, "batch_size": 8, "epochs": 2,
@@ -26,17 +25,7 @@ SMALL = {
 
 def small(**changes: Any) -> sections.AllParams:
     """params.yaml with SMALL and `changes`, in which __ stands for the dot of a key."""
-    values = copy.deepcopy(reading.read_yaml(Path("params.yaml")))
-    for key, value in {
-        **SMALL,
-        **{name.replace("__", "."): value for name, value in changes.items()},
-    }.items():
-        *parts, name = key.split(".")
-        section = values
-        for part in parts:
-            section = section[part]
-        section[name] = value
-    return reading.parse(values)
+    return parsed(**{**SMALL, **changes})
 
 
 def training_arguments(params: sections.AllParams) -> dict[str, Any]:

@@ -3,17 +3,16 @@
 import numpy as np
 
 from dcgan.raw import fake
+from tests.support.params import small
 from tests.support.prepared import write_prepared
 from tests.support.repository import Repository
 
-SMALL = {
-    "reference.epochs": 1, "reference.batch_size": 50, "evaluate.num_samples": 60,
-    "generator.z_dim": 4, "generator.channels": [8, 4], "generator.strides": [2, 2],
-    "discriminator.channels": [4, 4], "discriminator.strides": [2, 2],
-    "discriminator.dropout": [0.0, 0.0],
+SMALL = small(**{
+    "evaluate.num_samples": 60, "generator.z_dim": 4, "generator.channels": [8, 4],
+    "discriminator.channels": [4, 4], "discriminator.dropout": [0.0, 0.0],
     "gate.absolute": 0.0, "gate.relative": 0.0, "gate.z": 0.0, "gate.max_kid": None,
     "gate.min_recall": None, "gate.min_class_share": None, "gate.min_memorisation": None,
-}  # fmt: skip
+})  # fmt: skip
 
 ABOUT = {
     "format": 1, "fingerprint": "aa" * 16 + "-1", "dataset": "fashion_mnist",

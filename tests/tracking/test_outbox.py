@@ -174,7 +174,7 @@ def test_what_the_store_missed_comes_with_the_next_stage_though_the_sources_are_
     (root / "grid.png").unlink()
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     with runs.open_run("aa", dataset="toys") as second:
-        second.log_metrics({"fid_10k": 1.0})
+        second.log_metrics({"fid.mean": 1.0})
     assert waiting(root) == [] and len(warnings(caplog)) == 1
     logged = store.connect().get_run(second.id)
     assert (

@@ -128,23 +128,23 @@ def test_a_resumed_training_adds_only_what_is_missing(root: Path) -> None:
 
 def test_a_changed_figure_supersedes_the_old_and_an_equal_one_adds_no_point(root: Path) -> None:
     with runs.open_run("aa", dataset="toys") as run:
-        run.log_metrics({"fid_10k": 9.0})
-        run.log_metrics({"fid_10k": 9.0})
+        run.log_metrics({"fid.mean": 9.0})
+        run.log_metrics({"fid.mean": 9.0})
     with runs.open_run("aa", dataset="toys") as run:
-        run.log_metrics({"fid_10k": 9.0})
-        assert points(run.id, "fid_10k") == [(0, 9.0)]
-        run.log_metrics({"fid_10k": 8.0})
-    assert store.connect().get_run(run.id).data.metrics["fid_10k"] == 8.0
+        run.log_metrics({"fid.mean": 9.0})
+        assert points(run.id, "fid.mean") == [(0, 9.0)]
+        run.log_metrics({"fid.mean": 8.0})
+    assert store.connect().get_run(run.id).data.metrics["fid.mean"] == 8.0
 
 
 def test_what_is_not_finite_becomes_a_tag(root: Path) -> None:
     with runs.open_run("aa", dataset="toys") as run:
-        run.log_metrics({"fid_10k": math.inf, "kid_10k": 0.5, "absent": None}, step=3)
+        run.log_metrics({"fid.mean": math.inf, "kid.mean": 0.5, "absent": None}, step=3)
         run.log_rows([{"step": 7, "loss_d": math.nan}])
     data = store.connect().get_run(run.id).data
-    assert data.metrics == {"kid_10k": 0.5}
+    assert data.metrics == {"kid.mean": 0.5}
     assert (
-        data.tags["fid_10k.not_finite"] == "inf at step 3"
+        data.tags["fid.mean.not_finite"] == "inf at step 3"
         and data.tags["loss_d.not_finite"] == "nan at step 7"
     )
 
@@ -216,8 +216,8 @@ def test_a_missing_file_is_a_warning_and_the_run_goes_on(
 ) -> None:
     with runs.open_run("aa", dataset="toys") as run:
         run.log_folder(root / "nowhere", "validate")
-        run.log_metrics({"fid_10k": 1.0})
-    assert points(run.id, "fid_10k") == [(0, 1.0)]
+        run.log_metrics({"fid.mean": 1.0})
+    assert points(run.id, "fid.mean") == [(0, 1.0)]
     assert len(warnings(caplog)) == 1
 
 

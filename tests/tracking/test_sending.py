@@ -55,7 +55,7 @@ def test_a_conflicting_parameter_keeps_its_first_value_and_warns(
         run.log_params({"lr": 0.1})
         assert not warnings(caplog)
         run.log_params({"lr": 0.2, "epochs": 6})
-        run.log_metrics({"fid_10k": 1.0})
+        run.log_metrics({"fid.mean": 1.0})
     logged = store.connect().get_run(run.id)
     assert logged.data.params == {"lr": "0.1", "seed": "1", "epochs": "6"}
     assert logged.data.metrics and logged.info.status == "FINISHED"
@@ -86,8 +86,8 @@ def killed_at_mark(number: int, rows: list[dict[str, float]], image: Path) -> No
         run.log_params({"lr": 0.1})
         for row in rows:
             run.log_rows([row])
-        run.log_metrics({"fid_10k": 9.0})
-        run.log_metrics({"fid_10k": 8.0})
+        run.log_metrics({"fid.mean": 9.0})
+        run.log_metrics({"fid.mean": 8.0})
         run.log_image(image, "samples", 1)
 
 
@@ -110,7 +110,7 @@ def test_a_stage_that_is_killed_between_sending_and_marking_sends_nothing_twice(
     assert found.info.status == "FINISHED" and found.data.params == {"lr": "0.1"}
     run_id = found.info.run_id
     assert points(run_id, "loss_d") == [(row["step"], row["loss_d"]) for row in ROWS[:4]]
-    assert found.data.metrics["fid_10k"] == 8.0
+    assert found.data.metrics["fid.mean"] == 8.0
     assert len(artifacts(run_id, "images")) == 2 and waiting(root) == []
 
 
@@ -141,9 +141,9 @@ def test_a_figure_supersedes_another_though_the_clock_was_set_back(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with runs.open_run("aa", dataset="toys") as run:
-        run.log_metrics({"fid_10k": 9.0})
+        run.log_metrics({"fid.mean": 9.0})
     now = time.time_ns()
     monkeypatch.setattr(time, "time_ns", lambda: now - 86_400 * 10**9)
     with runs.open_run("aa", dataset="toys") as run:
-        run.log_metrics({"fid_10k": 8.0})
-    assert store.connect().get_run(run.id).data.metrics["fid_10k"] == 8.0
+        run.log_metrics({"fid.mean": 8.0})
+    assert store.connect().get_run(run.id).data.metrics["fid.mean"] == 8.0

@@ -1,27 +1,17 @@
-import copy
 import math
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
-from dcgan import data, rng
 from dcgan.errors import DataError, Diverged, NoCheckpoint, Stopped
-from dcgan.training import loop, optimizers, step
+from dcgan.training import loop, step
 from dcgan.training.checkpoint import Checkpoints
-from tests.support import small_training
 from tests.support.small_training import small, training_arguments
-
-CPU = torch.device("cpu")
-
-
-@pytest.fixture
-def images() -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (40, 1, 16, 16), dtype=np.uint8)
+from tests.support.steps import CPU, UPDATES, build, fingerprint, same
 
 
 def run(params, images, folder, **options):
@@ -48,45 +38,6 @@ def train_and_export(params, images, folder):
     return run(params, images, folder, on_epoch=on_epoch)
 
 
-def build(params) -> step.State:
-    return small_training.build(params, 1, CPU)
-
-
-def train_step(state, params, real, *, precision="float32", measure=False):
-    return step.train_step(
-        state,
-        real,
-        seed=params.seed,
-        training=params.training,
-        precision=precision,
-        measure=measure,
-    )
-
-
-def fingerprint(state) -> dict[str, torch.Tensor]:
-    """Everything that a step changes, as plain tensors."""
-    networks = {"g": state.generator, "d": state.discriminator, "ema": state.ema}
-    tensors = {
-        f"{name}.{key}": value.clone()
-        for name, net in networks.items()
-        for key, value in net.state_dict().items()
-    }
-    for name, optimizer in (("opt_g", state.opt_g), ("opt_d", state.opt_d)):
-        tensors |= {
-            key: value.clone() for key, value in optimizers.moments(optimizer, name).items()
-        }
-    tensors["step"] = torch.tensor(state.step)
-    tensors["history"] = torch.tensor(
-        [list(row.values()) for row in state.history], dtype=torch.float64
-    )
-    return tensors
-
-
-def same(one, two) -> bool:
-    return one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
-
-
-UPDATES = ["simultaneous", "alternating", "concatenated", "one_network"]
 VARIANTS = [
     {"training__update": "simultaneous"},
     {
@@ -241,7 +192,7 @@ t.train_and_export(t.small(), images, folder)
 def test_a_killed_training_goes_on_to_the_same_bits_and_leaves_nothing_behind(
     point, images, tmp_path
 ):
-    """R-01, R-18: SIGKILL at named points; the long list is a test of its own."""
+    """SIGKILL at named points."""
     params = small()
     torch.set_num_threads(1)
     whole = fingerprint(train_and_export(params, images, tmp_path / "a"))
@@ -278,13 +229,6 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(images, tmp_path
         run(small(), images, tmp_path / "a")
 
 
-def test_every_epoch_visits_each_image_once_in_an_order_of_its_own():
-    orders = [rng.epoch_order(100, 7, epoch) for epoch in range(3)]
-    assert all(sorted(order.tolist()) == list(range(100)) for order in orders)
-    assert not torch.equal(orders[0], orders[1])
-    assert torch.equal(orders[1], rng.epoch_order(100, 7, 1))
-
-
 def test_one_batch_too_many_is_refused(images, tmp_path):
     with pytest.raises(DataError, match="40 images, batch_size = 64"):
         run(small(batch_size=64), images, tmp_path)
@@ -311,167 +255,6 @@ def test_a_hopeless_learning_rate_ends_before_a_broken_checkpoint_is_written(
     assert all(tensor.isfinite().all() for tensor in tensors.values())
 
 
-@pytest.mark.parametrize("update", UPDATES)
-@pytest.mark.parametrize("measure", [True, False])
-@pytest.mark.parametrize("what", ["loss", "gradient", "buffer"])
-def test_nothing_that_is_not_finite_passes_into_an_update(what, measure, update, images):
-    params = small(training__update=update)
-    state = build(params)
-    state.step = int(update == "one_network" and what != "buffer")  # D's turn comes second
-    real = data.to_float(images[:8])
-    if what == "loss":
-        real[0] = math.nan
-    elif what == "gradient":
-        next(state.discriminator.parameters()).register_hook(lambda gradient: gradient * math.nan)
-    else:
-        next(buffer for buffer in state.generator.buffers() if buffer.dim()).fill_(math.inf)
-    before = [p.clone() for p in state.generator.parameters()]
-    with pytest.raises(Diverged, match=r"step [12]: [DG] is not finite"):
-        train_step(state, params, real, measure=measure)
-    assert all(torch.equal(a, b) for a, b in zip(before, state.generator.parameters(), strict=True))
-
-
-@pytest.mark.parametrize("update", UPDATES)
-def test_measuring_changes_nothing(update, images):
-    states = []
-    for measure in (True, False):
-        params = small(training__update=update, discriminator__spectral_norm=True)
-        state = build(params)
-        for _ in range(3):
-            train_step(state, params, data.to_float(images[:8]), measure=measure)
-        states.append(fingerprint(state))
-    assert same(*states)
-
-
-def plain_step(params, images, kind):
-    """The update as a textbook writes it, with zero_grad, backward and step, dropout off."""
-    from dcgan.networks import sampling
-
-    state = build(params)
-    g, d = state.generator, state.discriminator
-    cross_entropy = torch.nn.functional.binary_cross_entropy_with_logits
-    latent = rng.generator(params.seed, "z", 0)
-    real = data.to_float(images[:8])
-
-    def z():
-        return sampling.draw((8, 4), "normal", latent)
-
-    if kind == "simultaneous":
-        fake = g(z())
-        loss_d = cross_entropy(d(real), torch.ones(8)) + cross_entropy(d(fake), torch.zeros(8))
-        loss_g = cross_entropy(d(fake), torch.ones(8))
-        gradients_d = torch.autograd.grad(loss_d, list(d.parameters()), retain_graph=True)
-        loss_g.backward()
-        for parameter, gradient in zip(d.parameters(), gradients_d, strict=True):
-            parameter.grad = gradient
-        state.opt_d.step()
-        state.opt_g.step()
-        return state
-    if kind == "alternating":
-        fake = g(z())
-        fake_d, fake_g, scale = fake.detach(), lambda: fake, 1
-    elif kind == "concatenated":
-        fake_d = g.eval()(z()).detach()
-        g.train()
-        fake_g, scale = lambda: g(z()), 0.5
-    else:  # one_network, whose first batch is G's
-        z()
-        cross_entropy(d(g(z())), torch.ones(8)).backward()
-        state.opt_g.step()
-        return state
-    (
-        scale * (cross_entropy(d(real), torch.ones(8)) + cross_entropy(d(fake_d), torch.zeros(8)))
-    ).backward()
-    state.opt_d.step()
-    cross_entropy(d(fake_g()), torch.ones(8)).backward()
-    state.opt_g.step()
-    return state
-
-
-@pytest.mark.parametrize("update", UPDATES)
-def test_an_update_is_the_textbooks(update, images):
-    params = small(training__update=update, discriminator__dropout=[0.0, 0.0])
-    state = build(params)
-    train_step(state, params, data.to_float(images[:8]))
-    expected = plain_step(params, images, update)
-    for mine, theirs in (
-        (state.generator, expected.generator),
-        (state.discriminator, expected.discriminator),
-    ):
-        for (name, one), two in zip(mine.named_parameters(), theirs.parameters(), strict=True):
-            torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-7, msg=name)
-
-
-def changed(network, before) -> bool:
-    return any(
-        not torch.equal(one, two) for one, two in zip(network.parameters(), before, strict=True)
-    )
-
-
-@pytest.mark.parametrize(
-    ("changes", "turns"),
-    [
-        (
-            {"training__update": "alternating", "training__discriminator_steps": 3},
-            ["d", "d", "dg", "d", "d", "dg"],
-        ),
-        (
-            {"training__update": "concatenated", "training__discriminator_steps": 2},
-            ["d", "dg", "d", "dg"],
-        ),
-        ({"training__update": "one_network"}, ["g", "d", "g", "d"]),
-        (
-            {"training__update": "one_network", "training__discriminator_steps": 2},
-            ["g", "d", "d", "g"],
-        ),
-        ({"training__update": "simultaneous"}, ["dg", "dg"]),
-    ],
-)
-def test_each_network_is_updated_on_its_turn_alone_and_every_row_is_full(changes, turns, images):
-    params = small(**changes)
-    state = build(params)
-    for turn in turns:
-        before = {
-            "d": [p.clone() for p in state.discriminator.parameters()],
-            "g": [p.clone() for p in state.generator.parameters()],
-        }
-        row = train_step(state, params, data.to_float(images[:8]), measure=True)
-        updated = {
-            name
-            for name, network in (("d", state.discriminator), ("g", state.generator))
-            if changed(network, before[name])
-        }
-        assert updated == set(turn)
-        assert min(row["grad_norm_d"], row["grad_norm_g"]) > 0
-
-
-def test_r1_is_half_gamma_times_the_mean_squared_slope_and_counts_for_the_steps_between(images):
-    params = small(training__r1_gamma=2.0, training__r1_every=4, discriminator__dropout=[0.0, 0.0])
-    state = build(params)
-    real = data.to_float(images[:8])
-    batch = step.Batch(state, real, params.seed, params.training, "float32", False)
-    epsilon, slopes = 1e-2, []
-    d = copy.deepcopy(state.discriminator).double().eval()
-    for image in real.double():
-        # Finite differences of D, a pixel at a time.
-        moves = epsilon * torch.eye(256, dtype=torch.float64).view(256, 1, 16, 16)
-        with torch.no_grad():
-            slope = (logits(d, image + moves) - logits(d, image - moves)) / (2 * epsilon)
-        slopes.append(slope.square().sum())
-    assert float(batch.r1().detach()) == pytest.approx(
-        2.0 / 2 * 4 * float(torch.stack(slopes).mean()), rel=0.05
-    )
-    state.step = 1
-    assert step.Batch(state, real, params.seed, params.training, "float32", False).r1() == 0.0
-
-
-def logits(d, images):
-    """D without its cast to float32."""
-    for block in d.blocks:
-        images = block(images)
-    return d.head(images).squeeze(1)
-
-
 def test_learning_rates_fall_in_a_line_from_the_named_share_on():
     params = small(lr=1e-3, training__generator_lr_scale=0.5, training__linear_decay_from=0.5)
     state = build(params)
@@ -489,26 +272,3 @@ def test_learning_rates_fall_in_a_line_from_the_named_share_on():
 def test_the_generator_has_its_own_learning_rate():
     state = build(small(lr=4e-4, training__generator_lr_scale=0.5))
     assert state.opt_g.param_groups[0]["lr"] == 2e-4
-
-
-def test_the_average_follows_the_weights(images):
-    params = small(training__ema_half_life=8)
-    state = build(params)
-    old = [p.clone() for p in state.ema.parameters()]
-    train_step(state, params, data.to_float(images[:8]))
-    for before, now, weight in zip(
-        old, state.ema.parameters(), state.generator.parameters(), strict=True
-    ):
-        torch.testing.assert_close(
-            now, before + (1 - 0.1) * (weight - before)
-        )  # warm-up: 1 / 10 at step 0
-    for mine, theirs in zip(state.ema.buffers(), state.generator.buffers(), strict=True):
-        assert torch.equal(mine, theirs)
-
-
-def test_bfloat16_trains_with_weights_kept_in_float32(images):
-    params = small()
-    state = build(params)
-    row = train_step(state, params, data.to_float(images[:8]), precision="bfloat16", measure=True)
-    assert all(math.isfinite(value) for value in row.values())
-    assert all(p.dtype == torch.float32 for p in state.generator.parameters())

@@ -1,6 +1,5 @@
 """The name of a trajectory, and what of its folder becomes outputs."""
 
-import copy
 import json
 
 import numpy as np
@@ -11,6 +10,7 @@ from dcgan import data
 from dcgan.training import checkpoint, loop, trajectory, watching
 from tests.support.prepared import write_prepared
 from tests.support.small_training import small, training_arguments
+from tests.support.watched import Lines, Log
 
 CPU = torch.device("cpu")
 
@@ -65,28 +65,6 @@ def test_another_lock_is_another_trajectory(prepared):
     name, _ = identity(prepared)
     (prepared.parent / "lock").write_text("torch==2")
     assert identity(prepared)[0] != name
-
-
-class Log:
-    """Writes down what is logged."""
-
-    def __init__(self):
-        self.entries = []
-
-    def __getattr__(self, name):
-        return lambda *args: self.entries.append((name, *copy.deepcopy(args)))
-
-
-class Lines:
-    """A bar that keeps its lines."""
-
-    rate = 10.0
-
-    def __init__(self):
-        self.said = []
-
-    def say(self, line):
-        self.said.append(line)
 
 
 def test_outputs_are_the_epochs_asked_for_and_run_json_says_what_they_were_trained_with(

@@ -1,0 +1,197 @@
+"""One step of every update: what it changes, and that it is the textbook's."""
+
+import copy
+import math
+
+import pytest
+import torch
+
+from dcgan import data, rng
+from dcgan.errors import Diverged
+from dcgan.training import step
+from tests.support.small_training import small
+from tests.support.steps import UPDATES, build, fingerprint, same, train_step
+
+
+@pytest.mark.parametrize("update", UPDATES)
+@pytest.mark.parametrize("measure", [True, False])
+@pytest.mark.parametrize("what", ["loss", "gradient", "buffer"])
+def test_nothing_that_is_not_finite_passes_into_an_update(what, measure, update, images):
+    params = small(training__update=update)
+    state = build(params)
+    state.step = int(update == "one_network" and what != "buffer")  # D's turn comes second
+    real = data.to_float(images[:8])
+    if what == "loss":
+        real[0] = math.nan
+    elif what == "gradient":
+        next(state.discriminator.parameters()).register_hook(lambda gradient: gradient * math.nan)
+    else:
+        next(buffer for buffer in state.generator.buffers() if buffer.dim()).fill_(math.inf)
+    before = [p.clone() for p in state.generator.parameters()]
+    with pytest.raises(Diverged, match=r"step [12]: [DG] is not finite"):
+        train_step(state, params, real, measure=measure)
+    assert all(torch.equal(a, b) for a, b in zip(before, state.generator.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("update", UPDATES)
+def test_measuring_changes_nothing(update, images):
+    states = []
+    for measure in (True, False):
+        params = small(training__update=update, discriminator__spectral_norm=True)
+        state = build(params)
+        for _ in range(3):
+            train_step(state, params, data.to_float(images[:8]), measure=measure)
+        states.append(fingerprint(state))
+    assert same(*states)
+
+
+def plain_step(params, images, kind):
+    """The update as a textbook writes it, with zero_grad, backward and step, dropout off."""
+    from dcgan.networks import sampling
+
+    state = build(params)
+    g, d = state.generator, state.discriminator
+    cross_entropy = torch.nn.functional.binary_cross_entropy_with_logits
+    latent = rng.generator(params.seed, "z", 0)
+    real = data.to_float(images[:8])
+
+    def z():
+        return sampling.draw((8, 4), "normal", latent)
+
+    if kind == "simultaneous":
+        fake = g(z())
+        loss_d = cross_entropy(d(real), torch.ones(8)) + cross_entropy(d(fake), torch.zeros(8))
+        loss_g = cross_entropy(d(fake), torch.ones(8))
+        gradients_d = torch.autograd.grad(loss_d, list(d.parameters()), retain_graph=True)
+        loss_g.backward()
+        for parameter, gradient in zip(d.parameters(), gradients_d, strict=True):
+            parameter.grad = gradient
+        state.opt_d.step()
+        state.opt_g.step()
+        return state
+    if kind == "alternating":
+        fake = g(z())
+        fake_d, fake_g, scale = fake.detach(), lambda: fake, 1
+    elif kind == "concatenated":
+        fake_d = g.eval()(z()).detach()
+        g.train()
+        fake_g, scale = lambda: g(z()), 0.5
+    else:  # one_network, whose first batch is G's
+        z()
+        cross_entropy(d(g(z())), torch.ones(8)).backward()
+        state.opt_g.step()
+        return state
+    (
+        scale * (cross_entropy(d(real), torch.ones(8)) + cross_entropy(d(fake_d), torch.zeros(8)))
+    ).backward()
+    state.opt_d.step()
+    cross_entropy(d(fake_g()), torch.ones(8)).backward()
+    state.opt_g.step()
+    return state
+
+
+@pytest.mark.parametrize("update", UPDATES)
+def test_an_update_is_the_textbooks(update, images):
+    params = small(training__update=update, discriminator__dropout=[0.0, 0.0])
+    state = build(params)
+    train_step(state, params, data.to_float(images[:8]))
+    expected = plain_step(params, images, update)
+    for mine, theirs in (
+        (state.generator, expected.generator),
+        (state.discriminator, expected.discriminator),
+    ):
+        for (name, one), two in zip(mine.named_parameters(), theirs.parameters(), strict=True):
+            torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-7, msg=name)
+
+
+def changed(network, before) -> bool:
+    return any(
+        not torch.equal(one, two) for one, two in zip(network.parameters(), before, strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "turns"),
+    [
+        (
+            {"training__update": "alternating", "training__discriminator_steps": 3},
+            ["d", "d", "dg", "d", "d", "dg"],
+        ),
+        (
+            {"training__update": "concatenated", "training__discriminator_steps": 2},
+            ["d", "dg", "d", "dg"],
+        ),
+        ({"training__update": "one_network"}, ["g", "d", "g", "d"]),
+        (
+            {"training__update": "one_network", "training__discriminator_steps": 2},
+            ["g", "d", "d", "g"],
+        ),
+        ({"training__update": "simultaneous"}, ["dg", "dg"]),
+    ],
+)
+def test_each_network_is_updated_on_its_turn_alone_and_every_row_is_full(changes, turns, images):
+    params = small(**changes)
+    state = build(params)
+    for turn in turns:
+        before = {
+            "d": [p.clone() for p in state.discriminator.parameters()],
+            "g": [p.clone() for p in state.generator.parameters()],
+        }
+        row = train_step(state, params, data.to_float(images[:8]), measure=True)
+        updated = {
+            name
+            for name, network in (("d", state.discriminator), ("g", state.generator))
+            if changed(network, before[name])
+        }
+        assert updated == set(turn)
+        assert min(row["grad_norm_d"], row["grad_norm_g"]) > 0
+
+
+def test_r1_is_half_gamma_times_the_mean_squared_slope_and_counts_for_the_steps_between(images):
+    params = small(training__r1_gamma=2.0, training__r1_every=4, discriminator__dropout=[0.0, 0.0])
+    state = build(params)
+    real = data.to_float(images[:8])
+    batch = step.Batch(state, real, params.seed, params.training, "float32", False)
+    epsilon, slopes = 1e-2, []
+    d = copy.deepcopy(state.discriminator).double().eval()
+    for image in real.double():
+        # Finite differences of D, a pixel at a time.
+        moves = epsilon * torch.eye(256, dtype=torch.float64).view(256, 1, 16, 16)
+        with torch.no_grad():
+            slope = (logits(d, image + moves) - logits(d, image - moves)) / (2 * epsilon)
+        slopes.append(slope.square().sum())
+    assert float(batch.r1().detach()) == pytest.approx(
+        2.0 / 2 * 4 * float(torch.stack(slopes).mean()), rel=0.05
+    )
+    state.step = 1
+    assert step.Batch(state, real, params.seed, params.training, "float32", False).r1() == 0.0
+
+
+def logits(d, images):
+    """D without its cast to float32."""
+    for block in d.blocks:
+        images = block(images)
+    return d.head(images).squeeze(1)
+
+
+def test_the_average_follows_the_weights(images):
+    params = small(training__ema_half_life=8)
+    state = build(params)
+    old = [p.clone() for p in state.ema.parameters()]
+    train_step(state, params, data.to_float(images[:8]))
+    for before, now, weight in zip(
+        old, state.ema.parameters(), state.generator.parameters(), strict=True
+    ):
+        torch.testing.assert_close(
+            now, before + (1 - 0.1) * (weight - before)
+        )  # warm-up: 1 / 10 at step 0
+    for mine, theirs in zip(state.ema.buffers(), state.generator.buffers(), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def test_bfloat16_trains_with_weights_kept_in_float32(images):
+    params = small()
+    state = build(params)
+    row = train_step(state, params, data.to_float(images[:8]), precision="bfloat16", measure=True)
+    assert all(math.isfinite(value) for value in row.values())
+    assert all(p.dtype == torch.float32 for p in state.generator.parameters())

@@ -1,0 +1,66 @@
+"""A training is shown as it goes: a line an epoch, its networks once, its figures in MLflow."""
+
+import pytest
+
+from dcgan.networks import summary
+from dcgan.training import checkpoint, watching
+from tests.support.small_training import small
+from tests.support.steps import build
+from tests.support.watched import Lines, Log
+
+RECORD = {
+    "seed": 1, "epochs": 3, "dataset": "toys", "data_sha256": "aa" * 32, "device": "cpu",
+    "precision": "float32",
+}  # fmt: skip
+
+
+@pytest.fixture
+def watcher(tmp_path):
+    with checkpoint.Checkpoints(tmp_path, "t") as checkpoints:
+        yield watching.Watcher(Log(), Lines(), checkpoints, RECORD, 4)
+
+
+def test_an_epoch_is_a_line_with_the_figures_of_its_last_step(watcher):
+    state = build(small())
+    watcher.on_epoch(0, state)
+    assert watcher.bar.said == []  # nothing is trained yet
+    rows = [{"epoch": 1, "step": step, "loss_d": step / 4, "loss_g": 1.0} for step in (1, 2)]
+    for row in rows:
+        watcher.on_row(row)
+    watcher.on_epoch(1, state)
+    assert watcher.bar.said == ["epoch 1/3: loss_d 0.5, loss_g 1"]
+    assert ("log_rows", rows) in watcher.run.entries
+    watcher.on_epoch(2, state)
+    assert watcher.run.entries[-2] == ("log_rows", [])  # they are not logged again
+
+
+def test_the_networks_are_described_once_before_the_first_step(watcher):
+    state = build(small())
+    path = watcher.folder / "networks.txt"
+    for epoch in (0, 1):
+        watcher.on_epoch(epoch, state)
+    assert path.read_text() == watching.describe(state)
+    assert [entry for entry in watcher.run.entries if entry[0] == "log_file"] == [
+        ("log_file", path, "train")
+    ]
+
+
+def test_a_description_has_a_line_for_each_layer_below_its_network():
+    state = build(small())
+    lines = watching.describe(state).splitlines()
+    trainable, running = summary.count_parameters(state.generator)
+    assert lines[0] == (
+        f"generator: {trainable:,} trainable parameters, {running:,} running statistics"
+    )
+    layers = summary.layers(state.generator)
+    assert lines[1 + len(layers)].startswith("discriminator: ")
+    for line, (kind, shape, count) in zip(lines[1:], layers, strict=False):
+        assert line.split() == [kind, *shape.split(), f"{count:,}"]
+
+
+@pytest.mark.parametrize("rate", [0.0, 12.5])
+def test_a_training_that_took_no_step_has_no_rate_to_log(watcher, tmp_path, rate):
+    watcher.bar.rate = rate
+    watcher.finish([], tmp_path / "results", tmp_path / "exports")
+    logged = [entry for entry in watcher.run.entries if entry[0] == "log_metrics"]
+    assert logged == ([("log_metrics", {"images_per_second": 12.5})] if rate else [])
