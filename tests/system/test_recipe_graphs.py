@@ -59,4 +59,4 @@ def test_a_recipe_runs_through_all_stages(name, tmp_path):
         assert 0 <= probe["discriminator"][of_protocol] <= 1
     else:
         assert "skipped" in probe
-    assert repo.json("models/generator.json")["image_size"] == dataset.image_size
+    assert repo.json("models/generator.json")["architecture"]["image_size"] == dataset.image_size
