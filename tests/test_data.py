@@ -7,7 +7,7 @@ import torch
 
 from dcgan import data, files
 from dcgan.errors import DataError
-from dcgan.raw import fake
+from tests.support import shapes
 from tests.support.prepared import write_prepared
 
 CLASSES = tuple("abcdefghij")
@@ -15,7 +15,7 @@ CLASSES = tuple("abcdefghij")
 
 def splits(size: int = 28) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """150 images to train, 50 for validation, 100 for the test."""
-    images, labels = fake.draw(300, size, 1, seed=0)
+    images, labels = shapes.draw(300, size, 1, seed=0)
     edges = {"train": slice(0, 150), "validation": slice(150, 200), "test": slice(200, 300)}
     return {split: (images[part], labels[part]) for split, part in edges.items()}
 

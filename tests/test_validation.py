@@ -11,7 +11,7 @@ import pytest
 
 from dcgan import validation
 from dcgan.errors import DataError
-from dcgan.raw import fake
+from tests.support import shapes
 from tests.support.prepared import write_prepared
 
 Splits = dict[str, tuple[np.ndarray, np.ndarray]]
@@ -23,7 +23,7 @@ KINDS = ("drawings", "photographs")
 
 def drawings(size: int = 28, channels: int = 1) -> Splits:
     """Shapes: 150 images to train, 50 for validation, 100 for the test."""
-    images, labels = fake.draw(300, size, channels, seed=0)
+    images, labels = shapes.draw(300, size, channels, seed=0)
     edges = {"train": slice(0, 150), "validation": slice(150, 200), "test": slice(200, 300)}
     return {split: (images[part], labels[part]) for split, part in edges.items()}
 

@@ -10,8 +10,8 @@ from dcgan.judging import evaluation
 from dcgan.judging.comparison import Real
 from dcgan.judging.sample import Sample
 from dcgan.networks import exports
-from dcgan.raw import fake
 from dcgan.training import fresh
+from tests.support import shapes
 
 PARAMS = GeneratorParams(
     z_dim=8, z_distribution="normal", start="projection", start_size=7, start_norm="none",
@@ -64,7 +64,7 @@ class Pixels:
         )
 
 
-SHAPES = fake.draw(400, 28, 1, seed=1)[0]
+SHAPES = shapes.draw(400, 28, 1, seed=1)[0]
 
 
 def export(folder, epoch, constant):

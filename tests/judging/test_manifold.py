@@ -10,7 +10,7 @@ from dcgan.errors import DataError
 from dcgan.judging import fidelity, manifold
 from dcgan.judging.manifold import Manifold
 from dcgan.judging.sample import Sample
-from dcgan.raw import fake
+from tests.support import shapes
 
 
 def normal(count=300, dims=8, seed=0, mean=0.0, scale=1.0):
@@ -152,7 +152,7 @@ def test_which_figures_keep_the_order_from_real_to_noise():
         )
         return tensor.round().to(torch.uint8).numpy()
 
-    images, other = (fake.draw(400, 28, 1, seed)[0] for seed in (0, 5))
+    images, other = (shapes.draw(400, 28, 1, seed)[0] for seed in (0, 5))
     noise = np.random.default_rng(0).integers(0, 256, other.shape, np.uint8)
     real = Sample(features_of(images))
     fakes = [

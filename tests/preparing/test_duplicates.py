@@ -3,7 +3,7 @@ import pytest
 
 from dcgan.preparing import duplicates
 from dcgan.preparing.duplicates import NONE
-from dcgan.raw import fake
+from tests.support import shapes
 
 
 def slow_pairs(hashes: np.ndarray, bits: int) -> list[tuple[int, int]]:
@@ -77,7 +77,7 @@ def test_no_image_and_one_image_have_no_copies():
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_equal_pixels_are_exact_copies_and_the_first_stays(channels):
-    images = fake.draw(20, 28, channels, seed=0)[0]
+    images = shapes.draw(20, 28, channels, seed=0)[0]
     images[[7, 15]], images[12] = images[3], images[4]
     exact, near = duplicates.find(images, rule="exact")
     assert {int(position): int(exact[position]) for position in np.flatnonzero(exact != NONE)} == {
@@ -89,7 +89,7 @@ def test_equal_pixels_are_exact_copies_and_the_first_stays(channels):
 
 
 def test_one_other_pixel_is_no_exact_copy():
-    image = fake.draw(1, 28, 1, seed=0)[0][0]
+    image = shapes.draw(1, 28, 1, seed=0)[0][0]
     other = image.copy()
     other[0, 0, 0] ^= 1
     assert duplicates.find([image, other], rule="exact")[0].tolist() == [NONE, NONE]
@@ -97,7 +97,7 @@ def test_one_other_pixel_is_no_exact_copy():
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_brighter_and_a_noisy_copy_are_near_and_others_are_not(channels):
-    images = fake.draw(10, 64, channels, seed=0)[0]
+    images = shapes.draw(10, 64, channels, seed=0)[0]
     brighter = (images[2] * 0.8 + 20).astype(np.uint8)
     noisy = (
         (images[5] + np.random.default_rng(0).integers(0, 4, images[5].shape))
@@ -110,7 +110,7 @@ def test_a_brighter_and_a_noisy_copy_are_near_and_others_are_not(channels):
 
 
 def test_protected_images_stay_and_their_copies_go():
-    images = fake.draw(4, 28, 1, seed=0)[0]
+    images = shapes.draw(4, 28, 1, seed=0)[0]
     exact, near = duplicates.find(
         [images[0], images[0], images[1], images[0]], protected=2, rule="near", near_bits=0
     )

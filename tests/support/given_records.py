@@ -10,8 +10,8 @@ from PIL import Image
 
 from dcgan.config import reading, sections
 from dcgan.preparing import preparation
-from dcgan.raw import fake
 from dcgan.raw.dataset import Raw, Unreadable
+from tests.support import shapes
 
 SETTINGS = {"image_size": 28, "validation_size": 50}
 
@@ -52,7 +52,7 @@ class Given:
 
 def drawn(count: int, seed: int = 0, size: int = 28, channels: int = 1) -> list[np.ndarray]:
     """Pixels as records give them."""
-    images = fake.draw(count, size, channels, seed)[0]
+    images = shapes.draw(count, size, channels, seed)[0]
     return [image[0] if channels == 1 else image.transpose(1, 2, 0) for image in images]
 
 

@@ -12,7 +12,8 @@ from PIL import Image
 from scipy.io import savemat
 
 from dcgan.config import sections
-from dcgan.raw import cifar10, fake
+from dcgan.raw import cifar10
+from tests.support import shapes
 
 # The names of the forty, in the publisher's order.
 ATTRIBUTES = (
@@ -47,7 +48,7 @@ def section(name: str, source: object, **changes: object) -> sections.Dataset:
 
 def pictures(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """N x 32 x 32 x 3 and labels."""
-    images, labels = fake.draw(count, 32, 3, seed)
+    images, labels = shapes.draw(count, 32, 3, seed)
     return images.transpose(0, 2, 3, 1), labels
 
 
@@ -56,7 +57,7 @@ def write_cifar(folder: Path, each: int = 4) -> dict[str, bytes]:
     folder.mkdir(parents=True, exist_ok=True)
     contents = {}
     for number, name in enumerate(cifar10.NAMES):
-        images, labels = fake.draw(each, 32, 3, seed=number)
+        images, labels = shapes.draw(each, 32, 3, seed=number)
         contents[name] = b"".join(
             bytes([label]) + image.tobytes() for image, label in zip(images, labels, strict=True)
         )

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dcgan.raw import fake
+from tests.support import shapes
 from tests.support.params import small
 from tests.support.prepared import write_prepared
 from tests.support.repository import Repository
@@ -35,7 +35,7 @@ METRICS = {
 
 
 def write_data(repo: Repository, *, classes: bool = True) -> None:
-    images, labels = fake.draw(400, 28, 1, seed=0)
+    images, labels = shapes.draw(400, 28, 1, seed=0)
     names = [str(number) for number in range(10)] if classes else []
     parts = {"train": slice(200), "validation": slice(200, 300), "test": slice(300, 400)}
     splits = {

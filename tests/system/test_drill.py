@@ -17,7 +17,7 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from dcgan.promotion import registry
-from dcgan.raw import fake
+from tests.support import shapes
 from tests.support.params import small
 from tests.support.repository import Repository, ran
 
@@ -44,7 +44,7 @@ COMMAND = [sys.executable, "-m", "pipeline", "retrain", "--git-remote", "origin"
 
 
 def add_images(folder: Path, count: int, seed: int) -> None:
-    images, labels = fake.draw(count, 28, 1, seed)
+    images, labels = shapes.draw(count, 28, 1, seed)
     for number, (image, label) in enumerate(zip(images, labels, strict=True)):
         path = folder / str(label) / f"{seed}-{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)

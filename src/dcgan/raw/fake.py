@@ -13,26 +13,15 @@ CLASSES = (
 NUM_IMAGES = 2000  # drawn for train and validation where dataset.max_images gives no number
 
 
-def draw(count: int, size: int, channels: int, seed: int) -> tuple[Pixels, Labels]:
-    """Draw the first `count` images; image i depends on (seed, i) and the two sizes alone.
+def draw_one(index: int, size: int, channels: int, seed: int) -> Pixels:
+    """Image `index`: C x size x size, uint8, of class `index` modulo 10.
 
     Args:
-        count: how many.
+        index: with the seed and the two sizes all that the image depends on.
         size: side, pixels.
         channels: 1 or 3; with 3 every shape has a colour of its own.
         seed: of the draws.
-
-    Returns:
-        Images, N x C x size x size, and labels, N; image i is of class i modulo 10.
     """
-    images = np.empty((count, channels, size, size), np.uint8)
-    for index in range(count):
-        images[index] = draw_one(index, size, channels, seed)
-    return images, np.arange(count) % len(CLASSES)
-
-
-def draw_one(index: int, size: int, channels: int, seed: int) -> Pixels:
-    """Image `index` of `draw`: C x size x size, uint8."""
     # Here, because it imports torch, which a download does not need.
     from dcgan import rng
 
