@@ -11,7 +11,7 @@ RAW = Path("data/raw")
 class Params(sections.Section):
     """The keys of params.yaml that this stage reads."""
 
-    dataset: sections.Dataset
+    dataset: sections.DatasetFiles
 
 
 def main() -> None:

@@ -10,7 +10,9 @@ REPORT = Path("results/validate/report.json")
 
 
 class Params(sections.Section):
-    """The keys of params.yaml that this stage reads: none, but a wrong file stops here too."""
+    """The keys of params.yaml that this stage reads."""
+
+    expectations: sections.Expectations
 
 
 def main() -> None:

@@ -64,8 +64,8 @@ from tests.config.values import changed, message
         ("dataset", 3, "dataset = 3: must be a section of keys"),
         (
             "dataset.name",
-            "folder",
-            "test_size = 0: must be at least 1, because folder has no test split of its own",
+            "fake",
+            "test_size = 0: must be at least 1, because fake has no test split of its own",
         ),
         (
             "dataset.test_size",

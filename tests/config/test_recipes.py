@@ -23,7 +23,19 @@ NAMES = recipes.names(FOLDER)
 FAITHFUL = [name for name in NAMES if name != "best28"]
 # The user's own: how it is run, and where images that are their own come from.
 FREE = {
-    "dataset": {"source", "class_folders", "max_images", "on_bad_image", "duplicates", "near_bits"},
+    "dataset": {
+        "source",
+        "title",
+        "fit",
+        "background",
+        "enlarge",
+        "max_value",
+        "class_folders",
+        "max_images",
+        "on_bad_image",
+        "duplicates",
+        "near_bits",
+    },
     "training": {"precision", "device", "deterministic", "log_every", "save_every"},
 }
 

@@ -26,15 +26,14 @@ def load(declared: type[Declared], path: Path = PARAMS_FILE) -> Declared:
 
     Args:
         declared: a class of the stage's own, whose fields are keys of params.yaml with the types
-            that `AllParams` gives them.
+            that `AllParams` gives them, or with a class that has some keys of the section.
         path: the file.
 
     Raises:
         ConfigError: the file is missing, no YAML, or a value is wrong; one line that names key,
             value and range.
     """
-    params = parse(read_yaml(path), path)
-    return declared(**{name: getattr(params, name) for name in declared.model_fields})
+    return _part(declared, parse(read_yaml(path), path))
 
 
 def read_yaml(path: Path) -> Any:
@@ -74,3 +73,14 @@ def parse(values: Any, path: Path = PARAMS_FILE) -> AllParams:
         raise ConfigError(
             f"{path}: {explain(error.errors()[0], AllParams.model_json_schema())}"
         ) from None
+
+
+def _part(declared: type[Declared], values: Section) -> Declared:
+    """The values that `declared` has fields for; a section is cut down to the declared one."""
+    taken = {}
+    for name, field in declared.model_fields.items():
+        value, kind = getattr(values, name), field.annotation
+        if isinstance(value, Section) and isinstance(kind, type) and type(value) is not kind:
+            value = _part(kind, value)
+        taken[name] = value
+    return declared(**taken)

@@ -25,6 +25,7 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 Channels = Annotated[int, Field(ge=1, le=4096)]
 Stride = Annotated[int, Field(ge=1, le=4)]
 Kernel = Annotated[int, Field(ge=1, le=11)]
+PixelValue = Annotated[float, Field(ge=0, le=255)]
 
 
 class Section(BaseModel):
@@ -33,32 +34,15 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-class Dataset(Section):
-    """What is downloaded and how it becomes arrays of one size."""
+class DatasetFiles(Section):
+    """Which files are downloaded: the keys of `dataset` that the stage download reads."""
 
     name: Literal[WithTestSplit, WithoutTestSplit]
     source: str | None
-    image_size: int = Field(ge=8, le=1024)
-    channels: Literal[1, 3]
-    crop: Annotated[int, Field(ge=1, le=65536)] | None
-    class_folders: bool
     attributes: list[str] = Field(max_length=4)
-    validation_size: int = Field(ge=1, le=1_000_000)
-    test_size: int = Field(ge=0, le=1_000_000)
-    max_images: Annotated[int, Field(ge=1, le=1_000_000_000)] | None
-    on_bad_image: Literal["refuse", "skip"]
-    duplicates: Literal["keep", "exact", "near"]
-    near_bits: int = Field(ge=0, le=16)
 
     @model_validator(mode="after")
-    def _has_a_test_split(self) -> Self:
-        if (self.name in WITHOUT_TEST_SPLIT) != (self.test_size > 0):
-            rule = "at least 1" if self.name in WITHOUT_TEST_SPLIT else "0"
-            has = "has no" if self.name in WITHOUT_TEST_SPLIT else "has a"
-            raise _mismatch(
-                f"test_size = {self.test_size}: must be {rule}, because {self.name} {has} test"
-                " split of its own"
-            )
+    def _has_a_source(self) -> Self:
         if self.name == "folder" and self.source is None:
             raise _mismatch("source = None: must be the folder with the images")
         return self
@@ -83,13 +67,60 @@ class Dataset(Section):
         return self
 
 
+class Dataset(DatasetFiles):
+    """What is downloaded and how it becomes arrays of one size."""
+
+    title: Annotated[str, Field(pattern=r"^[\w][\w .-]{0,99}$")] | None
+    image_size: int = Field(ge=8, le=1024)
+    channels: Literal[1, 3]
+    crop: Annotated[int, Field(ge=1, le=65536)] | None
+    fit: Literal["crop", "pad", "stretch"]
+    background: Annotated[str, Field(pattern=r"^(white|black|grey|#[0-9a-f]{6})$")]
+    enlarge: Literal["twice", "bilinear", "nearest"]
+    max_value: Annotated[float, Field(gt=0)] | None
+    class_folders: bool
+    validation_size: int = Field(ge=1, le=1_000_000)
+    test_size: int = Field(ge=0, le=1_000_000)
+    max_images: Annotated[int, Field(ge=1, le=1_000_000_000)] | None
+    on_bad_image: Literal["refuse", "skip"]
+    duplicates: Literal["keep", "exact", "near"]
+    near_bits: int = Field(ge=0, le=16)
+
+    @model_validator(mode="after")
+    def _has_a_test_split(self) -> Self:
+        if self.name not in WITHOUT_TEST_SPLIT and self.test_size > 0:
+            raise _mismatch(
+                f"test_size = {self.test_size}: must be 0, because {self.name} has a test split"
+                " of its own"
+            )
+        # A folder may have a test split of its own, a folder `test`.
+        if self.name in ("lsun", "fake") and self.test_size == 0:
+            raise _mismatch(
+                f"test_size = 0: must be at least 1, because {self.name} has no test split"
+                " of its own"
+            )
+        return self
+
+
+class Expectations(Section):
+    """Limits of brightness and contrast in the stage validate, and what it does about them."""
+
+    judgements: Literal["auto", "refuse", "warn"]
+    min_mean: PixelValue | None
+    max_mean: PixelValue | None
+    min_contrast: PixelValue | None
+    min_brightest: PixelValue
+    max_darkest: PixelValue
+
+
 class Reference(Section):
     """The frozen feature extractor: which one, how it is trained, or where its weights are."""
 
     extractor: Literal["auto", "classifier", "rotation", "inception"]
     epochs: int = Field(ge=1, le=1000)
     lr: Rate
-    batch_size: int = Field(ge=1, le=65536)
+    batch_size: int = Field(ge=2, le=65536)  # one image alone has no batch statistics
+    flip: Literal["auto", "always", "never"]
     weights: str | None
     weights_sha256: str | None
 
@@ -293,6 +324,7 @@ class AllParams(Section):
     batch_size: BatchSize
     epochs: Epochs
     dataset: Dataset
+    expectations: Expectations
     reference: Reference
     generator: GeneratorParams
     discriminator: DiscriminatorParams

@@ -44,7 +44,7 @@ def prepare(
 
     Returns:
         The report: `num_images` by split, `bad`, how many images cannot be used, and `bad_first`,
-        ten of them with the reason; `ignored`, other files among the raw data; `duplicates`:
+        ten of them with the reason; `left_out`, files that are no images, by suffix; `duplicates`:
         `exact`, `near`, and `dropped_from`. And a picture of what was dropped as a duplicate,
         beside what stays, H x W x 3, uint8.
 
@@ -71,7 +71,7 @@ def prepare(
         "num_images": {split: counts["count"] for split, counts in manifest["splits"].items()},
         "bad": len(bad),
         "bad_first": bad[:NUM_NAMED],
-        "ignored": raw.ignored,
+        "left_out": dict(raw.left_out),
         "duplicates": {
             **dropped,
             "dropped_from": "train and validation" if test else "train, validation and test",
@@ -101,10 +101,8 @@ def hold_out(
         ConfigError: a class would have no image left.
     """
     classes, counts = np.unique(labels, return_counts=True)
-    shares, remainders = np.divmod(size * counts, len(labels))
-    shares[np.argsort(-remainders, kind="stable")[: size - shares.sum()]] += 1
     drawn = []
-    for label, share in zip(classes, shares, strict=True):
+    for label, share in zip(classes, rng.shares(counts, size), strict=True):
         members = np.flatnonzero(labels == label)
         if share >= len(members):
             of_class = f" of class {label}" if len(classes) > 1 else ""

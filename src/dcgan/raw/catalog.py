@@ -24,7 +24,7 @@ DATA_SETS = {
 }
 
 
-def of(dataset: sections.Dataset) -> DataSet:
+def of(dataset: sections.DatasetFiles) -> DataSet:
     """The set that the section `dataset` names, with the files that its `attributes` need."""
     data_set = DATA_SETS[dataset.name]
     return (data_set.labelled or data_set) if dataset.attributes else data_set

@@ -158,7 +158,9 @@ def _check_entries(
         )
 
 
-def _unpack(served: Path, target: Path, pins: Mapping[str, Pin], dataset: sections.Dataset) -> None:
+def _unpack(
+    served: Path, target: Path, pins: Mapping[str, Pin], dataset: sections.DatasetFiles
+) -> None:
     """The zip stays as it is; its directory must have what the partition file names."""
     for file in (LABELLED if dataset.attributes else CELEBA).files:
         path = unpacking.find(served, *file.names)

@@ -20,7 +20,9 @@ CLASSES = (
 RECORD_BYTES = 1 + 3 * 32 * 32  # a label, then the planes R, G and B
 
 
-def _unpack(served: Path, target: Path, pins: Mapping[str, Pin], dataset: sections.Dataset) -> None:
+def _unpack(
+    served: Path, target: Path, pins: Mapping[str, Pin], dataset: sections.DatasetFiles
+) -> None:
     """The publisher's tar, or the files that are in it."""
     limit = max(pin.size for pin in pins.values()) if pins else unpacking.MAX_BYTES
     if (served / TAR).is_file():

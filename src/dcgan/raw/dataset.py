@@ -1,6 +1,6 @@
 """The facts about a data set that the catalog holds, and the form in which its images are read."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -34,6 +34,13 @@ class Records(Protocol):
     def labels(self) -> Labels | None:
         """Positions in the data set's classes, N; None where it has none."""
 
+    @property
+    def digests(self) -> Sequence[bytes] | None:
+        """What names each image by its content, N; None where the data set never changes.
+
+        With them, which split an image belongs to depends on the image and the seed alone.
+        """
+
     def __len__(self) -> int:
         """The number of images."""
 
@@ -51,7 +58,8 @@ class Raw:
     pool: Records  # everything outside the data set's own test split
     test: Records | None  # that split, where it has one
     classes: tuple[str, ...] = ()  # their names; () where there are no labels
-    ignored: int = 0  # files of a folder that are no images
+    left_out: Mapping[str, int] = field(default_factory=dict)  # files that are no images, by suffix
+    notes: tuple[str, ...] = ()  # what was guessed about the data, a sentence each, to be said
 
 
 @dataclass(frozen=True)
@@ -81,10 +89,10 @@ class DebianPackage:
 
 
 # Makes the raw files out of what a source serves. Arguments: the folder with the served files, the
-# folder for the raw files, pins by raw name (none for the user's own data), and the section
-# `dataset` of params.yaml. Raises DataError for a file that is missing, damaged or not what it
-# claims to be.
-Unpack = Callable[[Path, Path, Mapping[str, Pin], sections.Dataset], None]
+# folder for the raw files, pins by raw name (none for the user's own data), and those keys of the
+# section `dataset` of params.yaml that say which files. Raises DataError for a file that is missing,
+# damaged or not what it claims to be.
+Unpack = Callable[[Path, Path, Mapping[str, Pin], sections.DatasetFiles], None]
 # Opens the raw files. Arguments: their folder, the section `dataset` of params.yaml, and the seed
 # for images that are drawn. Raises DataError as Unpack does.
 Open = Callable[[Path, sections.Dataset, int], Raw]

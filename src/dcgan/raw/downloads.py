@@ -25,7 +25,7 @@ LOCK_SECONDS = 900  # for another process that fetches the same files
 logger = logging.getLogger(__name__)
 
 
-def fetch(folder: Path, dataset: sections.Dataset) -> str:
+def fetch(folder: Path, dataset: sections.DatasetFiles) -> str:
     """Put the raw files of a data set, or of the user's own data in its format, into `folder`.
 
     Beside them goes `manifest.json`, the sha256 of each by its name. Raw files of another data set
@@ -64,7 +64,7 @@ def fetch(folder: Path, dataset: sections.Dataset) -> str:
 def fetch_from(
     sources: Sequence[Source],
     folder: Path,
-    dataset: sections.Dataset,
+    dataset: sections.DatasetFiles,
     pins: Mapping[str, Pin],
 ) -> str:
     """As `fetch`, from the first of `sources` whose files are good.

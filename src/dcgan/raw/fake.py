@@ -70,6 +70,7 @@ class _DrawnRecords:
     def __init__(self, count: int, size: int, channels: int, seed: int) -> None:
         self.count, self.size, self.channels, self.seed = count, size, channels, seed
         self.labels: Labels | None = np.arange(count) % len(CLASSES)
+        self.digests = None
 
     def __len__(self) -> int:
         return self.count

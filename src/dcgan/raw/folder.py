@@ -139,9 +139,10 @@ def _content(path: Path) -> tuple[bytes, str]:
         return b"", "is a broken link" if broken else f"cannot be read ({error.strerror})"
 
 
-def _unpack(served: Path, target: Path, pins: Mapping[str, Pin], dataset: sections.Dataset) -> None:
-    at_least = dataset.validation_size + dataset.test_size + 1
-    pack(served, target, class_folders=dataset.class_folders, at_least=at_least)
+def _unpack(
+    served: Path, target: Path, pins: Mapping[str, Pin], dataset: sections.DatasetFiles
+) -> None:
+    pack(served, target, class_folders=True, at_least=1)
 
 
 def _open(folder: Path, dataset: sections.Dataset, seed: int) -> Raw:
@@ -160,7 +161,7 @@ def _open(folder: Path, dataset: sections.Dataset, seed: int) -> Raw:
     if listed["classes"]:
         labels = np.array([image["class"] for image in images], dtype=np.int64)
     pool = readers.ZipRecords(archive, entries, labels, problems)
-    return Raw(pool, None, tuple(listed["classes"]), listed["ignored"])
+    return Raw(pool, None, tuple(listed["classes"]), {"other": listed["ignored"]})
 
 
 FOLDER = DataSet(

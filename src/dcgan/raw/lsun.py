@@ -19,6 +19,7 @@ class _DatabaseRecords:
     """Encoded images in LSUN's database, in the order of their keys."""
 
     labels: Labels | None = None
+    digests = None
 
     def __init__(self, environment: Any, keys: Sequence[bytes]) -> None:
         self.environment, self.keys = environment, keys
@@ -37,7 +38,9 @@ class _DatabaseRecords:
         return content
 
 
-def _unpack(served: Path, target: Path, pins: Mapping[str, Pin], dataset: sections.Dataset) -> None:
+def _unpack(
+    served: Path, target: Path, pins: Mapping[str, Pin], dataset: sections.DatasetFiles
+) -> None:
     """The database, out of its zip or as it is."""
     path = unpacking.find(served, ZIP, MEMBER, "data.mdb")
     if path.name == ZIP:

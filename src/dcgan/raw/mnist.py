@@ -42,7 +42,9 @@ def idx_data_set(
     )
 
 
-def _unpack(served: Path, target: Path, pins: Mapping[str, Pin], dataset: sections.Dataset) -> None:
+def _unpack(
+    served: Path, target: Path, pins: Mapping[str, Pin], dataset: sections.DatasetFiles
+) -> None:
     """The four files, each of them gzipped or not."""
     for name in IDX_NAMES:
         path = unpacking.find(served, f"{name}.gz", name)

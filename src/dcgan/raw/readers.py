@@ -25,6 +25,7 @@ class ArrayRecords:
     def __init__(self, parts: Sequence[tuple[str, Pixels, Labels]]) -> None:
         self.names, self.arrays, labels = zip(*parts, strict=True)
         self.labels: Labels | None = np.concatenate(labels)
+        self.digests = None
         self.starts = [0, *itertools.accumulate(len(array) for array in self.arrays)]
 
     def __len__(self) -> int:
@@ -84,6 +85,7 @@ class ZipRecords:
         entries: for each image the name that messages show and the name that it has in the zip.
         labels: N, or None.
         problems: by number, why an image of the list has no bytes in the zip.
+        digests: what names each image by its content, N, or None.
     """
 
     def __init__(
@@ -92,8 +94,10 @@ class ZipRecords:
         entries: Sequence[tuple[str, str]],
         labels: Labels | None = None,
         problems: Mapping[int, str] | None = None,
+        digests: Sequence[bytes] | None = None,
     ) -> None:
         self.archive, self.entries, self.labels = archive, entries, labels
+        self.digests = digests
         self.problems = problems or {}
 
     def __len__(self) -> int:

@@ -11,7 +11,9 @@ from dcgan.raw.dataset import DataSet, File, Labels, Pin, Pixels, Raw
 TRAIN, TEST = "train_32x32.mat", "test_32x32.mat"
 
 
-def _unpack(served: Path, target: Path, pins: Mapping[str, Pin], dataset: sections.Dataset) -> None:
+def _unpack(
+    served: Path, target: Path, pins: Mapping[str, Pin], dataset: sections.DatasetFiles
+) -> None:
     for name in (TRAIN, TEST):
         archives.copy(unpacking.find(served, name), target / name, unpacking.MAX_BYTES)
         _read(target / name)
