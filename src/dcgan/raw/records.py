@@ -28,5 +28,6 @@ def open_raw(folder: Path, dataset: sections.Dataset, seed: int) -> Raw:
     for name in data_set.raw:
         files.verify(folder / name, digests.get(name, "none"))
     raw = data_set.open(folder, dataset, seed)
-    assert (raw.test is not None) == data_set.test_split, f"{dataset.name}: test_split is wrong"
+    # With test_size = 0 the data must bring a test split; otherwise test is held out of the pool.
+    assert (raw.test is not None) == (dataset.test_size == 0), f"{dataset.name}: test is wrong"
     return replace(raw, classes=raw.classes or data_set.classes)

@@ -6,6 +6,7 @@ A source fills a folder with the files that it serves, unverified; `downloads` c
 import contextlib
 import functools
 import ipaddress
+import os
 import queue
 import threading
 import time
@@ -79,14 +80,14 @@ def own_source(source: str, data_files: Sequence[File]) -> Source:
     """A place that the user names: a folder, or a URL below which the files are.
 
     Args:
-        source: a folder's path, or an https URL (http on this machine).
+        source: a folder's path, see `own_path`, or an https URL (http on this machine).
         data_files: the files to download; none: the source must be a folder.
 
     Raises:
         ConfigError: it is another kind of URL, or a URL where it must be a folder.
     """
     if "://" not in source:
-        return Source(source, lambda _: Path(source).expanduser(), {})
+        return Source(source, lambda _: own_path(source), {})
     try:
         may_ask = _may_ask(source)
     except ValueError as error:
@@ -103,6 +104,15 @@ def own_source(source: str, data_files: Sequence[File]) -> Source:
             f"params.yaml: dataset.source = {shown(source)}: must be an https URL or a folder"
         )
     return Source(shown(source), functools.partial(_mirror, source, data_files), {})
+
+
+def own_path(path: str) -> Path:
+    """A path of params.yaml: ~ is the user's folder, a relative path begins in the workspace.
+
+    That is the main workspace, also when DVC runs an experiment in a copy of it, which lies
+    elsewhere and has no files but those that git knows.
+    """
+    return Path(os.environ.get("DVC_ROOT", "."), Path(path).expanduser())
 
 
 def download(url: str, limits: File, path: Path, redirects: Collection[str] = ()) -> None:
