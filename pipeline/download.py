@@ -22,29 +22,29 @@ def main() -> None:
     from dcgan.raw import downloads
 
     source = downloads.fetch(RAW, dataset)
-    sizes = [path.stat().st_size for path in RAW.iterdir()]
-    print(f"download: {dataset.name} from {source}")
-    print(f"download: {RAW} holds {len(sizes)} files, {sum(sizes)} bytes, verified")
-    for line in what_is_there():
+    for line in what_is_there(source):
         print(f"download: {line}")
+    size = sum(path.stat().st_size for path in RAW.iterdir())
+    print(f"download: {size} bytes, verified, in {RAW}")
 
 
-def what_is_there() -> list[str]:
+def what_is_there(source: str) -> list[str]:
     """What the images are taken for with the params.yaml of now: a courtesy, and no output.
 
-    Keys that this stage does not declare may be read for it, because later stages decide anew, and
-    refuse what is wrong.
+    For it, and for it alone, keys may be read that this stage does not declare: prepare opens the
+    images again, and refuses what is wrong.
     """
     from dcgan.raw import catalog
 
     params = reading.load(sections.AllParams)
+    dataset = params.dataset
     try:
-        raw = catalog.of(params.dataset).open(RAW, params.dataset, params.seed)
+        raw = catalog.of(dataset).open(RAW, dataset, params.seed)
     except UserError as error:
-        return [f"prepare will refuse this: {error}"]
-    parts = [len(raw.pool), *([] if raw.test is None else [len(raw.test)])]
-    own = f", {parts[1]} of them in a test split of their own" if parts[1:] else ""
-    return [f"{sum(parts)} images{own}", *raw.said()]
+        return [f"{dataset.name} from {source}", f"prepare will refuse it: {error}"]
+    own = "" if raw.test is None else f", {len(raw.test)} of them in a test split of their own"
+    count = len(raw.pool) + (0 if raw.test is None else len(raw.test))
+    return [f"{dataset.name}: {count} images from {source}{own}", *raw.said()]
 
 
 if __name__ == "__main__":

@@ -180,15 +180,15 @@ def _check_counts(
     classes: Sequence[str], counts: Counter[tuple[bool, int]], own_test: bool
 ) -> None:
     """Refuse a class that cannot be in train, validation and test."""
-    needed = [(False, 2, "outside the folder test"), (True, 1, "in the folder test")]
-    for in_test, least, place in needed if own_test else [(False, 3, "in all")]:
+    needed = [(False, 2, " outside the folder test"), (True, 1, " in the folder test")]
+    for in_test, least, place in needed if own_test else [(False, 3, "")]:
         for label, name in enumerate(classes):
             if counts[in_test, label] < least:
                 raise DataError(
-                    f"class {name}: has {_images(counts[in_test, label])} {place}, needs at least"
+                    f"class {name}: has {_images(counts[in_test, label])}{place}, needs at least"
                     f" {least}, because train, validation and test each need one: add images,"
-                    " remove the folder, or set dataset.class_folders to false;"
-                    " download again after a change of the folder"
+                    " or remove the folder, and then run dvc repro -f -s download; or set"
+                    " dataset.class_folders to false"
                 )
 
 

@@ -48,13 +48,24 @@ def idx_data_set(
 def _unpack(
     served: Path, target: Path, pins: Mapping[str, Pin], dataset: sections.DatasetFiles
 ) -> None:
-    """The four files, each of them gzipped or not."""
+    """The four files, each of them gzipped or not, as the publisher or torchvision lays them."""
     for name in IDX_NAMES:
-        path = unpacking.find(served, f"{name}.gz", name)
+        path = _find(served, name, dataset)
         limit = pins[name].size if pins else unpacking.MAX_BYTES
         archives.unpack_idx(path, target / name, limit)
         unpacking.check_pin(target / name, pins)
     _pairs(target)
+
+
+def _find(served: Path, name: str, dataset: sections.DatasetFiles) -> Path:
+    """One of the files, which may lie where torchvision puts it, and be named as Kaggle does."""
+    torchvision = {"mnist": "MNIST/raw", "fashion_mnist": "FashionMNIST/raw"}[dataset.name]
+    names = (f"{name}.gz", name)
+    for place in ("", "raw", torchvision):
+        for each in (*names, name.replace("-idx", ".idx")):
+            if (served / place / each).is_file():
+                return unpacking.find(served / place, each)
+    return unpacking.find(served, *names)
 
 
 def _open(folder: Path, dataset: sections.Dataset, seed: int) -> Raw:
@@ -87,8 +98,9 @@ def _pairs(folder: Path) -> dict[str, tuple[Pixels, Labels]]:
     if len(alone):
         here, other = ("train", "t10k") if alone[0] in parts["train"][1] else ("t10k", "train")
         raise DataError(
-            f"{here}-labels-idx1-ubyte: has label {alone[0]}, which {other}-labels-idx1-ubyte lacks:"
-            " both must have the same labels, because each class is learnt and judged"
+            f"{here}-labels-idx1-ubyte: has label {alone[0]}, which"
+            f" {other}-labels-idx1-ubyte lacks: expected the same labels in both, because each"
+            " class is learnt and judged: remove its images, or add some to the other files"
         )
     return parts
 
