@@ -4,7 +4,6 @@ import struct
 import threading
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
-from pathlib import Path
 
 import pytest
 
@@ -263,12 +262,3 @@ def test_a_relative_source_begins_in_the_main_workspace_also_in_a_copy_of_it(
     monkeypatch.setenv("DVC_ROOT", str(workspace))
     downloads.fetch(tmp_path / "b", fashion("mine"))
     assert tree(tmp_path / "a") == tree(tmp_path / "b")
-
-
-@pytest.mark.parametrize("root", ["/main", None])
-def test_a_path_may_be_whole_or_begin_with_the_users_folder(monkeypatch, root):
-    monkeypatch.setenv("HOME", "/home/me")
-    if root:
-        monkeypatch.setenv("DVC_ROOT", root)
-    assert sources.own_path("/data/x") == Path("/data/x")
-    assert sources.own_path("~/x") == Path("/home/me/x")

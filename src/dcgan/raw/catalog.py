@@ -13,8 +13,8 @@ from dcgan.raw.fake import FAKE
 from dcgan.raw.folder import FOLDER
 from dcgan.raw.lsun import LSUN
 from dcgan.raw.mnist import FASHION_MNIST, MNIST
-from dcgan.raw.sources import own_path
 from dcgan.raw.svhn import SVHN
+from dcgan.raw.unpacking import own_path
 
 DATA_SETS = {
     "mnist": MNIST,

@@ -6,7 +6,6 @@ A source fills a folder with the files that it serves, unverified; `downloads` c
 import contextlib
 import functools
 import ipaddress
-import os
 import queue
 import threading
 import time
@@ -23,6 +22,7 @@ from dcgan import files
 from dcgan.errors import ConfigError, DataError, EnvironmentProblem
 from dcgan.raw import debian
 from dcgan.raw.dataset import DataSet, File
+from dcgan.raw.unpacking import own_path
 from dcgan.redaction import redact
 
 CHUNK = 1 << 16
@@ -104,15 +104,6 @@ def own_source(source: str, data_files: Sequence[File]) -> Source:
             f"params.yaml: dataset.source = {shown(source)}: must be an https URL or a folder"
         )
     return Source(shown(source), functools.partial(_mirror, source, data_files), {})
-
-
-def own_path(path: str) -> Path:
-    """A path of params.yaml: ~ is the user's folder, a relative path begins in the workspace.
-
-    That is the main workspace, also when DVC runs an experiment in a copy of it, which lies
-    elsewhere and has no files but those that git knows.
-    """
-    return Path(os.environ.get("DVC_ROOT", "."), Path(path).expanduser())
 
 
 def download(url: str, limits: File, path: Path, redirects: Collection[str] = ()) -> None:
