@@ -165,9 +165,18 @@ def test_links_to_files_and_folders_are_followed_except_for_loops(tmp_path):
     }  # fmt: skip
     (source / "file.png").unlink()  # more than one image beside the folders
     (source / "folder").unlink()
-    assert "not followed: loop: leads to a folder in which it lies" in (
-        raw_of(tmp_path, "folder", source, class_folders=False).notes
+    assert (
+        "links that are not followed: gone leads nowhere, loop leads to a folder in which it lies"
+        in (raw_of(tmp_path, "folder", source, class_folders=False).notes)
     )
+
+
+def test_many_links_are_told_in_one_line(tmp_path):
+    source = write_tree(tmp_path / "source", {"a.png": picture(1)})
+    for number in range(30):
+        (source / f"link {number:02d}").symlink_to("nowhere")
+    (note,) = raw_of(tmp_path, "folder", source).notes[1:]
+    assert note.endswith("link 09 leads nowhere, and 20 more")
 
 
 def test_the_source_may_be_a_link_itself(tmp_path):
@@ -284,6 +293,9 @@ def test_a_folder_without_images_is_refused_with_what_is_needed(tmp_path):
     assert "\n" not in str(caught.value)
     with pytest.raises(DataError, match="/none: the folder cannot be read"):
         downloads.fetch(tmp_path / "raw", section("folder", tmp_path / "none"))
+    (tmp_path / "pictures.zip").write_bytes(b"PK")
+    with pytest.raises(DataError, match=r"/pictures\.zip: is a file, expected the folder .*unpack"):
+        downloads.fetch(tmp_path / "raw", section("folder", tmp_path / "pictures.zip"))
     assert not (tmp_path / "raw").exists()
 
 

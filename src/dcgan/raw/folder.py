@@ -32,6 +32,7 @@ from dcgan.raw.dataset import (
 )  # fmt: skip
 
 ZIP, LIST = "images.zip", "images.json"
+NUM_SHOWN = 10  # links in one sentence
 HIDDEN = ("thumbs.db", "desktop.ini")  # what Windows puts into folders of pictures
 # Endings that say plainly that a file is no image: such files are not opened.
 NOT_IMAGES = (
@@ -79,8 +80,13 @@ def pack(source: Path, folder: Path) -> None:
             `not_followed`, reasons by link. Nothing in them depends on params.yaml.
 
     Raises:
-        DataError: no image is there, or a folder cannot be read.
+        DataError: `source` is a file; no image is there; or a folder cannot be read.
     """
+    if source.is_file():
+        raise DataError(
+            f"{source}: is a file, expected the folder with the images: unpack it, if it is an"
+            " archive, and set dataset.source to the folder"
+        )
     found = _Found()
     _walk(source, "", (), found)
     entries: list[dict[str, Any]] = []
@@ -246,14 +252,17 @@ def _open(folder: Path, dataset: sections.Dataset, seed: int) -> Raw:
             [bytes.fromhex(image["sha256"] or "") for image, _ in of_split],
         )
 
-    links = [f"not followed: {name}: {why}" for name, why in listed["not_followed"].items()]
+    links = [f"{name} {why}" for name, why in listed["not_followed"].items()]
+    if len(links) > NUM_SHOWN:
+        links = [*links[:NUM_SHOWN], f"and {len(links) - NUM_SHOWN} more"]
+    not_followed = [f"links that are not followed: {', '.join(links)}"] if links else []
     advice = _advice(listed["left_out"])
     return Raw(
         records(arranged.pool),
         None if arranged.test is None else records(arranged.test),
         arranged.classes,
         listed["left_out"],
-        (*arranged.notes, *links, *([advice.removeprefix("; ")] if advice else [])),
+        (*arranged.notes, *not_followed, *([advice.removeprefix("; ")] if advice else [])),
     )
 
 

@@ -23,7 +23,7 @@ class _DatabaseRecords:
 
     def __init__(self, environment: Any, keys: Sequence[bytes]) -> None:
         self.environment, self.keys = environment, keys
-        self.digests: Sequence[bytes] | None = keys  # which the publisher made of the content
+        self.digests: Sequence[bytes] | None = keys  # the publisher's, the same in every copy
 
     def __len__(self) -> int:
         return len(self.keys)

@@ -14,7 +14,8 @@ def open_raw(folder: Path, dataset: sections.Dataset, seed: int) -> Raw:
 
     Args:
         folder: the raw files and `manifest.json`, whose sha256 are compared first.
-        dataset: its `name`; for celeba also its `attributes`, for fake sizes, channels and counts.
+        dataset: its `name`; for celeba also its `attributes`, for a folder `class_folders` and
+            `test_size`, for fake sizes, channels and counts.
         seed: of the images of fake.
 
     Raises:
