@@ -42,9 +42,9 @@ def what_is_there(source: str) -> list[str]:
         raw = catalog.of(dataset).open(RAW, dataset, params.seed)
     except UserError as error:
         return [f"{dataset.name} from {source}", f"prepare will refuse it: {error}"]
-    own = "" if raw.test is None else f", {len(raw.test)} of them in a test split of their own"
+    own = "" if raw.test is None else f", {len(raw.test)} of them its own test split,"
     count = len(raw.pool) + (0 if raw.test is None else len(raw.test))
-    return [f"{dataset.name}: {count} images from {source}{own}", *raw.said()]
+    return [f"{dataset.name}: {count} images{own} from {source}", *raw.said()]
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def test_it_says_what_a_user_counts_and_what_was_guessed(told, tmp_path):
 def test_a_test_split_is_counted_too(told, tmp_path):
     source = write_tree(tmp_path / "mine", images("train", "test"))
     assert told(source, test_size=0)[0].endswith(
-        f"8 images from {source}, 4 of them in a test split of their own"
+        f": 8 images, 4 of them its own test split, from {source}"
     )
 
 

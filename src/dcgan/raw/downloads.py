@@ -77,14 +77,17 @@ def fetch_from(
         pins: what the raw files must be, by name; none for data of the user's own.
     """
     data_set = catalog.of(dataset)
-    folder = folder.resolve()  # of a link the folder, so that all files are made on its disk
+    shown_as, folder = (
+        folder,
+        folder.resolve(),
+    )  # of a link the folder, so that all files are made on its disk
     problems: list[UserError] = []
     with _locked(folder):
         if pins and _is_there(folder, data_set, pins):
             digests = {name: pins[name].sha256 for name in data_set.raw}
             files.write_json(folder / "manifest.json", digests)
             _remove_files_of_others(folder, data_set)
-            return f"{folder}, where the verified files were already"
+            return f"{shown_as}, where the verified files were already"
         for source, following in itertools.zip_longest(sources, sources[1:]):
             with _staging(folder) as staging:
                 try:
@@ -110,7 +113,7 @@ def fetch_from(
         raise problems[0]
     damaged = any(isinstance(problem, DataError) for problem in problems)
     raise (DataError if damaged else EnvironmentProblem)(
-        f"{folder}: no source of the data could be used: {'; '.join(map(str, problems))};"
+        f"{shown_as}: no source of the data could be used: {'; '.join(map(str, problems))};"
         " check the network, or set dataset.source to a folder that has the files"
     )
 
