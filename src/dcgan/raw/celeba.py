@@ -1,6 +1,7 @@
 """CelebA: 178 x 218 RGB photographs of faces, with a partition file and forty attributes."""
 
 import difflib
+import os
 import re
 import zipfile
 from collections.abc import Collection, Mapping, Sequence
@@ -176,10 +177,9 @@ def _unpack(
     for file in (LABELLED if dataset.attributes else CELEBA).files:
         name = file.names[0]
         table = served / f"{Path(name).stem}.csv"
-        unpacked = [served / prefix for prefix in PREFIXES if (served / prefix).is_dir()]
-        if name == ZIP and not (served / ZIP).exists() and (pictures := _pictures(unpacked)):
-            _pack(pictures, target / ZIP)
-        elif name != ZIP and not (served / name).exists() and table.exists():
+        if not os.path.lexists(served / name) and name == ZIP:
+            _pack(_pictures(served), target / ZIP)
+        elif not os.path.lexists(served / name) and os.path.lexists(table):
             files.write_text(target / name, _from_csv(table, counted=name == ATTRIBUTES))
         else:
             archives.copy(unpacking.find(served, name), target / name, file.max_bytes)
@@ -188,10 +188,13 @@ def _unpack(
         attribute_labels(target / ATTRIBUTES, parts, dataset.attributes)
 
 
-def _pictures(folders: Sequence[Path]) -> list[Path]:
-    """The pictures in the first of these folders that has any, by name."""
-    found = (sorted(folder.glob("[0-9]*.jpg")) for folder in folders)
-    return next((pictures for pictures in found if pictures), [])
+def _pictures(served: Path) -> list[Path]:
+    """The unpacked pictures, by name, in the first of their folders that has any."""
+    for prefix in PREFIXES:
+        # Of a folder that is missing or cannot be read `glob` gives nothing.
+        if pictures := sorted((served / prefix).glob("[0-9]*.jpg")):
+            return pictures
+    raise DataError(f"{ZIP} is missing, and so is a folder {PICTURES} with its pictures")
 
 
 def _pack(pictures: Sequence[Path], target: Path) -> None:

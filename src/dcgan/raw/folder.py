@@ -156,14 +156,16 @@ def _walk(source: Path, below: str, above: tuple[str, ...], found: _Found) -> No
         path = f"{below}{entry.name}"
         if entry.name.startswith(".") or entry.name.lower() in HIDDEN:
             continue
-        if Path(entry.path).is_dir():
+        # A link is looked through; of others the kind is known without asking the disk again.
+        linked = entry.is_symlink()
+        if Path(entry.path).is_dir() if linked else entry.is_dir():
             if os.path.realpath(entry.path) in above:
                 found.not_followed[printable(path)] = "leads to a folder in which it lies"
             else:
                 _walk(source, f"{path}/", above, found)
         elif _suffix(path) in NOT_IMAGES:
             found.left_out[_suffix(path)] += 1
-        elif not Path(entry.path).exists() and _suffix(path) not in SUFFIXES:
+        elif linked and not Path(entry.path).exists() and _suffix(path) not in SUFFIXES:
             # It may have led to a folder of images.
             found.not_followed[printable(path)] = "leads nowhere"
         else:

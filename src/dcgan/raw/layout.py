@@ -77,9 +77,9 @@ def arrange(
 
 def _unwrapped(paths: dict[int, list[str]]) -> dict[int, list[str]]:
     """The paths without the folders that hold all of them."""
-    while paths and len({path[0] if path[1:] else None for path in paths.values()}) == 1:
-        if any(len(path) == 1 for path in paths.values()):
-            break
+    while (
+        all(path[1:] for path in paths.values()) and len({path[0] for path in paths.values()}) == 1
+    ):
         paths = {number: path[1:] for number, path in paths.items()}
     return paths
 
