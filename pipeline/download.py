@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from dcgan.config import reading, sections
+from dcgan.errors import UserError
 from pipeline import cli
 
 RAW = Path("data/raw")
@@ -21,9 +22,29 @@ def main() -> None:
     from dcgan.raw import downloads
 
     source = downloads.fetch(RAW, dataset)
-    print(f"download: {dataset.name} from {source}")
-    sizes = [path.stat().st_size for path in RAW.iterdir()]
-    print(f"download: {len(sizes)} files, {sum(sizes)} bytes, verified, in {RAW}")
+    for line in what_is_there(source):
+        print(f"download: {line}")
+    size = sum(path.stat().st_size for path in RAW.iterdir())
+    print(f"download: {size} bytes, verified, in {RAW}")
+
+
+def what_is_there(source: str) -> list[str]:
+    """What the images are taken for with the params.yaml of now: a courtesy, and no output.
+
+    For it, and for it alone, keys may be read that this stage does not declare: prepare opens the
+    images again, and refuses what is wrong.
+    """
+    from dcgan.raw import catalog
+
+    params = reading.load(sections.AllParams)
+    dataset = params.dataset
+    try:
+        raw = catalog.of(dataset).open(RAW, dataset, params.seed)
+    except UserError as error:
+        return [f"{dataset.name} from {source}", f"prepare will refuse it: {error}"]
+    own = "" if raw.test is None else f", {len(raw.test)} of them its own test split,"
+    count = len(raw.pool) + (0 if raw.test is None else len(raw.test))
+    return [f"{dataset.name}: {count} images{own} from {source}", *raw.said()]
 
 
 if __name__ == "__main__":

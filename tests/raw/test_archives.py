@@ -293,3 +293,14 @@ def test_a_gzip_bomb_is_stopped_at_its_expected_size(tmp_path, idx_source):
         assert tracemalloc.get_traced_memory()[1] < 2_000_000
     finally:
         tracemalloc.stop()
+
+
+def test_what_is_stored_in_a_zip_of_ours_has_no_time_and_is_not_compressed(tmp_path):
+    for name in ("a.zip", "b.zip"):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archives.store(archive, "x/1.jpg", bytes(1000))
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+    with archives.open_zip(tmp_path / "a.zip") as (archive, entries):
+        entry = entries["x/1.jpg"]
+        assert (entry.compress_size, entry.date_time[0]) == (1000, 1980)
+        assert archive.read("x/1.jpg") == bytes(1000)

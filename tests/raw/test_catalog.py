@@ -42,3 +42,30 @@ def test_attributes_choose_the_files_that_hold_them():
     labelled = catalog.of(section("celeba", "unused", attributes=["Male"]))
     assert set(labelled.raw) - set(plain.raw) == {"list_attr_celeba.txt"}
     assert set(labelled.raw) <= set(catalog.raw_names())
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "title", "expected"),
+    [
+        ("folder", "/data/my cats", None, "my cats"),
+        ("folder", "/data/cats/", None, "cats"),
+        ("folder", "cats/../dogs", None, "dogs"),
+        ("folder", "~/Bilder/Käfer-2.0", None, "Käfer-2.0"),
+        ("folder", "/data/a:b", None, "a_b"),
+        ("folder", "/data/.hidden", None, "hidden"),
+        ("folder", "/data/" + "x" * 200, None, "x" * 100),
+        ("folder", "/data/...", None, "folder"),
+        ("folder", "/", None, "folder"),
+        ("folder", "/data/cats", "Tame cats", "Tame cats"),
+        ("celeba", "/data/cats", None, "celeba"),
+        ("fake", None, None, "fake"),
+        ("mnist", None, "Digits", "Digits"),
+    ],
+)
+def test_images_are_called_by_their_title_their_folder_or_their_data_set(
+    name, source, title, expected
+):
+    found = catalog.title(section(name, source, title=title))
+    assert found == expected
+    # It could be given as dataset.title itself.
+    assert catalog.title(section("fake", None, title=found)) == found

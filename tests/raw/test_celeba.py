@@ -14,7 +14,7 @@ from tests.raw.given import (
     serve,
     tree,
 )
-from tests.support.tiny import section, write_celeba
+from tests.support.tiny import as_kaggle, section, write_celeba
 
 
 def test_celeba_is_split_as_its_partition_file_says(tmp_path):
@@ -285,3 +285,50 @@ def test_celebas_attribute_file_is_named_among_those_to_get_only_where_it_is_nee
         downloads.fetch(tmp_path / "raw", section("celeba", None, attributes=attributes))
     assert ("list_attr_celeba.txt" in str(caught.value)) == bool(attributes)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("tables", [True, False], ids=["csv", "txt"])
+@pytest.mark.parametrize(
+    "pictures",
+    ["img_align_celeba/img_align_celeba", "img_align_celeba", ".", "img_align_celeba.zip"],
+)
+def test_celeba_as_kaggle_has_it_and_unpacked_is_the_same(tmp_path, pictures, tables):
+    contents = write_celeba(tmp_path / "source", attributes=SMILES)
+    given = as_kaggle(tmp_path / "source", tmp_path / "given", pictures=pictures, tables=tables)
+    raw = raw_of(tmp_path, "celeba", given, attributes=["Male", "Smiling"])
+    assert read_all(raw.pool) == [contents[index] for index in (0, 1, 2, 4)]
+    assert read_all(raw.test) == [contents[index] for index in (3, 5)]
+    assert (raw.pool.labels.tolist(), raw.test.labels.tolist()) == ([3, 0, 2, 0], [1, 3])
+    assert set(tree(tmp_path / "raw")) == {*celeba.LABELLED.raw, "manifest.json"}
+    before = tree(tmp_path / "raw")
+    downloads.fetch(tmp_path / "raw", section("celeba", given, attributes=["Male"]))
+    assert tree(tmp_path / "raw") == before
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "line 1: '': expected names, image_id first"),
+        ("000001.jpg,0\n", "line 1: '000001.jpg,0': expected names"),
+        (
+            "image_id,partition\n000001.jpg\n",
+            "line 2: '000001.jpg': expected an image's name and 1",
+        ),
+        ("image_id,partition\n000001.jpg,0,1\n", "line 2: .*: expected an image's name and 1"),
+    ],
+)
+def test_a_table_that_makes_no_sense_is_refused(tmp_path, text, complaint):
+    write_celeba(tmp_path / "source")
+    given = as_kaggle(tmp_path / "source", tmp_path / "given", pictures=".", tables=True)
+    (given / "list_eval_partition.csv").write_text(text)
+    with pytest.raises(DataError, match=rf"list_eval_partition\.csv: {complaint}"):
+        downloads.fetch(tmp_path / "raw", section("celeba", given))
+
+
+def test_a_picture_that_is_a_broken_link_is_refused_by_its_name(tmp_path):
+    write_celeba(tmp_path / "source")
+    given = as_kaggle(tmp_path / "source", tmp_path / "given", pictures=".", tables=True)
+    (given / "000003.jpg").unlink()
+    (given / "000003.jpg").symlink_to("nowhere")
+    with pytest.raises(DataError, match=r"000003\.jpg: is no file"):
+        downloads.fetch(tmp_path / "raw", section("celeba", given))

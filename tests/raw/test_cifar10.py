@@ -57,3 +57,12 @@ def test_cifar_files_of_another_size_than_the_publishers_are_refused(tmp_path, m
     with pytest.raises(DataError, match=r"data_batch_1\.bin: has 12292 bytes, expected 30730000"):
         downloads.fetch(tmp_path / "raw", section("cifar10", None))
     server.close()
+
+
+@pytest.mark.parametrize(
+    "name", ["cifar-10-batches-py/data_batch_1", "cifar-10-python.tar.gz", "data_batch_1"]
+)
+def test_cifar_as_pickles_is_refused_with_the_version_to_get(tmp_path, name):
+    source = write_tree(tmp_path / "source", {name: b"pickle"})
+    with pytest.raises(DataError, match=r"pickles, which are never loaded.*cifar-10-binary\.tar"):
+        downloads.fetch(tmp_path / "raw", section("cifar10", source))

@@ -7,7 +7,7 @@ from PIL import Image
 
 from dcgan.errors import UserError
 from dcgan.raw import catalog
-from dcgan.raw.dataset import SUFFIXES, Unreadable
+from dcgan.raw.dataset import FORMATS, SUFFIXES, Raw, Unreadable
 
 
 def test_a_suffix_stands_for_the_format_that_pillow_opens_it_as():
@@ -31,3 +31,16 @@ def test_the_facts_of_a_data_set_fit_together_and_cannot_be_changed(name):
                (digest.partition(":") for digest in data_set.digests.values()))  # fmt: skip
     with pytest.raises(dataclasses.FrozenInstanceError):
         data_set.licence = "mine"
+
+
+def test_no_format_that_starts_a_program_or_has_no_signature_is_opened():
+    Image.init()
+    assert not {"EPS", "PDF", "WMF", "PSD", "MPEG", "TGA"} & set(FORMATS)
+    # Each has a function that looks at the first bytes.
+    assert all(Image.OPEN[name][1] for name in FORMATS)
+
+
+def test_notes_and_counts_become_lines_for_a_terminal():
+    raw = Raw(None, None, left_out={".txt": 12, ".bak": 1}, notes=("no labels",))
+    assert raw.said() == ["no labels", "left out: 1 .bak, 12 .txt: no images"]
+    assert Raw(None, None).said() == []

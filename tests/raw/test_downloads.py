@@ -1,14 +1,17 @@
+import errno
 import gzip
 import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 
 import pytest
 
@@ -74,6 +77,7 @@ def test_a_source_with_wrong_bytes_is_passed_over_for_a_good_one(tmp_path, serve
     )
     assert fetch_from([wrong, good], tmp_path / "raw", pins) == "good"
     assert f"wrong: {LABELS}.gz: md5 is" in caplog.text
+    assert "next is good" in caplog.text
     bad.close()
 
 
@@ -254,7 +258,7 @@ def test_a_refused_source_leaves_another_data_set_as_it_was(tmp_path, idx_source
     before = tree(tmp_path)
     (tmp_path / "empty").mkdir()
     for name in (*WRITE, "folder"):
-        with pytest.raises(DataError, match=r"missing|0 images found"):
+        with pytest.raises(DataError, match=r"missing|0 images found|has no bedroom"):
             downloads.fetch(tmp_path / "raw", section(name, tmp_path / "empty"))
     assert tree(tmp_path) == before
 
@@ -313,3 +317,43 @@ def test_a_pinned_file_that_is_another_is_refused_and_what_was_there_stays(tmp_p
         with pytest.raises(ConfigError, match="must be an https URL or a file"):
             downloads.fetch_file(url, path, SHA256, LIMITS)
     assert path.read_bytes() == b"older" and list(tmp_path.iterdir()) == [path]
+
+
+def test_what_becomes_the_error_is_not_logged_as_well(tmp_path, caplog):
+    caplog.set_level("INFO")
+    with pytest.raises(DataError):
+        downloads.fetch(tmp_path / "raw", section("folder", tmp_path / "none"))
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("link", ["data", "data/raw"])
+def test_the_raw_folder_or_its_parent_may_be_a_link_to_another_disk(
+    tmp_path, idx_source, monkeypatch, link
+):
+    disk = tmp_path / "disk" / "mine"
+    disk.mkdir(parents=True)
+    (tmp_path / link).parent.mkdir(exist_ok=True)
+    (tmp_path / link).symlink_to(disk)
+    replace_file = os.replace
+
+    def not_between_disks(source, target):
+        """As os.replace does where only tmp_path/disk is another disk."""
+        resolved = {str(Path(path).resolve()).startswith(str(tmp_path / "disk"))
+                    for path in (source, target)}  # fmt: skip
+        if len(resolved) > 1:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        replace_file(source, target)
+
+    monkeypatch.setattr(os, "replace", not_between_disks)
+    downloads.fetch(tmp_path / "data/raw", fashion(idx_source))
+    assert (tmp_path / link).is_symlink()
+    assert {path.name for path in (tmp_path / "data/raw").iterdir()} == {
+        *IDX_NAMES, "manifest.json"
+    }  # fmt: skip
+    assert [path.name for path in (tmp_path / "disk").rglob(".*")] == []
+
+
+@pytest.mark.parametrize("name", ["with blank", "100%", "Käfer", "a'b$c"])
+def test_a_source_may_have_any_name(tmp_path, idx_source, name):
+    shutil.copytree(idx_source, tmp_path / name)
+    assert downloads.fetch(tmp_path / "raw", fashion(tmp_path / name)) == str(tmp_path / name)

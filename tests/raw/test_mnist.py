@@ -18,7 +18,9 @@ from tests.raw.given import (
     mirror,
     pin,
     raw_of,
+    tree,
 )
+from tests.support.idx_source import write_letters
 from tests.support.tiny import (
     section,
 )
@@ -27,7 +29,7 @@ from tests.support.tiny import (
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
 def test_idx_files_give_grey_images_and_labels_of_both_splits(tmp_path, idx_source, name):
     raw = raw_of(tmp_path, name, idx_source)
-    assert (len(raw.pool), len(raw.test), raw.ignored) == (200, 100, 0)
+    assert (len(raw.pool), len(raw.test), raw.said()) == (200, 100, [])
     assert raw.classes == catalog.DATA_SETS[name].classes
     assert np.bincount(raw.pool.labels).tolist() == [20] * 10
     assert raw.pool.labels.dtype == np.int64
@@ -37,7 +39,7 @@ def test_idx_files_give_grey_images_and_labels_of_both_splits(tmp_path, idx_sour
     assert raw.test.name(0) == "t10k-images-idx3-ubyte[0]"
 
 
-def test_a_label_that_no_class_has_is_refused_in_idx_files(tmp_path, idx_source):
+def test_a_label_that_one_of_both_files_lacks_is_refused(tmp_path, idx_source):
     dataset = section("mnist", idx_source)
     downloads.fetch(tmp_path / "raw", dataset)
     path = tmp_path / "raw" / "t10k-labels-idx1-ubyte"
@@ -45,7 +47,9 @@ def test_a_label_that_no_class_has_is_refused_in_idx_files(tmp_path, idx_source)
     manifest = json.loads((tmp_path / "raw" / "manifest.json").read_text())
     manifest[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
     (tmp_path / "raw" / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(DataError, match="t10k-labels-idx1-ubyte: label 99 is 10, expected 0 to 9"):
+    with pytest.raises(
+        DataError, match="t10k-labels-idx1-ubyte: has label 10, which train-labels-idx1-ubyte lacks"
+    ):
         records.open_raw(tmp_path / "raw", dataset, seed=1)
 
 
@@ -95,3 +99,31 @@ def test_files_of_ones_own_must_be_idx_files_that_fit_together(
         downloads.fetch(tmp_path / "raw", fashion(str(source)))
     assert "-part-" not in str(caught.value)
     assert list(tmp_path.iterdir()) == [source]
+
+
+def test_other_labels_are_classes_named_by_their_numbers_and_this_is_said(tmp_path):
+    write_letters(tmp_path / "source", labels=(3, 1, 26))
+    raw = raw_of(tmp_path, "mnist", tmp_path / "source")
+    assert raw.classes == ("1", "3", "26")
+    assert raw.pool.labels.tolist() == [1, 0, 2] * 2
+    assert raw.test.labels.tolist() == [1, 0, 2]
+    assert raw.said() == [
+        "the labels are 1 to 26, not 0 to 9: 3 classes, those that occur, named by their numbers"
+    ]
+    # With fewer than ten of the usual labels too: a class without images is refused later.
+    write_letters(tmp_path / "few", labels=(0, 1))
+    assert raw_of(tmp_path, "fashion_mnist", tmp_path / "few").classes == ("0", "1")
+
+
+@pytest.mark.parametrize("place", ["raw", "MNIST/raw"])
+def test_files_lie_where_torchvision_keeps_them_or_have_kaggles_names(tmp_path, place):
+    write_letters(tmp_path / "plain", labels=(0, 1))
+    write_letters(tmp_path / "given" / place, labels=(0, 1))
+    write_letters(tmp_path / "given" / "FashionMNIST/raw", labels=(5, 6))
+    path = tmp_path / "given" / place / IDX_NAMES[0]
+    content = gzip.decompress(path.with_name(f"{path.name}.gz").read_bytes())
+    path.with_name("train-images.idx3-ubyte").write_bytes(content)
+    path.with_name(f"{path.name}.gz").unlink()
+    raw_of(tmp_path / "a", "mnist", tmp_path / "plain")
+    raw_of(tmp_path / "b", "mnist", tmp_path / "given")
+    assert tree(tmp_path / "a") == tree(tmp_path / "b")

@@ -1,3 +1,4 @@
+import shutil
 import socket
 import struct
 import threading
@@ -20,6 +21,7 @@ from tests.raw.given import (
     free_port,
     host,
     sends_on,
+    tree,
 )
 from tests.support.tiny import section
 
@@ -243,3 +245,20 @@ def test_a_second_redirect_is_refused(tmp_path, server, store):
             f"{server.url}/weights.pth", tmp_path / "weights.pth", SHA256, LIMITS, [host(store)]
         )
     assert len(store.asked) == 1
+
+
+def test_a_relative_source_begins_in_the_main_workspace_also_in_a_copy_of_it(
+    tmp_path, idx_source, monkeypatch
+):
+    workspace, copy = tmp_path / "workspace", tmp_path / "copy"
+    copy.mkdir()
+    shutil.copytree(idx_source, workspace / "mine")
+    monkeypatch.chdir(workspace)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    downloads.fetch(tmp_path / "a", fashion("mine"))
+    monkeypatch.chdir(copy)
+    with pytest.raises(DataError, match="missing"):
+        downloads.fetch(tmp_path / "b", fashion("mine"))
+    monkeypatch.setenv("DVC_ROOT", str(workspace))
+    downloads.fetch(tmp_path / "b", fashion("mine"))
+    assert tree(tmp_path / "a") == tree(tmp_path / "b")

@@ -51,3 +51,8 @@ def test_a_url_that_cannot_be_used_is_refused_in_one_line_without_its_secrets(tm
     ) as caught:
         weights.fetch_inception("http://user:canary@127.0.0.1:9/w.pth", None, tmp_path)
     assert "canary" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_relative_file_lies_in_the_main_workspace(tmp_path, monkeypatch):
+    monkeypatch.setenv("DVC_ROOT", "/main")
+    assert weights.fetch_inception("some/w.pth", "ab", tmp_path)[0] == Path("/main/some/w.pth")

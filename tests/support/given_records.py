@@ -10,7 +10,7 @@ from PIL import Image
 
 from dcgan.config import reading, sections
 from dcgan.preparing import preparation
-from dcgan.raw.dataset import Raw, Unreadable
+from dcgan.raw.dataset import FORMATS, Raw, Unreadable
 from tests.support import shapes
 
 SETTINGS = {"image_size": 28, "validation_size": 50}
@@ -22,6 +22,8 @@ def dataset(**changes: object) -> sections.Dataset:
 
 class Given:
     """Records in memory, which count how often each is read and can fail like a killed process."""
+
+    digests: Sequence[bytes] | None = None
 
     def __init__(
         self,
@@ -62,7 +64,7 @@ def classes(count: int) -> np.ndarray:
 
 def given(num_pool: int = 200, num_test: int | None = 100) -> Raw:
     test = None if num_test is None else Given(drawn(num_test, seed=1), classes(num_test))
-    return Raw(Given(drawn(num_pool), classes(num_pool)), test, tuple("abcdefghij"), 3)
+    return Raw(Given(drawn(num_pool), classes(num_pool)), test, tuple("abcdefghij"), {".txt": 3})
 
 
 def run(raw: Raw, folder: Path, seed: int = 7, **changes: object) -> dict:
@@ -88,7 +90,7 @@ BAD = {
     17: png(np.zeros((5, 5), np.uint8)),
 }
 REASONS = [
-    "photo 3.png (begins no readable PNG, JPEG, WEBP, BMP, GIF, TIFF)",
+    f"photo 3.png (begins no readable {', '.join(FORMATS)})",
     "photo 8.png (no bytes)",
     "photo 12.png (CRC is wrong)",
     "photo 17.png (too small: a square of 5 pixels, needs 14)",
@@ -99,4 +101,4 @@ def with_bad(bad: dict[int, object] = BAD, count: int = 100) -> Raw:
     items: list[object] = list(drawn(count))
     for position, item in bad.items():
         items[position] = item
-    return Raw(Given(items, None, [f"photo {index}.png" for index in range(count)]), None, (), 0)
+    return Raw(Given(items, None, [f"photo {index}.png" for index in range(count)]), None, ())

@@ -97,6 +97,14 @@ def encoded(image: np.ndarray, kind: str) -> bytes:
     return buffer.getvalue()
 
 
+def animated(images: np.ndarray) -> bytes:
+    """Images as the frames of one GIF."""
+    first, *rest = (Image.fromarray(image) for image in images)
+    buffer = io.BytesIO()
+    first.save(buffer, format="GIF", save_all=True, append_images=rest)
+    return buffer.getvalue()
+
+
 def write_celeba(
     folder: Path,
     partitions: Sequence[int] = (0, 0, 1, 2, 0, 2),
@@ -138,13 +146,44 @@ def write_celeba(
     return contents
 
 
-def write_lsun(folder: Path, count: int = 7) -> dict[bytes, bytes]:
-    """`bedroom_train_lmdb/data.mdb` and its zip; returns the values by key."""
+def as_kaggle(source: Path, folder: Path, *, pictures: str, tables: bool) -> Path:
+    """What `write_celeba` has written, in other forms that are about.
+
+    Args:
+        source: the publisher's files.
+        folder: where the others go.
+        pictures: the folder of the unpacked pictures; or, if it ends in .zip, a zip in which their
+            folder lies in another one.
+        tables: whether the text files are Kaggle's tables with commas.
+    """
+    folder.mkdir(parents=True)
+    with zipfile.ZipFile(source / "img_align_celeba.zip") as archive:
+        images = {Path(name).name: archive.read(name) for name in archive.namelist()[1:]}
+    if pictures.endswith(".zip"):
+        with zipfile.ZipFile(folder / pictures, "w") as archive:
+            for name, content in images.items():
+                archive.writestr(f"img_align_celeba/img_align_celeba/{name}", content)
+    else:
+        write_tree(folder / pictures, images)
+    for path in source.glob("*.txt"):
+        text = path.read_text()
+        if tables:
+            counted, *rest = text.splitlines()
+            attributes = path.name == "list_attr_celeba.txt"
+            names, *rows = rest if attributes else ["partition", counted, *rest]
+            lines = [f"image_id {names}", *rows]
+            text = "".join(",".join(line.split()) + "\n" for line in lines)
+        (folder / path.name).with_suffix(".csv" if tables else ".txt").write_text(text)
+    return folder
+
+
+def write_lsun(folder: Path, count: int = 7, category: str = "bedroom") -> dict[bytes, bytes]:
+    """A category's `bedroom_train_lmdb/data.mdb` and its zip; returns the values by key."""
     values = {
         f"{number * 7919 % 10_007:040x}".encode(): encoded(image, "WEBP")
         for number, image in enumerate(pictures(count)[0])
     }
-    database = folder / "bedroom_train_lmdb"
+    database = folder / f"{category}_train_lmdb"
     database.mkdir(parents=True)
     with (
         lmdb.open(str(database), map_size=1 << 20) as environment,
@@ -152,9 +191,9 @@ def write_lsun(folder: Path, count: int = 7) -> dict[bytes, bytes]:
     ):
         for key, value in values.items():
             transaction.put(key, value)
-    with zipfile.ZipFile(folder / "bedroom_train_lmdb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.write(database / "data.mdb", "bedroom_train_lmdb/data.mdb")
-        archive.write(database / "lock.mdb", "bedroom_train_lmdb/lock.mdb")
+    with zipfile.ZipFile(f"{database}.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(database / "data.mdb", f"{database.name}/data.mdb")
+        archive.write(database / "lock.mdb", f"{database.name}/lock.mdb")
     return values
 
 

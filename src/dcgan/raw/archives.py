@@ -1,4 +1,4 @@
-"""Bytes out of gzip, tar and zip files that others made.
+"""Bytes out of gzip, tar and zip files that others made, and into a zip of our own.
 
 Only the members that were asked for come out, each up to a limit. Every refusal is a DataError that
 names the file.
@@ -147,6 +147,13 @@ def unpack_zip(path: Path, name: str, target: Path, limit: int) -> None:
                 _write(_chunks(inside), target, limit, name)
         except ZIP_ERRORS as error:
             raise DataError(f"{path.name}: {name} is damaged ({error}): refused") from error
+
+
+def store(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+    """Add a member whose bytes in the zip depend on its name and its content alone."""
+    entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+    entry.external_attr = (stat.S_IFREG | 0o644) << 16
+    archive.writestr(entry, content)
 
 
 class _PlainMember(tarfile.TarInfo):

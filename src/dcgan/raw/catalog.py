@@ -1,6 +1,9 @@
 """Every data set by its name in params.yaml."""
 
+import os
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from dcgan.config import sections
 from dcgan.raw.celeba import CELEBA
@@ -11,6 +14,7 @@ from dcgan.raw.folder import FOLDER
 from dcgan.raw.lsun import LSUN
 from dcgan.raw.mnist import FASHION_MNIST, MNIST
 from dcgan.raw.svhn import SVHN
+from dcgan.raw.unpacking import own_path
 
 DATA_SETS = {
     "mnist": MNIST,
@@ -34,3 +38,17 @@ def raw_names() -> Iterator[str]:
     """The names of the raw files of all sets; some come several times."""
     for data_set in DATA_SETS.values():
         yield from (data_set.labelled or data_set).raw
+
+
+def title(dataset: sections.Dataset) -> str:
+    """What to call the images: `dataset.title`, a folder's own name, or the name of the data set.
+
+    Returns:
+        1 to 100 letters, digits, blanks and _ . - that begin with a letter, a digit or _: fit for
+        the names of experiments and models.
+    """
+    name: str = dataset.name
+    if dataset.name == "folder" and dataset.source:
+        name = Path(os.path.normpath(own_path(dataset.source).absolute())).name
+    name = re.sub(r"[^\w .-]", "_", dataset.title or name).lstrip(" .-")[:100].rstrip()
+    return name or dataset.name

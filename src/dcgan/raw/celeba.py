@@ -1,13 +1,16 @@
 """CelebA: 178 x 218 RGB photographs of faces, with a partition file and forty attributes."""
 
 import difflib
+import os
 import re
+import zipfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from dcgan import files
 from dcgan.config import sections
 from dcgan.errors import ConfigError, DataError
 from dcgan.raw import archives, readers, unpacking
@@ -16,6 +19,9 @@ from dcgan.raw.dataset import GIB, HOUR, MAX_IMAGE_BYTES, MIB, DataSet, File, Pi
 ZIP = "img_align_celeba.zip"
 PARTITION, ATTRIBUTES = "list_eval_partition.txt", "list_attr_celeba.txt"
 MAX_TEXT_BYTES = 64 * MIB  # of the partition file and of the attribute file
+PICTURES = "img_align_celeba"  # the folder in the zip
+# Where the pictures lie in the zips and folders that are about, the publisher's way first.
+PREFIXES = (f"{PICTURES}/", f"{PICTURES}/{PICTURES}/", "")
 POOL, TEST = (0, 1), (2,)  # the publisher's partitions: train and validation; test
 
 
@@ -38,21 +44,22 @@ def partitions(images: Path, partition: Path) -> dict[str, int]:
     parts: dict[str, int] = {}
     for number, line in enumerate(_lines(partition), start=1):
         match = re.fullmatch(r"(\d{6}\.jpg) +([012]) *", line, re.ASCII)
-        name = f"img_align_celeba/{match[1]}" if match else ""
-        if not match or name in parts:
+        if not match or match[1] in parts:
             problem = "comes twice" if match else "expected e.g. '000001.jpg 0'"
             raise DataError(
                 f"{partition}: line {number}: {line[:40]!r}: {problem}: get the file again"
             )
-        parts[name] = int(match[2])
+        parts[match[1]] = int(match[2])
     for needed, text in ((POOL, "0 or 1"), (TEST, "2")):
         if not set(needed) & set(parts.values()):
             raise DataError(f"{partition}: has no image of partition {text}: is it the right file?")
     with archives.open_zip(images) as (_, entries):
-        _check_entries(
-            images, {name: entry.file_size for name, entry in entries.items()}, parts, partition
-        )
-    return parts
+        first = next(iter(parts))
+        prefix = next((each for each in PREFIXES if each + first in entries), PREFIXES[0])
+        members = {f"{prefix}{name}": part for name, part in parts.items()}
+        sizes = {name: entry.file_size for name, entry in entries.items()}
+        _check_entries(images, sizes, members, partition)
+    return members
 
 
 def attribute_labels(
@@ -95,13 +102,14 @@ def attribute_labels(
             f"{path}: line 2: expected the attributes' names, each once: is it the right file?"
         )
     columns = [_column(path, names, attribute) for attribute in attributes]
+    members = {member.rpartition("/")[2]: member for member in parts}
     labels: dict[str, int] = {}
     for number, row in enumerate(rows, start=3):
         image, *values = row.split() or [""]
-        member = f"img_align_celeba/{image}"
+        member = members.get(image, "")
         if len(values) != len(names) or not set(values) <= {"1", "-1"}:
             problem = f"expected a name and {len(names)} values of 1 or -1"
-        elif member not in parts:
+        elif not member:
             problem = f"{PARTITION} has no such image"
         elif member in labels:
             problem = "comes twice"
@@ -161,13 +169,72 @@ def _check_entries(
 def _unpack(
     served: Path, target: Path, pins: Mapping[str, Pin], dataset: sections.DatasetFiles
 ) -> None:
-    """The zip stays as it is; its directory must have what the partition file names."""
+    """The zip stays as it is; its directory must have what the partition file names.
+
+    A folder may also have the pictures unpacked, and tables with commas, as Kaggle gives them: what
+    is kept is a zip and the publisher's text all the same.
+    """
     for file in (LABELLED if dataset.attributes else CELEBA).files:
-        path = unpacking.find(served, *file.names)
-        archives.copy(path, target / file.names[0], file.max_bytes)
+        name = file.names[0]
+        table = served / f"{Path(name).stem}.csv"
+        if not os.path.lexists(served / name) and name == ZIP:
+            _pack(_pictures(served), target / ZIP)
+        elif not os.path.lexists(served / name) and os.path.lexists(table):
+            files.write_text(target / name, _from_csv(table, counted=name == ATTRIBUTES))
+        else:
+            archives.copy(unpacking.find(served, name), target / name, file.max_bytes)
     parts = partitions(target / ZIP, target / PARTITION)
     if dataset.attributes:
         attribute_labels(target / ATTRIBUTES, parts, dataset.attributes)
+
+
+def _pictures(served: Path) -> list[Path]:
+    """The unpacked pictures, by name, in the first of their folders that has any."""
+    for prefix in PREFIXES:
+        # Of a folder that is missing or cannot be read `glob` gives nothing.
+        if pictures := sorted((served / prefix).glob("[0-9]*.jpg")):
+            return pictures
+    raise DataError(f"{ZIP} is missing, and so is a folder {PICTURES} with its pictures")
+
+
+def _pack(pictures: Sequence[Path], target: Path) -> None:
+    """A zip as the publisher's, but not compressed, which JPEGs are already."""
+    with files.replacing(target) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for path in pictures:
+            if not path.is_file() or readers.size_of(path) > MAX_IMAGE_BYTES:
+                raise DataError(
+                    f"{path}: is no file, or has more than {MAX_IMAGE_BYTES} bytes: repair it"
+                )
+            try:
+                archives.store(archive, f"{PREFIXES[0]}{path.name}", path.read_bytes())
+            except PermissionError as error:
+                raise DataError(f"{path}: cannot be read: check its rights") from error
+
+
+def _from_csv(path: Path, *, counted: bool) -> str:
+    """A table of Kaggle's as the publisher writes it.
+
+    Args:
+        path: the table; its first line has names, image_id first.
+        counted: whether the publisher begins with the number of images and the names of columns, as
+            in the file of attributes.
+    """
+    head, *rows = _lines(path) or [""]
+    first, *names = head.split(",")
+    if first != "image_id":
+        raise DataError(
+            f"{path}: line 1: {head[:40]!r}: expected names, image_id first: is it the right file?"
+        )
+    for number, row in enumerate(rows, start=2):
+        if row.count(",") != len(names) or " " in row.strip():
+            raise DataError(
+                f"{path}: line {number}: {row[:40]!r}: expected an image's name and {len(names)}"
+                " values: get the file again"
+            )
+    lines = [row.replace(",", " ") for row in rows]
+    if counted:
+        lines = [str(len(rows)), " ".join(names), *lines]
+    return "\n".join(lines) + "\n"
 
 
 def _open(folder: Path, dataset: sections.Dataset, seed: int) -> Raw:

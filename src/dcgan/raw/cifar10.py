@@ -10,6 +10,7 @@ from dcgan.errors import DataError
 from dcgan.raw import archives, readers, unpacking
 from dcgan.raw.dataset import DataSet, File, Labels, Pin, Pixels, Raw
 
+HOME = "https://www.cs.toronto.edu/~kriz/"
 TAR, FOLDER = "cifar-10-binary.tar.gz", "cifar-10-batches-bin"
 TRAIN = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
 TEST = "test_batch.bin"
@@ -29,6 +30,7 @@ def _unpack(
         members = {f"{FOLDER}/{name}": target / name for name in NAMES}
         archives.unpack_tar(unpacking.find(served, TAR), members, limit)
     else:
+        _refuse_pickles(served)
         # All are looked for before the first is copied.
         paths = {name: unpacking.find(served, TAR, f"{FOLDER}/{name}", name) for name in NAMES}
         for name, path in paths.items():
@@ -36,6 +38,16 @@ def _unpack(
     for name in NAMES:
         unpacking.check_pin(target / name, pins)
         _read(target / name)
+
+
+def _refuse_pickles(served: Path) -> None:
+    """Say what to get to a user who has the version for Python, as torchvision keeps it."""
+    for name in ("cifar-10-python.tar.gz", "cifar-10-batches-py", "data_batch_1"):
+        if (served / name).exists():
+            raise DataError(
+                f"{served / name}: is CIFAR-10 as Python's pickles, which are never loaded, because"
+                f" a pickle can run any program: get {TAR} from {HOME}cifar.html"
+            )
 
 
 def _open(folder: Path, dataset: sections.Dataset, seed: int) -> Raw:
@@ -63,14 +75,12 @@ CIFAR10 = DataSet(
     raw=NAMES,
     unpack=_unpack,
     open=_open,
-    licence=(
-        "unknown; the publisher asks for a citation (https://www.cs.toronto.edu/~kriz/cifar.html)"
-    ),
+    licence=f"unknown; the publisher asks for a citation ({HOME}cifar.html)",
     drawings=False,
     test_split=True,
     classes=CLASSES,
     files=(File((TAR,)),),
-    mirrors=("https://www.cs.toronto.edu/~kriz/",),
+    mirrors=(HOME,),
     digests={TAR: "md5:c32a1d4ab5d03f1284b67883e8d87530"},  # as torchvision publishes it
     pins={name: Pin(30_730_000) for name in NAMES},
 )

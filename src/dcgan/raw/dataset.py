@@ -13,11 +13,19 @@ from dcgan.config import sections
 MIB, GIB = 1 << 20, 1 << 30
 MINUTE, HOUR = 60, 3600
 MAX_IMAGE_BYTES = 64 * MIB  # of one encoded image
-# The formats in which single images are read, by the endings of their files' names.
+# The endings of image files' names, with Pillow's names for their formats. An ending is a hint: the
+# bytes decide. Not here are formats for which Pillow starts another program (EPS), which are no
+# pictures of pixels (PDF, WMF, PSD, video), or which any bytes could be (TGA has no signature).
 SUFFIXES = {
-    ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP",
-    ".bmp": "BMP", ".gif": "GIF", ".tif": "TIFF", ".tiff": "TIFF",
+    ".png": "PNG", ".apng": "PNG",
+    ".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG",
+    ".webp": "WEBP", ".bmp": "BMP", ".gif": "GIF", ".tif": "TIFF", ".tiff": "TIFF",
+    ".ppm": "PPM", ".pgm": "PPM", ".pbm": "PPM", ".pnm": "PPM",
+    ".avif": "AVIF", ".jp2": "JPEG2000", ".j2k": "JPEG2000", ".jpx": "JPEG2000",
+    ".ico": "ICO", ".pcx": "PCX", ".dds": "DDS", ".qoi": "QOI",
 }  # fmt: skip
+# The formats that may be opened, each once: what `PIL.Image.open` takes as `formats`.
+FORMATS = tuple(dict.fromkeys(SUFFIXES.values()))
 
 Pixels = npt.NDArray[np.uint8]  # H x W or H x W x 3, or N of these
 Labels = npt.NDArray[np.int64]
@@ -61,6 +69,17 @@ class Raw:
     left_out: Mapping[str, int] = field(default_factory=dict)  # files that are no images, by suffix
     notes: tuple[str, ...] = ()  # what was guessed about the data, a sentence each, to be said
 
+    def said(self) -> list[str]:
+        """The lines that a terminal shows: the notes, and how many files are no images."""
+        if not self.left_out:
+            return list(self.notes)
+        return [*self.notes, f"left out: {counted(self.left_out)}: no images"]
+
+
+def counted(files: Mapping[str, int]) -> str:
+    """Numbers of files by suffix as text: "12 .txt, 1 without suffix"."""
+    return ", ".join(f"{count} {suffix}" for suffix, count in sorted(files.items()))
+
 
 @dataclass(frozen=True)
 class File:
@@ -90,8 +109,8 @@ class DebianPackage:
 
 # Makes the raw files out of what a source serves. Arguments: the folder with the served files, the
 # folder for the raw files, pins by raw name (none for the user's own data), and those keys of the
-# section `dataset` of params.yaml that say which files. Raises DataError for a file that is missing,
-# damaged or not what it claims to be.
+# section `dataset` of params.yaml that say which files. Raises DataError for a file that is
+# missing, damaged or not what it claims to be.
 Unpack = Callable[[Path, Path, Mapping[str, Pin], sections.DatasetFiles], None]
 # Opens the raw files. Arguments: their folder, the section `dataset` of params.yaml, and the seed
 # for images that are drawn. Raises DataError as Unpack does.
@@ -107,7 +126,7 @@ class DataSet:
     open: Open
     licence: str  # what its publisher or others say of it, and where
     drawings: bool  # single bright things on black; False: photographs
-    test_split: bool  # whether the publisher provides one
+    test_split: bool  # whether the publisher provides one; False: a folder may still have one
     classes: tuple[str, ...] = ()  # their names; () where there are none, or `open` finds them
     files: tuple[File, ...] = ()  # what a source serves
     mirrors: tuple[str, ...] = ()  # the publisher's own

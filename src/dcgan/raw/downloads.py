@@ -6,6 +6,7 @@ Everything happens in a temporary folder; only good files replace what was there
 """
 
 import contextlib
+import itertools
 import logging
 import os
 import shutil
@@ -32,12 +33,12 @@ def fetch(folder: Path, dataset: sections.DatasetFiles) -> str:
     are removed.
 
     Args:
-        folder: where they go; touched only when all are good.
+        folder: where they go, or a link to a folder on another disk; touched only when all are
+            good.
         dataset: `name`, a key of the catalog, says which files; `source` where from: a folder or
             https URL, whose files are checked by their format, or None: the publisher's, checked by
             their digests. Files that are there already are not fetched again if the catalog knows
-            the sha256 of each. A folder of images needs `class_folders` too, see `folder.pack`;
-            celeba `attributes`, see `celeba.attribute_labels`.
+            the sha256 of each. celeba needs `attributes` too, see `celeba.attribute_labels`.
 
     Returns:
         The source that was used, in words.
@@ -76,14 +77,18 @@ def fetch_from(
         pins: what the raw files must be, by name; none for data of the user's own.
     """
     data_set = catalog.of(dataset)
+    shown_as, folder = (
+        folder,
+        folder.resolve(),
+    )  # of a link the folder, so that all files are made on its disk
     problems: list[UserError] = []
     with _locked(folder):
         if pins and _is_there(folder, data_set, pins):
             digests = {name: pins[name].sha256 for name in data_set.raw}
             files.write_json(folder / "manifest.json", digests)
             _remove_files_of_others(folder, data_set)
-            return f"{folder}, where the verified files were already"
-        for source in sources:
+            return f"{shown_as}, where the verified files were already"
+        for source, following in itertools.zip_longest(sources, sources[1:]):
             with _staging(folder) as staging:
                 try:
                     served = source.get(staging / "served")
@@ -92,8 +97,9 @@ def fetch_from(
                 except UserError as error:
                     text = str(error).replace(f"{staging}{os.sep}", "")
                     problem = type(error)(text if source.name in text else f"{source.name}: {text}")
-                    level = logging.WARNING if isinstance(error, DataError) else logging.INFO
-                    logger.log(level, "%s", problem)
+                    if following:  # what becomes the error is not said twice
+                        level = logging.WARNING if isinstance(error, DataError) else logging.INFO
+                        logger.log(level, "%s: next is %s", problem, following.name)
                     problems.append(problem)
                     continue
                 manifest = {name: files.sha256(staging / name) for name in data_set.raw}
@@ -107,7 +113,7 @@ def fetch_from(
         raise problems[0]
     damaged = any(isinstance(problem, DataError) for problem in problems)
     raise (DataError if damaged else EnvironmentProblem)(
-        f"{folder}: no source of the data could be used: {'; '.join(map(str, problems))};"
+        f"{shown_as}: no source of the data could be used: {'; '.join(map(str, problems))};"
         " check the network, or set dataset.source to a folder that has the files"
     )
 

@@ -1,35 +1,72 @@
 """A folder of the user's own images: packed as one zip with plain names and a list of them."""
 
 import errno
+import hashlib
+import io
 import os
 import stat
+import warnings
 import zipfile
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image, UnidentifiedImageError
 
 from dcgan import files
 from dcgan.config import sections
 from dcgan.errors import DataError
-from dcgan.raw import readers
-from dcgan.raw.dataset import MAX_IMAGE_BYTES, MIB, SUFFIXES, DataSet, Pin, Raw
+from dcgan.raw import archives, layout, readers
+from dcgan.raw.dataset import (
+    FORMATS,
+    MAX_IMAGE_BYTES,
+    MIB,
+    SUFFIXES,
+    DataSet,
+    Pin,
+    Raw,
+    counted,
+)  # fmt: skip
 
 ZIP, LIST = "images.zip", "images.json"
+NUM_SHOWN = 10  # links in one sentence
+HIDDEN = ("thumbs.db", "desktop.ini")  # what Windows puts into folders of pictures
+# Endings that say plainly that a file is no image: such files are not opened.
+NOT_IMAGES = (
+    ".txt", ".md", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".html", ".htm",
+    ".pdf", ".svg", ".eps", ".ps", ".ini", ".log", ".py", ".doc", ".docx", ".xls", ".xlsx",
+    ".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar",
+    ".npy", ".npz", ".mat", ".pt", ".pth", ".pkl", ".h5", ".hdf5", ".db", ".mdb", ".parquet",
+    ".mp4", ".avi", ".mov", ".mkv", ".webm", ".mp3", ".wav",
+)  # fmt: skip
+WITHOUT = "without suffix"  # what stands for a suffix in counts
+# Pictures that are not read: their owner should hear of a way.
+CONVERT = (".heic", ".heif", ".jxl", ".tga", ".psd")
 
 
-def pack(source: Path, folder: Path, *, class_folders: bool, at_least: int) -> None:
+@dataclass
+class _Found:
+    """What lies below the source."""
+
+    paths: list[str] = field(default_factory=list)  # possible images, below the source
+    left_out: Counter[str] = field(default_factory=Counter)  # other files, by suffix
+    not_followed: dict[str, str] = field(default_factory=dict)  # links and the reason
+
+
+def pack(source: Path, folder: Path) -> None:
     """Put every image below `source` into `folder`: `images.zip`, and their list, `images.json`.
 
-    Images are files whose names end in .png .jpg .jpeg .webp .bmp .gif .tif or .tiff, in capitals
-    or not; other files are counted. Files and folders whose names begin with a dot, and Thumbs.db,
-    are skipped and not counted. Linked files are read, linked folders not followed. A broken link,
-    a file that cannot be read or is no regular one, and one over 64 MiB are listed with a `problem`
-    and no bytes, so that the next stage can name them.
+    An image is a file whose first bytes are those of a format in FORMATS, whatever its name. Files
+    whose suffix is in NOT_IMAGES are not looked into. A file with an image's suffix that holds
+    none, is a broken link, cannot be read, is no regular file or has over 64 MiB is listed with a
+    `problem` and no bytes, so that the next stage can name it. Other files are counted by their
+    suffix. Files and folders whose names begin with a dot, and those in HIDDEN, are skipped.
 
-    The folders directly below `source` are classes if at least two of them hold images, no image
-    lies beside them and `class_folders` is true; otherwise no image has a class.
+    Linked files are read and linked folders followed, except for loops: folders that lie in
+    themselves.
 
     Order is by the bytes of the paths, and equal files give an equal zip: it has no times and no
     compression. Memory is that of one image and the list of names.
@@ -37,43 +74,49 @@ def pack(source: Path, folder: Path, *, class_folders: bool, at_least: int) -> N
     Args:
         source: the folder, only read.
         folder: where both files go. `images.zip` has `0000000.png` and so on, the suffix as in the
-            name, in small letters; `images.json` the keys `classes`, names; `images`, a list with
-            `name` (the path below `source`, what cannot be printed escaped), `class` (a position in
-            `classes`, or null) and perhaps `problem`; `ignored`, the number of other files.
-        class_folders: whether folders may be classes.
-        at_least: images that the error for an empty folder asks for.
+            name, in small letters, where it is one of an image; `images.json` the keys `images`, a
+            list with `name` (the path below `source`, what cannot be printed escaped), `sha256` of
+            its bytes (null with a problem) and perhaps `problem`; `left_out`, numbers by suffix;
+            `not_followed`, reasons by link. Nothing in them depends on params.yaml.
 
     Raises:
-        DataError: no image is there, or a folder cannot be read.
+        DataError: `source` is a file; no image is there; or a folder cannot be read.
     """
-    paths, ignored = _walk(source)
-    if not paths:
+    if source.is_file():
         raise DataError(
-            f"0 images found in {source} ({ignored} other files): need at least {at_least};"
-            " check dataset.source"
+            f"{source}: is a file, expected the folder with the images: unpack it, if it is an"
+            " archive, and set dataset.source to the folder"
         )
-    classes = _classes(paths) if class_folders else []
-    positions = {name: position for position, name in enumerate(classes)}
+    found = _Found()
+    _walk(source, "", (), found)
     entries: list[dict[str, Any]] = []
     with (
         files.replacing(folder / ZIP) as temporary,
         zipfile.ZipFile(temporary, "w") as archive,
     ):
-        for number, path in enumerate(paths):
-            content, problem = _content(source / path)
-            entry = zipfile.ZipInfo(f"{number:07d}{_suffix(path)}", date_time=(1980, 1, 1, 0, 0, 0))
-            entry.external_attr = (stat.S_IFREG | 0o644) << 16
-            archive.writestr(entry, content)
-            label = positions[path.split("/")[0]] if classes else None
-            entries.append(
-                {
-                    "name": printable(path),
-                    "class": label,
-                    **({"problem": problem} if problem else {}),
-                }
-            )
-    names = [printable(name) for name in classes]
-    files.write_json(folder / LIST, {"classes": names, "images": entries, "ignored": ignored})
+        # By bytes, as no setting of the language changes them.
+        for path in sorted(found.paths, key=os.fsencode):
+            content, problem = _examine(source / path)
+            if content is None:
+                found.left_out[_suffix(path)] += 1
+                continue
+            known = _suffix(path) if _suffix(path) in SUFFIXES else ""
+            archives.store(archive, f"{len(entries):07d}{known}", content)
+            digest = None if problem else hashlib.sha256(content).hexdigest()
+            entry = {"name": printable(path), "sha256": digest}
+            entries.append({**entry, "problem": problem} if problem else entry)
+    if not entries:
+        others = counted(found.left_out) or "none"
+        raise DataError(
+            f"0 images found in {source} (other files: {others}): need at least 3;"
+            f" check dataset.source{_advice(found.left_out)}"
+        )
+    listed = {
+        "images": entries,
+        "left_out": found.left_out,
+        "not_followed": found.not_followed,
+    }
+    files.write_json(folder / LIST, listed)
 
 
 def printable(name: str) -> str:
@@ -91,77 +134,138 @@ def _escape(letter: str) -> str:
     return letter.encode("unicode_escape").decode() if letter.isascii() else f"\\u{ord(letter):04x}"
 
 
-def _walk(source: Path) -> tuple[list[str], int]:
-    """The images' paths below `source`, sorted, and the number of other files."""
+def _walk(source: Path, below: str, above: tuple[str, ...], found: _Found) -> None:
+    """Note all files of one folder and, again, of its folders.
 
-    def refuse(error: OSError) -> None:
-        folder = printable(os.fspath(error.filename))
+    Args:
+        source: the whole folder.
+        below: the path of this one in it; with a / at the end, or empty.
+        above: the real paths of the folders in which it lies.
+        found: what to fill.
+    """
+    here = source / below
+    try:
+        above = (*above, os.path.realpath(here))
+        entries = sorted(os.scandir(here), key=lambda entry: os.fsencode(entry.name))
+    except OSError as error:
         raise DataError(
-            f"{folder}: the folder cannot be read ({error.strerror}):"
+            f"{printable(os.fspath(here))}: the folder cannot be read ({error.strerror}):"
             " check dataset.source and the rights"
         ) from error
-
-    images, ignored = [], 0
-    for parent, folders, names in os.walk(source, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        seen = [name for name in names if not name.startswith(".") and name.lower() != "thumbs.db"]
-        here = [str(Path(parent, name).relative_to(source)) for name in seen if _suffix(name)]
-        images += here
-        ignored += len(seen) - len(here)
-    # By bytes, as no setting of the language changes them.
-    return sorted(images, key=os.fsencode), ignored
-
-
-def _classes(paths: list[str]) -> list[str]:
-    tops = sorted({path.split("/")[0] for path in paths}, key=os.fsencode)
-    return tops if len(tops) > 1 and all("/" in path for path in paths) else []
+    for entry in entries:
+        path = f"{below}{entry.name}"
+        if entry.name.startswith(".") or entry.name.lower() in HIDDEN:
+            continue
+        # A link is looked through; of others the kind is known without asking the disk again.
+        linked = entry.is_symlink()
+        if Path(entry.path).is_dir() if linked else entry.is_dir():
+            if os.path.realpath(entry.path) in above:
+                found.not_followed[printable(path)] = "leads to a folder in which it lies"
+            else:
+                _walk(source, f"{path}/", above, found)
+        elif _suffix(path) in NOT_IMAGES:
+            found.left_out[_suffix(path)] += 1
+        elif linked and not Path(entry.path).exists() and _suffix(path) not in SUFFIXES:
+            # It may have led to a folder of images.
+            found.not_followed[printable(path)] = "leads nowhere"
+        else:
+            found.paths.append(path)
 
 
 def _suffix(path: str) -> str:
-    """The image's suffix in small letters, or nothing."""
-    suffix = Path(path).suffix.lower()
-    return suffix if suffix in SUFFIXES else ""
+    """The suffix in small letters, what cannot be printed escaped; WITHOUT where there is none."""
+    return printable(Path(path).suffix.lower()) or WITHOUT
 
 
-def _content(path: Path) -> tuple[bytes, str]:
-    """A file's bytes and an empty text, or no bytes and the reason."""
+def _examine(path: Path) -> tuple[bytes | None, str]:
+    """An image's bytes and an empty text; no bytes and what is wrong with it; or None: no image."""
+    named = _suffix(path.name) in SUFFIXES
     try:
         # Before it is opened: opening a pipe would wait for ever.
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            return b"", "is no regular file"
+            return b"" if named else None, "is no regular file"
         if status.st_size > MAX_IMAGE_BYTES:
-            return b"", f"has more than {MAX_IMAGE_BYTES // MIB} MiB"
+            return b"" if named else None, f"has more than {MAX_IMAGE_BYTES // MIB} MiB"
         with open(path, "rb") as file:
-            return file.read(status.st_size), ""
+            content = file.read(status.st_size)
     except OSError as error:
         broken = error.errno == errno.ENOENT and path.is_symlink()
         return b"", "is a broken link" if broken else f"cannot be read ({error.strerror})"
+    if _is_image(content):
+        return content, ""
+    problem = f"begins no readable {', '.join(FORMATS)}" if content else "is empty"
+    return b"" if named else None, problem
+
+
+def _is_image(content: bytes) -> bool:
+    """Whether the first bytes are those of an image; whether it can be decoded is another thing."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="PIL")
+        try:
+            Image.open(io.BytesIO(content), formats=FORMATS).close()
+        except UnidentifiedImageError:
+            return False
+        except Exception:  # of a kind that Pillow knows, but large or damaged: prepare says how
+            return True
+    return True
+
+
+def _advice(left_out: Mapping[str, int]) -> str:
+    """What to do where pictures of other formats are there."""
+    others = [suffix for suffix in CONVERT if suffix in left_out]
+    return f"; to use {', '.join(others)}, save them as PNG or JPEG" if others else ""
 
 
 def _unpack(
     served: Path, target: Path, pins: Mapping[str, Pin], dataset: sections.DatasetFiles
 ) -> None:
-    pack(served, target, class_folders=True, at_least=1)
+    pack(served, target)
 
 
 def _open(folder: Path, dataset: sections.Dataset, seed: int) -> Raw:
+    """The images in the order of their digests, so that other names of the files change nothing."""
     listed = files.read_json(folder / LIST)
-    images = listed["images"]
     archive = readers.OpenZip(folder / ZIP)
     # The zip has them in the order of the list.
-    entries = [
-        (image["name"], member)
-        for image, member in zip(images, archive.zip.namelist(), strict=True)
-    ]
-    problems = {
-        number: image["problem"] for number, image in enumerate(images) if "problem" in image
-    }
-    labels = None
-    if listed["classes"]:
-        labels = np.array([image["class"] for image in images], dtype=np.int64)
-    pool = readers.ZipRecords(archive, entries, labels, problems)
-    return Raw(pool, None, tuple(listed["classes"]), {"other": listed["ignored"]})
+    images = sorted(
+        zip(listed["images"], archive.zip.namelist(), strict=True),
+        key=lambda image: (image[0]["sha256"] or "", image[0]["name"]),
+    )
+    arranged = layout.arrange(
+        [image["name"] for image, _ in images],
+        [image["sha256"] is not None for image, _ in images],
+        class_folders=dataset.class_folders,
+        own_test=dataset.test_size == 0,
+    )
+
+    def records(chosen: list[int]) -> readers.ZipRecords:
+        of_split = [images[number] for number in chosen]
+        labels = [arranged.labels[number] for number in chosen] if arranged.classes else None
+        return readers.ZipRecords(
+            archive,
+            [(image["name"], member) for image, member in of_split],
+            None if labels is None else np.array(labels, dtype=np.int64),
+            {
+                number: image["problem"]
+                for number, (image, _) in enumerate(of_split)
+                if "problem" in image
+            },
+            [bytes.fromhex(image["sha256"] or "") for image, _ in of_split],
+        )
+
+    links = [f"{name} {why}" for name, why in listed["not_followed"].items()]
+    if len(links) > NUM_SHOWN:
+        links = [*links[:NUM_SHOWN], f"and {len(links) - NUM_SHOWN} more"]
+    not_followed = [f"links that are not followed: {', '.join(links)}"] if links else []
+    advice = _advice(listed["left_out"])
+    return Raw(
+        records(arranged.pool),
+        None if arranged.test is None else records(arranged.test),
+        arranged.classes,
+        listed["left_out"],
+        (*arranged.notes, *not_followed, *([advice.removeprefix("; ")] if advice else [])),
+    )
 
 
 FOLDER = DataSet(

@@ -1,4 +1,4 @@
-"""LSUN's bedrooms: encoded RGB photographs of any size, without labels, in an LMDB database."""
+"""LSUN, bedrooms or another category: encoded RGB photographs, unlabelled, in an LMDB database."""
 
 import contextlib
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,8 @@ from dcgan.errors import DataError
 from dcgan.raw import archives, readers, unpacking
 from dcgan.raw.dataset import GIB, HOUR, DataSet, File, Labels, Pin, Raw, Unreadable
 
-ZIP, MEMBER, DATABASE = "bedroom_train_lmdb.zip", "bedroom_train_lmdb/data.mdb", "train.mdb"
+ZIP, DATABASE = "bedroom_train_lmdb.zip", "train.mdb"
+ENDING = "_train_lmdb"  # of the name of each category's zip and folder
 MAX_BYTES = 64 * GIB
 LMDB_MAGIC = b"\xde\xc0\xef\xbe"
 
@@ -19,10 +20,10 @@ class _DatabaseRecords:
     """Encoded images in LSUN's database, in the order of their keys."""
 
     labels: Labels | None = None
-    digests = None
 
     def __init__(self, environment: Any, keys: Sequence[bytes]) -> None:
         self.environment, self.keys = environment, keys
+        self.digests: Sequence[bytes] | None = keys  # the publisher's, the same in every copy
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -41,13 +42,35 @@ class _DatabaseRecords:
 def _unpack(
     served: Path, target: Path, pins: Mapping[str, Pin], dataset: sections.DatasetFiles
 ) -> None:
-    """The database, out of its zip or as it is."""
-    path = unpacking.find(served, ZIP, MEMBER, "data.mdb")
-    if path.name == ZIP:
-        archives.unpack_zip(path, MEMBER, target / DATABASE, MAX_BYTES)
+    """The database of one category, out of its zip or as it is."""
+    path = _find(served)
+    if path.suffix == ".zip":
+        archives.unpack_zip(path, f"{path.stem}/data.mdb", target / DATABASE, MAX_BYTES)
     else:
         archives.copy(path, target / DATABASE, MAX_BYTES)
     _read(target / DATABASE)[0].close()
+
+
+def _find(served: Path) -> Path:
+    """The one database that is there: a category's zip, or its folder, or data.mdb itself."""
+    # A zip comes last, so that it is taken where the same category is unpacked beside it.
+    found = {
+        path.relative_to(served).parts[0].removesuffix(".zip"): path
+        for pattern in ("data.mdb", f"*{ENDING}/data.mdb", f"*{ENDING}.zip")
+        for path in sorted(served.glob(pattern))
+    }
+    if len(found) > 1:
+        databases = ", ".join(str(path.relative_to(served)) for path in found.values())
+        raise DataError(
+            f"{served}: has {len(found)} databases, {databases}: expected one; set"
+            " dataset.source to a folder with one of them"
+        )
+    if not found:
+        raise DataError(
+            f"{served}: has no {ZIP}, nor another category's, nor an unpacked data.mdb:"
+            " check dataset.source"
+        )
+    return unpacking.find(served, str(next(iter(found.values())).relative_to(served)))
 
 
 def _open(folder: Path, dataset: sections.Dataset, seed: int) -> Raw:

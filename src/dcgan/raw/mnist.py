@@ -3,7 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 from dcgan.config import sections
+from dcgan.errors import DataError
 from dcgan.raw import archives, idx, readers, unpacking
 from dcgan.raw.dataset import MINUTE, DataSet, DebianPackage, File, Labels, Pin, Pixels, Raw
 
@@ -45,29 +48,61 @@ def idx_data_set(
 def _unpack(
     served: Path, target: Path, pins: Mapping[str, Pin], dataset: sections.DatasetFiles
 ) -> None:
-    """The four files, each of them gzipped or not."""
+    """The four files, each of them gzipped or not, as the publisher or torchvision lays them."""
     for name in IDX_NAMES:
-        path = unpacking.find(served, f"{name}.gz", name)
+        path = _find(served, name, dataset)
         limit = pins[name].size if pins else unpacking.MAX_BYTES
         archives.unpack_idx(path, target / name, limit)
         unpacking.check_pin(target / name, pins)
-    for part in ("train", "t10k"):
-        _pair(target, part)
+    _pairs(target)
+
+
+def _find(served: Path, name: str, dataset: sections.DatasetFiles) -> Path:
+    """One of the files, which may lie where torchvision puts it, and be named as Kaggle does."""
+    torchvision = {"mnist": "MNIST/raw", "fashion_mnist": "FashionMNIST/raw"}[dataset.name]
+    names = (f"{name}.gz", name)
+    for place in ("", "raw", torchvision):
+        for each in (*names, name.replace("-idx", ".idx")):
+            if (served / place / each).is_file():
+                return unpacking.find(served / place, each)
+    return unpacking.find(served, *names)
 
 
 def _open(folder: Path, dataset: sections.Dataset, seed: int) -> Raw:
+    """The publisher's ten classes; of other labels those that occur, named by their numbers."""
+    parts = _pairs(folder)
+    found = np.unique(parts["train"][1])
     pool, test = (
-        readers.ArrayRecords([(f"{part}-images-idx3-ubyte", *_pair(folder, part))])
-        for part in ("train", "t10k")
+        readers.ArrayRecords(
+            [(f"{part}-images-idx3-ubyte", images, np.searchsorted(found, labels))]
+        )
+        for part, (images, labels) in parts.items()
     )
-    return Raw(pool, test)
+    if found.tolist() == list(range(10)):
+        return Raw(pool, test)
+    note = (
+        f"the labels are {found.min()} to {found.max()}, not 0 to 9: {len(found)} classes, those"
+        " that occur, named by their numbers"
+    )
+    return Raw(pool, test, tuple(map(str, found.tolist())), notes=(note,))
 
 
-def _pair(folder: Path, part: str) -> tuple[Pixels, Labels]:
-    """Images, N x H x W, mapped from the disk, and labels of ten classes, of `train` or `t10k`."""
-    images, labels = folder / f"{part}-images-idx3-ubyte", folder / f"{part}-labels-idx1-ubyte"
-    idx.check_pair(images, labels)
-    return idx.mapped(images), readers.check_labels(idx.read(labels), 0, 9, labels)
+def _pairs(folder: Path) -> dict[str, tuple[Pixels, Labels]]:
+    """Of `train` and `t10k` the images, N x H x W, mapped from the disk, and the labels."""
+    parts: dict[str, tuple[Pixels, Labels]] = {}
+    for part in ("train", "t10k"):
+        images, labels = folder / f"{part}-images-idx3-ubyte", folder / f"{part}-labels-idx1-ubyte"
+        idx.check_pair(images, labels)
+        parts[part] = (idx.mapped(images), idx.read(labels).astype(np.int64))
+    alone = np.setxor1d(parts["train"][1], parts["t10k"][1])
+    if len(alone):
+        here, other = ("train", "t10k") if alone[0] in parts["train"][1] else ("t10k", "train")
+        raise DataError(
+            f"{here}-labels-idx1-ubyte: has label {alone[0]}, which"
+            f" {other}-labels-idx1-ubyte lacks: expected the same labels in both, because each"
+            " class is learnt and judged: remove its images, or add some to the other files"
+        )
+    return parts
 
 
 # Every md5 is the one that torchvision publishes.

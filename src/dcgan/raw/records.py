@@ -14,7 +14,8 @@ def open_raw(folder: Path, dataset: sections.Dataset, seed: int) -> Raw:
 
     Args:
         folder: the raw files and `manifest.json`, whose sha256 are compared first.
-        dataset: its `name`; for celeba also its `attributes`, for fake sizes, channels and counts.
+        dataset: its `name`; for celeba also its `attributes`, for a folder `class_folders` and
+            `test_size`, for fake sizes, channels and counts.
         seed: of the images of fake.
 
     Raises:
@@ -28,5 +29,6 @@ def open_raw(folder: Path, dataset: sections.Dataset, seed: int) -> Raw:
     for name in data_set.raw:
         files.verify(folder / name, digests.get(name, "none"))
     raw = data_set.open(folder, dataset, seed)
-    assert (raw.test is not None) == data_set.test_split, f"{dataset.name}: test_split is wrong"
+    # With test_size = 0 the data must bring a test split; otherwise test is held out of the pool.
+    assert (raw.test is not None) == (dataset.test_size == 0), f"{dataset.name}: test is wrong"
     return replace(raw, classes=raw.classes or data_set.classes)

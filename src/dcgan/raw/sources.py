@@ -22,6 +22,7 @@ from dcgan import files
 from dcgan.errors import ConfigError, DataError, EnvironmentProblem
 from dcgan.raw import debian
 from dcgan.raw.dataset import DataSet, File
+from dcgan.raw.unpacking import own_path
 from dcgan.redaction import redact
 
 CHUNK = 1 << 16
@@ -79,14 +80,14 @@ def own_source(source: str, data_files: Sequence[File]) -> Source:
     """A place that the user names: a folder, or a URL below which the files are.
 
     Args:
-        source: a folder's path, or an https URL (http on this machine).
+        source: a folder's path, see `own_path`, or an https URL (http on this machine).
         data_files: the files to download; none: the source must be a folder.
 
     Raises:
         ConfigError: it is another kind of URL, or a URL where it must be a folder.
     """
     if "://" not in source:
-        return Source(source, lambda _: Path(source).expanduser(), {})
+        return Source(source, lambda _: own_path(source), {})
     try:
         may_ask = _may_ask(source)
     except ValueError as error:

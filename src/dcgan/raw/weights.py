@@ -5,6 +5,7 @@ from pathlib import Path
 from dcgan.errors import ConfigError, DataError, EnvironmentProblem
 from dcgan.raw import downloads
 from dcgan.raw.dataset import GIB, HOUR, File
+from dcgan.raw.unpacking import own_path
 
 # The weights of Inception of 2015-12-05, which FID has been computed with since it was proposed, as
 # torch-fidelity converted them from TensorFlow.
@@ -19,7 +20,7 @@ def fetch_inception(weights: str | None, sha256: str | None, folder: Path) -> tu
     """The file with Inception's weights, and the sha256 that its reader must check.
 
     Args:
-        weights: a file's path, an https URL, or None: the published ones.
+        weights: a file's path, see `own_path`, an https URL, or None: the published ones.
         sha256: 64 hex digits; None: those of the published file.
         folder: where a download is kept, so that the next run needs no network.
 
@@ -31,7 +32,7 @@ def fetch_inception(weights: str | None, sha256: str | None, folder: Path) -> tu
     """
     expected = sha256 or INCEPTION_SHA256
     if weights is not None and "://" not in weights:
-        return Path(weights).expanduser(), expected
+        return own_path(weights), expected
     # Named after its content, so that files of several origins lie beside one another.
     path = folder / f"inception-{expected[:16]}.pth"
     limits = File(
