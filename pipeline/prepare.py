@@ -1,7 +1,9 @@
 """Prepare the images: arrays for train, validation and test, a manifest, a report, pictures."""
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from dcgan.config import reading, sections
 from pipeline import cli
@@ -39,8 +41,8 @@ def main() -> None:
     chosen = rng.choose(len(images), 25, params.seed, "real grid")
     grids.save_png(RESULTS / "real.png", grids.tile(images[chosen.numpy()], columns=5))
     manifest = data.read_manifest(PREPARED)
-    for split, counts in manifest["splits"].items():
-        print(f"prepare: {split}: {counts['count']} images, per class {counts['per_class']}")
+    for line in [*report["notes"], *counts(manifest["splits"], params.dataset)]:
+        print(f"prepare: {line}")
     copies = report["duplicates"]
     print(
         f"prepare: left out: {report['bad']} unreadable,"
@@ -52,6 +54,18 @@ def main() -> None:
     )
 
 
+def counts(splits: dict[str, Any], dataset: sections.Dataset) -> Iterator[str]:
+    """A line for each split: how many images, of a class, and how many were asked for."""
+    wanted = {"validation": dataset.validation_size, "test": dataset.test_size}
+    for split, held in splits.items():
+        fewest, most = min(held["per_class"]), max(held["per_class"])
+        each = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+        classes = f", per class {each}" if len(held["per_class"]) > 1 else ""
+        asked = wanted.get(split, 0)
+        rough = f"; about {asked} asked for" if asked and asked != held["count"] else ""
+        yield f"{split}: {held['count']} images{classes}{rough}"
+
+
 def resume_folder(params: Params) -> Path:
     """The folder from which a killed run continues.
 
@@ -59,15 +73,15 @@ def resume_folder(params: Params) -> Path:
     """
     from dcgan import files
     from dcgan.preparing import decode
-    from dcgan.raw import dataset
+    from dcgan.raw import dataset, folder, layout
 
     # Without what is decided after decoding, so that skip continues where refuse stopped.
-    decided_later = {"on_bad_image", "duplicates", "near_bits"}
+    decided_later = {"on_bad_image", "duplicates", "near_bits", "title"}
     parts = [
         (RAW / "manifest.json").read_bytes(),
         params.dataset.model_dump_json(exclude=decided_later).encode(),
         str(params.seed).encode(),
-        *(Path(str(module.__file__)).read_bytes() for module in (decode, dataset)),
+        *(Path(str(module.__file__)).read_bytes() for module in (decode, dataset, folder, layout)),
     ]
     digests = b"".join(hashlib.sha256(part).digest() for part in parts)
     return files.scratch(f"prepare-{hashlib.sha256(digests).hexdigest()[:16]}")

@@ -5,7 +5,7 @@ On disk and in pictures images are uint8, 0 to 255; inside the networks float32 
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from dcgan.errors import DataError
 SPLITS = ("train", "validation", "test")
 PIECE_BYTES = 2**24  # copied at once, so that memory stays small
 UNKNOWN = "unknown"  # licence
+SKETCH, SKETCH_DIGITS = 64, 12  # hashes in a sketch, and their length
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
@@ -43,6 +44,7 @@ def write_prepared(
     positions: dict[str, npt.NDArray[np.int64]],
     licence: str = UNKNOWN,
     drawings: bool = False,
+    own_folder: bool = False,
 ) -> dict[str, Any]:
     """Write images and labels of each split, and last the manifest that describes them.
 
@@ -56,6 +58,7 @@ def write_prepared(
         positions: by split, which of its images and labels are written, and in which order.
         licence: of the data set, and who says so.
         drawings: whether the images are bright things on black; False: photographs.
+        own_folder: whether they are a folder of the user's own, of which nothing is known.
 
     Returns:
         The manifest: see `read_manifest`.
@@ -66,6 +69,7 @@ def write_prepared(
         "image_size": image_size,
         "licence": licence,
         "drawings": drawings,
+        "own_folder": own_folder,
         "splits": {},
         "files": {},
     }
@@ -84,16 +88,45 @@ def write_prepared(
             }
         per_class = np.bincount(labels[chosen], minlength=len(classes)).tolist()
         manifest["splits"][split] = {"count": len(chosen), "per_class": per_class}
+    manifest["sketch"] = sketch(
+        splits[split][0][place] for split in splits for place in positions[split].tolist()
+    )
     files.write_json(folder / "manifest.json", manifest)
     return manifest
+
+
+def sketch(images: Iterable[Images]) -> list[str]:
+    """A small sample of the images, drawn by their content: the smallest of their hashes.
+
+    Two data sets that share images share a part of their sketches, so that a model can be asked
+    whether it has learnt such images (Broder 1997, a bottom-k sketch).
+
+    Args:
+        images: C x H x W each, uint8.
+
+    Returns:
+        The SKETCH smallest sha256 of the images' pixels, twelve hex digits each, in rising order;
+        equal images count once.
+    """
+    smallest: set[str] = set()
+    largest = "g"  # behind all hexadecimal digits
+    for image in images:
+        digest = hashlib.sha256(image.tobytes()).hexdigest()[:SKETCH_DIGITS]
+        if digest < largest:
+            smallest.add(digest)
+            if len(smallest) == 2 * SKETCH:
+                smallest = set(sorted(smallest)[:SKETCH])
+                largest = max(smallest)
+    return sorted(smallest)[:SKETCH]
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The description of a prepared folder.
 
     Keys: `dataset`; `classes`, their names; `image_size`, pixels; `channels`; `splits`, by name
-    `count` and `per_class`; `files`, by name `shape`, `dtype` and `sha256`; `licence` and
-    `drawings`, as given to `write_prepared`, which manifests of earlier versions lack.
+    `count` and `per_class`; `files`, by name `shape`, `dtype` and `sha256`; `licence`,
+    `drawings` and `own_folder`, as given to `write_prepared`, and `sketch`, which manifests of
+    earlier versions lack.
 
     Raises:
         DataError: the manifest is missing or damaged.
@@ -105,7 +138,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise DataError(
             f"{path}: has not the keys {', '.join(sorted(keys))}: run the stage that makes it"
         )
-    return {"licence": UNKNOWN, "drawings": False, **manifest}
+    unknown = {"licence": UNKNOWN, "drawings": False, "own_folder": False, "sketch": []}
+    return {**unknown, **manifest}
 
 
 def data_sha256(manifest: dict[str, Any]) -> str:

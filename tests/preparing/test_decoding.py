@@ -44,7 +44,7 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path, monkeypatch):
     monkeypatch.setattr(decoding, "CHUNK", 100)
     monkeypatch.setattr(data, "PIECE_BYTES", 2**20)
     image = np.arange(128 * 128 * 3, dtype=np.uint32).astype(np.uint8).reshape(128, 128, 3)
-    raw = Raw(Given([image] * 1000), None, (), 0)
+    raw = Raw(Given([image] * 1000), None, ())
     tracemalloc.start()
     try:
         run(raw, tmp_path, image_size=128, channels=3, test_size=100, validation_size=100)

@@ -32,47 +32,6 @@ def bytes_of(images: np.ndarray) -> set[bytes]:
     return {image.tobytes() for image in images}
 
 
-# The split
-
-
-def test_what_is_held_out_has_the_shares_of_the_whole_and_is_disjoint_and_nothing_is_lost():
-    labels = np.repeat(np.arange(10), [30, 40, 50, 60, 70, 30, 40, 50, 60, 70])
-    stay, validation = preparation.hold_out(labels, 101, 1, "validation")
-    assert np.bincount(labels[validation]).tolist() == [6, 8, 10, 12, 15, 6, 8, 10, 12, 14]
-    assert sorted([*stay, *validation]) == list(range(500))
-
-
-def test_a_size_that_does_not_divide_gives_the_first_of_equal_classes_one_more():
-    labels = np.repeat(np.arange(3), 9)
-    _, drawn_positions = preparation.hold_out(labels, 8, 1, "validation")
-    assert np.bincount(labels[drawn_positions]).tolist() == [3, 3, 2]
-
-
-def test_what_is_held_out_depends_on_the_seed_and_the_split_alone():
-    labels = np.arange(500) % 10
-    settings = ((1, "validation"), (1, "validation"), (2, "validation"), (1, "test"))
-    first, again, other, test = (
-        preparation.hold_out(labels, 100, *setting)[1] for setting in settings
-    )
-    assert np.array_equal(first, again)
-    assert not np.array_equal(first, other)
-    assert not np.array_equal(first, test)
-
-
-@pytest.mark.parametrize("split", ["validation", "test"])
-def test_a_part_that_would_empty_a_class_is_refused(split):
-    with pytest.raises(
-        ConfigError,
-        match=rf"dataset\.{split}_size = 39: takes 10 of the 10 images of class 1: must leave",
-    ):
-        preparation.hold_out(np.repeat([0, 1], [30, 10]), 39, 1, split)
-    with pytest.raises(
-        ConfigError,
-        match=rf"dataset\.{split}_size = 20: takes 20 of the 20 images: must leave at least one",
-    ):
-        preparation.hold_out(np.zeros(20, np.int64), 20, 1, split)
-
-
 # The arrays
 
 
@@ -110,7 +69,10 @@ def test_the_arrays_of_fashion_mnist_are_those_of_every_version_before(tmp_path)
     # What the manifest has held since the first version.
     files.write_json(
         tmp_path / "older.json",
-        {key: manifest[key] for key in manifest.keys() - {"licence", "drawings"}},
+        {
+            key: manifest[key]
+            for key in manifest.keys() - {"licence", "drawings", "own_folder", "sketch"}
+        },
     )
     assert (
         files.sha256(tmp_path / "older.json")
@@ -172,7 +134,7 @@ def test_encoded_files_and_pixels_give_the_wanted_size_and_channels(tmp_path, ch
         return file.getvalue()
 
     items = [*drawn(20, size=40, channels=3), *map(png, drawn(20, seed=1, size=50, channels=1))]
-    raw = Raw(Given(items, classes(40)), None, tuple("abcdefghij"), 0)
+    raw = Raw(Given(items, classes(40)), None, tuple("abcdefghij"))
     run(raw, tmp_path, channels=channels, validation_size=10, test_size=10)
     manifest = data.read_manifest(tmp_path / "prepared")
     assert (manifest["channels"], manifest["image_size"]) == (channels, 28)
@@ -193,7 +155,7 @@ def test_the_test_split_is_held_out_where_there_is_none_and_nothing_is_in_two_sp
 
 
 def test_images_without_labels_get_zeros_and_no_classes(tmp_path):
-    raw = Raw(Given(drawn(100)), None, (), 0)
+    raw = Raw(Given(drawn(100)), None, ())
     run(raw, tmp_path, test_size=30, validation_size=20)
     manifest = data.read_manifest(tmp_path / "prepared")
     assert manifest["classes"] == []
@@ -209,7 +171,7 @@ def test_too_few_images_name_the_parameter(tmp_path):
         ({"test_size": 10, "validation_size": 90}, "validation_size"),
     ):
         with pytest.raises(ConfigError, match=rf"dataset\.{key} = "):
-            run(Raw(Given(drawn(100)), None, (), 0), tmp_path, **changes)
+            run(Raw(Given(drawn(100)), None, ()), tmp_path, **changes)
 
 
 def test_at_most_max_images_are_used_in_their_order_and_the_choice_depends_on_the_seed(tmp_path):
@@ -243,7 +205,7 @@ def labelled(pool: Sequence[int], test: Sequence[int]) -> Raw:
     parts = [
         Given(drawn(len(part), seed), np.array(part)) for seed, part in enumerate((pool, test))
     ]
-    return Raw(*parts, PAIR, 0)
+    return Raw(*parts, PAIR)
 
 
 CELEBA = {"name": "celeba", "attributes": ["Male", "Smiling"], "validation_size": 8}
@@ -367,14 +329,14 @@ def test_bad_images_of_the_test_split_count_too(tmp_path):
     ("raw", "complaint"),
     [
         (
-            Raw(Given([]), None, (), 0),
+            Raw(Given([]), None, ()),
             "0 images outside the test split: need at least 1; unreadable: none",
         ),
         (
-            Raw(Given([b"", b""]), None, (), 0),
+            Raw(Given([b"", b""]), None, ()),
             r"0 images outside .* unreadable: image 0 \(no bytes\), image 1",
         ),
-        (Raw(Given(drawn(5)), Given([b""]), (), 0), "0 images in the test split"),
+        (Raw(Given(drawn(5)), Given([b""]), ()), "0 images in the test split"),
     ],
 )
 def test_no_image_left_is_refused(tmp_path, raw, complaint):
@@ -441,7 +403,7 @@ def test_the_picture_shows_what_stays_beside_what_goes(tmp_path):
 
 
 def test_a_pool_of_nothing_but_test_images_is_refused(tmp_path):
-    raw = Raw(Given(drawn(20)), Given(drawn(20)), (), 0)
+    raw = Raw(Given(drawn(20)), Given(drawn(20)), ())
     with pytest.raises(DataError, match="0 images are left"):
         run(raw, tmp_path, duplicates="exact")
 
@@ -471,4 +433,4 @@ def test_the_report_is_json_and_the_same_for_the_same_images(tmp_path):
             for name in "ab"
         }
     assert len(texts) == 1
-    assert json.loads(texts.pop())["ignored"] == 3
+    assert json.loads(texts.pop())["left_out"] == {".txt": 3}

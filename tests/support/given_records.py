@@ -1,5 +1,6 @@
 """Records in memory, good and bad, and the stage that prepares them."""
 
+import functools
 import io
 from collections import Counter
 from collections.abc import Sequence
@@ -16,8 +17,13 @@ from tests.support import shapes
 SETTINGS = {"image_size": 28, "validation_size": 50}
 
 
+@functools.cache
+def _of_params_yaml() -> sections.Dataset:
+    return reading.load(sections.AllParams).dataset
+
+
 def dataset(**changes: object) -> sections.Dataset:
-    return reading.load(sections.AllParams).dataset.model_copy(update={**SETTINGS, **changes})
+    return _of_params_yaml().model_copy(update={**SETTINGS, **changes})
 
 
 class Given:

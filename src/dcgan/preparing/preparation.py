@@ -1,20 +1,20 @@
 """From raw records to prepared arrays: decode, leave out bad images and copies, hold out, write."""
 
+import functools
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from dcgan import data, rng
 from dcgan.config import sections
 from dcgan.errors import ConfigError, DataError
-from dcgan.preparing import decoding, duplicates
+from dcgan.preparing import decoding, duplicates, remarks, splitting
 from dcgan.preparing.decoding import Part
 from dcgan.raw import catalog, locks
-from dcgan.raw.dataset import Raw
+from dcgan.raw.dataset import Raw, Records
 
 NUM_NAMED = 10  # bad images that are named
 
@@ -30,8 +30,9 @@ def prepare(
     """Turn raw records into the prepared folder: arrays for the three splits, and the manifest.
 
     A data set's own test split is used if it has one. Otherwise test is held out of the pool first.
-    Validation is held out of the rest. Both keep the shares of the classes. Test images are never
-    dropped as duplicates, so that the test is the published one.
+    Validation is held out of the rest. Both keep the shares of the classes: to the image where
+    images are drawn, roughly where their content decides (see `splitting`). Test images of the data
+    set's own are never dropped as duplicates, so that the test is the published one.
 
     Args:
         raw: the records.
@@ -45,13 +46,13 @@ def prepare(
     Returns:
         The report: `num_images` by split, `bad`, how many images cannot be used, and `bad_first`,
         ten of them with the reason; `left_out`, files that are no images, by suffix; `duplicates`:
-        `exact`, `near`, and `dropped_from`. And a picture of what was dropped as a duplicate,
-        beside what stays, H x W x 3, uint8.
+        `exact`, `near`, and `dropped_from`; `notes`, sentences about what was assumed. And a
+        picture of what was dropped as a duplicate, beside what stays, H x W x 3, uint8.
 
     Raises:
         DataError: images are unreadable and `on_bad_image` is refuse; or none is left, of all or of
-            a combination of attributes.
-        ConfigError: a class has too few images to hold out its share.
+            a combination of attributes; or a class has too few images for all splits.
+        ConfigError: more images are to be held out than there are, or of a class.
         EnvironmentProblem: another process prepares the same data; or the disk is full.
     """
     if dataset.attributes:
@@ -59,12 +60,15 @@ def prepare(
         # images are held out.
         _check_combinations(raw.pool.labels, raw.classes, "outside the test split")
         _check_combinations(raw.test.labels if raw.test else None, raw.classes, "in the test split")
+    _check_counts(raw, dataset)
     lock = resume_folder.with_name(f"{resume_folder.name}.lock")
     with locks.held(lock, 0, "prepares the same data"):
-        pool, test = _decode_all(raw, resume_folder, dataset, seed, on_progress)
-        bad = decoding.bad([pool, test] if test else [pool])
+        pool, test, white = _decode_all(raw, resume_folder, dataset, seed, on_progress)
+        parts = [pool, test] if test else [pool]
+        bad = decoding.bad(parts)
         _check_bad(bad, pool, test, dataset.on_bad_image)
         kept, dropped, picture = _without_duplicates(pool, test, dataset)
+        notes = [*raw.said(), *remarks.of(parts, dataset, white)]
         manifest = _write(raw, folder, pool, test, kept, dataset, seed)
         shutil.rmtree(resume_folder)
     report = {
@@ -76,44 +80,48 @@ def prepare(
             **dropped,
             "dropped_from": "train and validation" if test else "train, validation and test",
         },
+        "notes": notes,
     }
     return report, picture
 
 
-def hold_out(
-    labels: npt.NDArray[Any], size: int, seed: int, split: str
-) -> tuple[data.Labels, data.Labels]:
-    """Draw `size` images, from each class in proportion.
+def _check_counts(raw: Raw, dataset: sections.Dataset) -> None:
+    """Refuse too few images of one's own before anything is decoded."""
+    if raw.pool.digests is None:
+        return
+    if raw.test is not None and len(raw.test) < splitting.FEWEST:
+        raise DataError(
+            f"{len(raw.test)} images in the folder test: needs at least {splitting.FEWEST}: add"
+            f" some, or set dataset.test_size to {splitting.FEWEST} or more, which pools all"
+            " folders and holds out test images anew"
+        )
+    held_out = dataset.test_size + dataset.validation_size
+    if held_out >= len(raw.pool):
+        raise ConfigError(
+            f"params.yaml: dataset.test_size + dataset.validation_size = {held_out}: must be less"
+            f" than the {len(raw.pool)} images; choose smaller values, a tenth of the images each"
+            f" and at least {splitting.FEWEST}"
+        )
 
-    Where a share is no whole number it is rounded down; the images that are then left to draw go to
-    the classes with the largest remainders, one each, the first of equals.
 
-    Args:
-        labels: N integers.
-        size: number of images to draw.
-        seed: of the draw.
-        split: for which split; names the stream of random numbers and, in errors, the parameter.
-
-    Returns:
-        The positions that stay and those drawn, each in rising order.
-
-    Raises:
-        ConfigError: a class would have no image left.
-    """
-    classes, counts = np.unique(labels, return_counts=True)
-    drawn = []
-    for label, share in zip(classes, rng.shares(counts, size), strict=True):
-        members = np.flatnonzero(labels == label)
-        if share >= len(members):
-            of_class = f" of class {label}" if len(classes) > 1 else ""
-            raise ConfigError(
-                f"params.yaml: dataset.{split}_size = {size}: takes {share} of the {len(members)}"
-                f" images{of_class}: must leave at least one; choose a smaller value"
-            )
-        chosen = rng.choose(len(members), int(share), seed, split, int(label))
-        drawn.append(members[chosen.numpy()])
-    held_out = np.sort(np.concatenate(drawn))
-    return np.setdiff1d(np.arange(len(labels)), held_out), held_out
+def _chosen(pool: Records, dataset: sections.Dataset, seed: int) -> data.Labels:
+    """Positions of the images that are used: `max_images` counts those outside the test split."""
+    if dataset.max_images is None:
+        return np.arange(len(pool))
+    if pool.digests is None:
+        # `test_size` is 0 if the data set has a test split of its own.
+        limit = dataset.max_images + dataset.test_size
+        return np.sort(rng.choose(len(pool), limit, seed, "max_images").numpy())
+    # The test images stay, however many others are used.
+    for_test = splitting.numbers(pool.digests, seed, "splits") < splitting.share(
+        dataset.test_size, len(pool)
+    )
+    others = np.flatnonzero(~for_test)
+    numbers = splitting.numbers(
+        [pool.digests[place] for place in others.tolist()], seed, "max_images"
+    )
+    taken = others[np.argsort(numbers, kind="stable")[: dataset.max_images]]
+    return np.sort(np.concatenate([np.flatnonzero(for_test), taken]))
 
 
 def _decode_all(
@@ -122,27 +130,27 @@ def _decode_all(
     dataset: sections.Dataset,
     seed: int,
     on_progress: Callable[[int, int], None],
-) -> tuple[Part, Part | None]:
+) -> tuple[Part, Part | None, int | None]:
+    """The decoded images, and what became 255 in those of more than 8 bits."""
     folder.mkdir(parents=True, exist_ok=True)
-    chosen = np.arange(len(raw.pool))
-    if dataset.max_images is not None:
-        # `max_images` counts the images outside the test split. `test_size` is 0 if the data set
-        # has a test split of its own.
-        limit = dataset.max_images + dataset.test_size
-        chosen = np.sort(rng.choose(len(raw.pool), limit, seed, "max_images").numpy())
-    pool = decoding.open_part(folder, "pool", raw.pool, chosen, dataset)
-    test = (
-        None
-        if raw.test is None
-        else decoding.open_part(folder, "test", raw.test, np.arange(len(raw.test)), dataset)
-    )
-    total = len(pool.chosen) + (len(test.chosen) if test else 0)
-    decoding.decode_part(pool, dataset, lambda done: on_progress(done, total))
-    if test:
-        decoding.decode_part(
-            test, dataset, lambda done: on_progress(len(pool.chosen) + done, total)
-        )
-    return pool, test
+    pool = decoding.open_part(folder, "pool", raw.pool, _chosen(raw.pool, dataset, seed), dataset)
+    parts = [pool]
+    if raw.test is not None:
+        every = np.arange(len(raw.test))
+        parts.append(decoding.open_part(folder, "test", raw.test, every, dataset))
+    total = sum(len(part.chosen) for part in parts)
+
+    def decode(white: int | None) -> None:
+        for number, part in enumerate(parts):
+            before = number * len(pool.chosen)  # the pool comes first
+            tell = functools.partial(lambda before, done: on_progress(before + done, total), before)
+            decoding.decode_part(part, dataset, tell, white=white)
+
+    decode(None)
+    white = decoding.white(parts)
+    if white is not None:
+        decode(white)
+    return pool, parts[1] if raw.test is not None else None, white
 
 
 def _check_bad(bad: list[str], pool: Part, test: Part | None, rule: str) -> None:
@@ -151,7 +159,7 @@ def _check_bad(bad: list[str], pool: Part, test: Part | None, rule: str) -> None
         total = len(pool.chosen) + (len(test.chosen) if test else 0)
         raise DataError(
             f"{len(bad)} of {total} images are unreadable: {named};"
-            " repair or remove them, or set dataset.on_bad_image to skip"
+            f" {remarks.advice(bad)}, or set dataset.on_bad_image to skip"
         )
     for part, place in ((pool, "outside the test split"), (test, "in the test split")):
         if part is not None and not len(part.good):
@@ -219,15 +227,10 @@ def _write(
             "0 images are left: all others are copies of test images;"
             " set dataset.duplicates to keep"
         )
-    if test is None:
-        stay, drawn = hold_out(pool.labels[kept], dataset.test_size, seed, "test")
-        kept, tested = kept[stay], kept[drawn]
-    else:
-        tested = test.good
-    stay, drawn = hold_out(pool.labels[kept], dataset.validation_size, seed, "validation")
+    train, validation, tested = _split(raw, pool, test, kept, dataset, seed)
     if dataset.attributes:
-        _check_combinations(pool.labels[kept[stay]], raw.classes, "in train")
-        _check_combinations(pool.labels[kept[drawn]], raw.classes, "in validation")
+        _check_combinations(pool.labels[train], raw.classes, "in train")
+        _check_combinations(pool.labels[validation], raw.classes, "in validation")
         _check_combinations((test or pool).labels[tested], raw.classes, "in test")
     of_pool = (pool.images, pool.labels)
     of_test = of_pool if test is None else (test.images, test.labels)
@@ -235,10 +238,45 @@ def _write(
     return data.write_prepared(
         folder,
         {"train": of_pool, "validation": of_pool, "test": of_test},
-        positions={"train": kept[stay], "validation": kept[drawn], "test": tested},
-        name=dataset.name,
+        positions={"train": train, "validation": validation, "test": tested},
+        name=catalog.title(dataset),
         classes=raw.classes,
         image_size=dataset.image_size,
         licence=data_set.licence,
         drawings=data_set.drawings,
+        own_folder=dataset.name == "folder",
     )
+
+
+def _split(
+    raw: Raw,
+    pool: Part,
+    test: Part | None,
+    kept: data.Labels,
+    dataset: sections.Dataset,
+    seed: int,
+) -> tuple[data.Labels, data.Labels, data.Labels]:
+    """Positions for train and validation in the pool, and for test in the pool or in `test`."""
+    labels, digests = pool.labels[kept], raw.pool.digests
+    if digests is not None:
+        num_test, num_images = dataset.test_size, len(digests)
+        rest = min(num_images - num_test, dataset.max_images or num_images)
+        parts = splitting.by_content(
+            splitting.numbers(
+                [digests[place] for place in pool.chosen[kept].tolist()], seed, "splits"
+            ),
+            labels,
+            raw.classes,
+            test=splitting.share(num_test, num_images),
+            validation=splitting.share(dataset.validation_size, rest),
+        )
+        tested = kept[parts["test"]] if test is None else test.good
+        return kept[parts["train"]], kept[parts["validation"]], tested
+    if test is None:
+        stay, drawn = splitting.hold_out(labels, dataset.test_size, seed, "test")
+        kept, tested = kept[stay], kept[drawn]
+    else:
+        tested = test.good
+    size = dataset.validation_size
+    stay, drawn = splitting.hold_out(pool.labels[kept], size, seed, "validation")
+    return kept[stay], kept[drawn], tested
