@@ -24,6 +24,7 @@ TOO_SMALL, SMALLER_THAN_CROP = "too small", "smaller than the crop"  # parts of 
 UNKNOWN_RANGE = "pixels whose range is not known"
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_BIT_DEPTH = 24  # the byte of a PNG that holds it
+GREY_NOISE = 8  # between channels: as much a JPEG may add to a grey picture
 TIFF_BITS = 258  # the tag with the bits of each channel
 # The optional chunks of a PNG that change its pixels. All others are metadata.
 PIXEL_CHUNKS = (b"tRNS", b"acTL", b"fcTL", b"fdAT")
@@ -46,7 +47,7 @@ class RangeWanted(Exception):
 
 
 class Fact(IntFlag):
-    """What was assumed about an image; eight bits."""
+    """What was assumed about an image, or done to it."""
 
     FRAMES = 1  # it has several: the first was taken
     RENAMED = 2  # its content is of another format than its name says
@@ -56,6 +57,7 @@ class Fact(IntFlag):
     TRANSPARENT = 32
     DEEP = 64  # more than 8 bits: scaled
     DEEP_COLOUR = 128  # 16 bits a channel, in colour: Pillow gives the higher 8
+    COLOUR_LOST = 256  # it was made grey
 
 
 @dataclass(frozen=True)
@@ -262,7 +264,15 @@ def _convert(
     elif image.mode not in ("1", "L"):
         # First to RGB, because not every mode converts to grey.
         image = image.convert("RGB")
+    if mode == "L" and image.mode not in ("1", "L") and _has_colours(image):
+        facts |= Fact.COLOUR_LOST
     return (image if image.mode == mode else image.convert(mode)), facts
+
+
+def _has_colours(image: Image.Image) -> bool:
+    """Whether an RGB or RGBA image is more than shades of grey."""
+    red, green, blue = (np.asarray(image.getchannel(name), np.int16) for name in "RGB")
+    return bool(max(abs(red - green).max(), abs(green - blue).max()) > GREY_NOISE)
 
 
 def _eight_bits(

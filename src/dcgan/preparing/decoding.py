@@ -36,7 +36,7 @@ class Part:
     chosen: data.Labels  # positions in the records
     images: data.Images  # one for each chosen record; the pixels of a bad one mean nothing
     status: npt.NDArray[np.uint8]
-    facts: npt.NDArray[np.uint8]  # decode.Fact
+    facts: npt.NDArray[np.uint16]  # decode.Fact
     cut: npt.NDArray[np.uint8]  # percent of an image's area that was cut off
     peaks: npt.NDArray[np.uint32]  # largest values of images of more than 8 bits; 0: of others
     reasons: Path  # JSON lines, [position in `chosen`, reason]
@@ -70,7 +70,7 @@ def open_part(
         chosen,
         mapped("images", np.uint8, shape),
         status=mapped("status", np.uint8),
-        facts=mapped("facts", np.uint8),
+        facts=mapped("facts", np.uint16),
         cut=mapped("cut", np.uint8),
         peaks=mapped("peaks", np.uint32),
         reasons=folder / f"{name}.bad.jsonl",

@@ -56,6 +56,8 @@ def of(parts: Sequence[Part], dataset: sections.Dataset, white: int | None) -> l
         }[dataset.fit]
         others = " and ".join(way for way in ("crop", "pad", "stretch") if way != dataset.fit)
         sentences.append(f"{images(number)} no squares: {done}; other ways: {others} (dataset.fit)")
+    if number := count(Fact.COLOUR_LOST):
+        sentences.append(f"{images(number)} in colour: made grey, because dataset.channels is 1")
     if number := count(Fact.ENLARGED):
         how = "nearest pixels" if dataset.enlarge == "nearest" else "bilinear"
         sentences.append(
