@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from dcgan.config import keys, reading, sections
-from pipeline import cli
+from pipeline import cli, data_docs
 
 PREPARED, REPORT = Path("data/prepared"), Path("results/validate/report.json")
 RESULTS, EXPORTS = Path("results/train"), Path("models/checkpoints")
@@ -46,7 +46,7 @@ def main() -> None:
     with checkpoints, tracked as run, bar:
         run.log_params(keys.flatten(settings))
         watcher = watching.Watcher(run, bar, checkpoints, record, params.training.num_samples)
-        watcher.start(len(images), PREPARED, REPORT)
+        watcher.start(len(images), PREPARED, REPORT, data_docs.ensure(PREPARED))
         state = loop.train(
             images, checkpoints, **dict(params), device=device, precision=precision,
             on_row=watcher.on_row, on_step=bar.update, on_epoch=watcher.on_epoch, stop_signal=stop,

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from dcgan.config import reading, sections
-from pipeline import cli
+from pipeline import cli, data_docs
 
 PREPARED = Path("data/prepared")
 REPORT = Path("results/validate/report.json")
@@ -16,24 +16,26 @@ class Params(sections.Section):
 
 
 def main() -> None:
-    """Check data/prepared against all expectations; exit 3 where one fails.
+    """Check data/prepared against all expectations; exit 3 where one that counts fails.
 
     Example: python -m pipeline.validate.
     """
-    reading.load(Params)
+    limits = reading.load(Params).expectations
 
     from dcgan import data, files, validation
 
     manifest = data.read_manifest(PREPARED)
-    # Data Docs hold dates, so they are no output of the stage; their folder has the data's hash in
-    # its name, by which tracking finds them.
-    docs = files.scratch("data_docs", data.data_sha256(manifest)[:16])
-    report = validation.validate(validation.statistics(PREPARED, manifest), manifest, docs)
+    docs = data_docs.place(manifest)
+    report = validation.validate(validation.statistics(PREPARED, manifest), manifest, limits, docs)
     files.write_json(REPORT, report)
     validation.check(report)
+    warnings = validation.warnings(report)
+    for warning in warnings:
+        print(f"validate: warning: {warning}")
+    met = len(report["expectations"]) - len(warnings)
     print(
-        f"validate: {report['num_images']} images meet {len(report['expectations'])} expectations;"
-        f" report in {REPORT}"
+        f"validate: {report['num_images']} images meet {met} of {len(report['expectations'])}"
+        f" expectations; report in {REPORT}"
     )
     if (docs / "index.html").is_file():
         print(f"validate: Data Docs in {docs / 'index.html'}")

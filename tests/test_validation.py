@@ -1,15 +1,18 @@
 import copy
 import json
 import math
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from dcgan import validation
+from dcgan.config import reading, sections
 from dcgan.errors import DataError
 from tests.support import shapes
 from tests.support.prepared import write_prepared
@@ -18,6 +21,7 @@ Splits = dict[str, tuple[np.ndarray, np.ndarray]]
 CLASSES = tuple("abcdefghij")
 
 
+LIMITS = reading.load(sections.AllParams).expectations
 KINDS = ("drawings", "photographs")
 
 
@@ -60,7 +64,7 @@ def report_of(
     table = validation.statistics(folder, manifest)
     if change:
         change(table)
-    return validation.validate(table, manifest)
+    return validation.validate(table, manifest, LIMITS)
 
 
 def failures(report: dict[str, Any]) -> list[str]:
@@ -343,11 +347,14 @@ def test_arrays_of_another_form_are_refused(tmp_path, splits):
 def test_data_docs_are_written_and_show_the_reasons(tmp_path, splits):
     manifest = write(tmp_path / "prepared", splits)
     validation.validate(
-        validation.statistics(tmp_path / "prepared", manifest), manifest, tmp_path / "docs/new"
+        validation.statistics(tmp_path / "prepared", manifest),
+        manifest,
+        LIMITS,
+        tmp_path / "docs/new",
     )
     assert (tmp_path / "docs/new/index.html").is_file()
     pages = "".join(path.read_text() for path in (tmp_path / "docs/new").rglob("*.html"))
-    assert "an image in two splits makes the test no test" in pages
+    assert "images in two splits make the test no test" in pages
 
 
 def test_data_docs_that_cannot_be_written_change_no_verdict(tmp_path, splits, caplog):
@@ -361,7 +368,99 @@ def test_data_docs_that_cannot_be_written_change_no_verdict(tmp_path, splits, ca
         tmp_path / "closed",
         Path("/proc/nowhere"),
     ):
-        assert validation.validate(table, manifest, docs)["success"]
+        assert validation.validate(table, manifest, LIMITS, docs)["success"]
     manifest["splits"]["test"]["count"] += 1
-    assert not validation.validate(table, manifest, tmp_path / "file")["success"]
+    assert not validation.validate(table, manifest, LIMITS, tmp_path / "file")["success"]
     assert caplog.text.count("no Data Docs written") >= 4
+
+
+# Judgements
+
+
+def of_own(folder: Path, splits: Splits) -> dict[str, Any]:
+    """The manifest of a folder of the user's own."""
+    return write_prepared(
+        folder, splits, name="mine", classes=CLASSES, image_size=28, own_folder=True
+    )
+
+
+def drawn_on_white() -> Splits:
+    """A black line on white: mean about 248."""
+
+    splits, number = drawings(), 0
+    for images, _ in splits.values():
+        images[:] = 255
+        for image in images:
+            image[0, 3 + number % 20, 2 : 7 + number // 20] = 0
+            number += 1
+    return splits
+
+
+def foggy() -> Splits:
+    """Contrast 5."""
+    return {
+        split: ((150 + images * 0.05).astype(np.uint8), labels)
+        for split, (images, labels) in drawings().items()
+    }
+
+
+def stars() -> Splits:
+    """Light on black, mean about 12."""
+    return {
+        split: ((images * 0.3).astype(np.uint8), labels)
+        for split, (images, labels) in drawings().items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("made", "parameter"),
+    [(drawn_on_white, "max_mean"), (foggy, "min_contrast"), (stars, "min_brightest")],
+)
+def test_a_judgement_is_a_warning_for_a_folder_and_names_the_parameter(tmp_path, made, parameter):
+    manifest = of_own(tmp_path, made())
+    report = report_of(tmp_path, manifest)
+    assert report["success"] and report["judgements"] == "warn"
+    validation.check(report)
+    named = [line for line in validation.warnings(report) if f"expectations.{parameter}" in line]
+    assert len(named) == 1 and "observed" in named[0] and "\n" not in named[0]
+
+    table = validation.statistics(tmp_path, manifest)
+    strict = LIMITS.model_copy(update={"judgements": "refuse"})
+    report = validation.validate(table, manifest, strict)
+    assert not report["success"]
+    with pytest.raises(DataError, match=r"set expectations\.\w+ if they are to be so$"):
+        validation.check(report)
+
+    loose = {
+        "max_mean": 255, "min_mean": 0, "min_contrast": 0, "min_brightest": 0, "max_darkest": 255,
+    }  # fmt: skip
+    report = validation.validate(table, manifest, strict.model_copy(update=loose))
+    assert report["success"] and validation.warnings(report) == []
+
+
+def test_a_hard_expectation_is_refused_whatever_is_said_of_judgements(tmp_path, splits):
+    manifest = of_own(tmp_path, splits)
+    manifest["splits"]["test"]["count"] += 1
+    table = validation.statistics(tmp_path, manifest)
+    report = validation.validate(table, manifest, LIMITS.model_copy(update={"judgements": "warn"}))
+    with pytest.raises(DataError, match=r"expect_table_row_count_to_equal .* put the data right$"):
+        validation.check(report)
+
+
+def test_a_copy_in_two_splits_is_hard_and_a_repeated_image_is_a_judgement(tmp_path, splits):
+    report = report_of(tmp_path, of_own(tmp_path, splits))
+    kinds = {entry["column"]: entry["kind"] for entry in report["expectations"]}
+    assert (kinds["num_splits"], kinds["sha256"]) == ("hard", "judgement")
+
+
+def test_data_docs_load_nothing_from_the_network(tmp_path, splits):
+    manifest = write(tmp_path / "prepared", splits)
+    table = validation.statistics(tmp_path / "prepared", manifest)
+    validation.validate(table, manifest, LIMITS, tmp_path / "docs")
+    pages = [path.read_text() for path in (tmp_path / "docs").rglob("*.html")]
+    assert len(pages) == 3  # the index, the suite, the result
+    index = (tmp_path / "docs/index.html").read_text()
+    for link in re.findall(r'href="([^"]*)"', index):
+        assert (tmp_path / "docs" / unquote(link)).is_file()
+    for page in pages:
+        assert not re.search(r"<(script|link)[^>]*(src|href)=.https?:", page)

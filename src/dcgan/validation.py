@@ -1,26 +1,43 @@
 """What must hold of the prepared images before a network is trained on them.
 
 The only module that knows Great Expectations. It looks at one table, a row an image, and at the
-manifest. Verdict and report are ours; the HTML pages (Data Docs) are a courtesy that may fail.
+manifest. Counts, labels, sizes and copies across splits are hard: they are right or wrong.
+Brightness, contrast and repeated images are judgements: line drawings or fog are no errors, so the
+section `expectations` of params.yaml has their limits. Verdict and report are ours; the HTML pages
+(Data Docs) are a courtesy that may fail.
 """
 
 import hashlib
 import logging
 import math
+import re
+import shutil
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import great_expectations as gx
 import numpy as np
 import pandas as pd
+from great_expectations.checkpoint.actions import UpdateDataDocsAction, ValidationAction
 from great_expectations.expectations.row_conditions import Column
 
-from dcgan import data
+from dcgan import data, files
+from dcgan.config import sections
 from dcgan.errors import DataError
 
 gxe: Any = gx.expectations  # a strict checker finds neither its names nor row_condition's type
 MOST = 0.99  # of photographs must meet an expectation
 NUM_NAMED = 10  # images that a failed expectation names
+HARD, JUDGEMENT = "hard", "judgement"
+# What Data Docs load from the network, and scripts that wait for it; their text is in the pages.
+REMOTE = re.compile(r"""<link[^>]*href="https?://[^>]*>|<script.*?</script>""", re.DOTALL)
+STYLE = """<style>
+body { font: 16px/1.4 sans-serif; margin: 2em; }
+table { border-collapse: collapse; }
+td, th { border: 1px solid #bbb; padding: .3em .6em; text-align: left; }
+pre { white-space: pre-wrap; }
+</style>"""
 
 logger = logging.getLogger(__name__)
 
@@ -60,9 +77,14 @@ def statistics(folder: Path, manifest: dict[str, Any]) -> pd.DataFrame:
     return table
 
 
-def expectations(manifest: dict[str, Any]) -> list[Any]:
-    """What must hold of the table, each with its reason."""
-    return [
+def expectations(manifest: dict[str, Any], limits: sections.Expectations) -> list[Any]:
+    """What must hold of the table, each with its reason.
+
+    Each one's `meta` has its `kind`, HARD or JUDGEMENT, and for a judgement its `parameters`, the
+    keys of `limits` by the name of the limit.
+    """
+    drawings = manifest["drawings"]
+    hard = [
         *(expectation for split in data.SPLITS for expectation in _of_split(manifest, split)),
         gxe.ExpectColumnValuesToBeInSet(
             column="label",
@@ -80,18 +102,13 @@ def expectations(manifest: dict[str, Any]) -> list[Any]:
         gxe.ExpectColumnValuesToNotBeNull(
             column="mean", notes="one NaN pixel makes batch norm's running mean NaN"
         ),
-        *(_of_drawings() if manifest["drawings"] else _of_photographs()),
-        gxe.ExpectColumnMaxToBeBetween(
-            column="max",
-            min_value=224,
-            max_value=255,
-            notes="pixels not on the scale 0 .. 255 do not fill [-1, 1], or leave it",
-        ),
-        gxe.ExpectColumnMinToBeBetween(
-            column="min",
-            min_value=0,
-            max_value=31,
-            notes="pixels not on the scale 0 .. 255 do not fill [-1, 1], or leave it",
+        gxe.ExpectColumnValuesToBeInSet(
+            column="num_splits",
+            value_set=[1],
+            # Drawings are chosen by hand; photographs are collected by the thousand.
+            mostly=1.0 if drawings else MOST,
+            notes="images in two splits make the test no test; dataset.duplicates: exact drops"
+            " them",
         ),
         gxe.ExpectColumnValuesToBeInSet(
             column="channels",
@@ -112,6 +129,89 @@ def expectations(manifest: dict[str, Any]) -> list[Any]:
             notes="only bytes map onto [-1, 1] by x / 127.5 - 1",
         ),
     ]
+    for expectation in hard:
+        expectation.meta = {"kind": HARD, "parameters": {}}
+    return [*hard, *_judgements(drawings, limits)]
+
+
+def _judgements(drawings: bool, limits: sections.Expectations) -> list[Any]:
+    """What most pictures meet. Drawings are single things, bright on black, and held to more."""
+    most = 1.0 if drawings else MOST
+
+    def limit(key: str, of_drawings: float, of_photographs: float) -> float:
+        given: float | None = getattr(limits, key)
+        known = of_drawings if drawings else of_photographs
+        return known if given is None else given
+
+    judged = [
+        (
+            gxe.ExpectColumnProportionOfUniqueValuesToBeBetween(
+                column="sha256",
+                min_value=0.99 if drawings else 0.9,
+                notes="many repeated images are a copying error, and a GAN learns them by heart;"
+                " dataset.duplicates: exact drops them",
+            ),
+            {},
+        ),
+        (
+            gxe.ExpectColumnValuesToBeBetween(
+                column="std",
+                min_value=0,
+                strict_min=True,
+                mostly=most,
+                notes="a constant image shows nothing",
+            ),
+            {},
+        ),
+        (
+            gxe.ExpectColumnValuesToBeBetween(
+                column="max",
+                min_value=32,
+                mostly=most,
+                notes="an all but black image shows nothing",
+            ),
+            {},
+        ),
+        (
+            gxe.ExpectColumnMeanToBeBetween(
+                column="mean",
+                min_value=limit("min_mean", 12, 20),
+                max_value=limit("max_mean", 127, 235),
+                notes="pictures are neither black nor white on average, and things on black are"
+                " dark: else they are inverted or wrongly scaled, or are such pictures",
+            ),
+            {"min_value": "min_mean", "max_value": "max_mean"},
+        ),
+        (
+            gxe.ExpectColumnMeanToBeBetween(
+                column="std",
+                min_value=limit("min_contrast", 25, 20),
+                notes="images without contrast are blurred or wrongly scaled, or are such pictures",
+            ),
+            {"min_value": "min_contrast"},
+        ),
+        (
+            gxe.ExpectColumnMaxToBeBetween(
+                column="max",
+                min_value=limits.min_brightest,
+                max_value=255,
+                notes="the pixels do not fill the range 0 to 255",
+            ),
+            {"min_value": "min_brightest"},
+        ),
+        (
+            gxe.ExpectColumnMinToBeBetween(
+                column="min",
+                min_value=0,
+                max_value=limits.max_darkest,
+                notes="the pixels do not fill the range 0 to 255",
+            ),
+            {"max_value": "max_darkest"},
+        ),
+    ]
+    for expectation, parameters in judged:
+        expectation.meta = {"kind": JUDGEMENT, "parameters": parameters}
+    return [expectation for expectation, _ in judged]
 
 
 def _labels(manifest: dict[str, Any]) -> list[int]:
@@ -137,104 +237,34 @@ def _of_split(manifest: dict[str, Any], split: str) -> list[Any]:
     ]
 
 
-def _of_drawings() -> list[Any]:
-    """Single things, bright on black, chosen by hand: strict."""
-    return [
-        gxe.ExpectColumnValuesToBeInSet(
-            column="num_splits",
-            value_set=[1],
-            notes="an image in two splits makes the test no test",
-        ),
-        gxe.ExpectColumnProportionOfUniqueValuesToBeBetween(
-            column="sha256",
-            min_value=0.99,
-            notes="many repeated images are a copying error, and a GAN learns them by heart",
-        ),
-        gxe.ExpectColumnValuesToBeBetween(
-            column="std", min_value=0, strict_min=True, notes="a constant image shows nothing"
-        ),
-        gxe.ExpectColumnValuesToBeBetween(
-            column="max", min_value=32, notes="an all but black image shows nothing"
-        ),
-        gxe.ExpectColumnMeanToBeBetween(
-            column="mean",
-            min_value=12,
-            max_value=127,
-            notes="things are bright on black; a bright mean says the images are inverted",
-        ),
-        gxe.ExpectColumnMeanToBeBetween(
-            column="std",
-            min_value=25,
-            notes="images without contrast are blurred or wrongly scaled",
-        ),
-    ]
-
-
-def _of_photographs() -> list[Any]:
-    """Collected by the thousand and not checked by hand: a few failures are allowed."""
-    return [
-        gxe.ExpectColumnValuesToBeInSet(
-            column="num_splits",
-            value_set=[1],
-            mostly=MOST,
-            notes="images in two splits make the test no test; collections have a few"
-            " (dataset.duplicates: exact drops them)",
-        ),
-        gxe.ExpectColumnProportionOfUniqueValuesToBeBetween(
-            column="sha256",
-            min_value=0.9,
-            notes="more than one repeated image in ten is a copying error; collections have a few",
-        ),
-        gxe.ExpectColumnValuesToBeBetween(
-            column="std",
-            min_value=0,
-            strict_min=True,
-            mostly=MOST,
-            notes="a constant image shows nothing; collections have a few",
-        ),
-        gxe.ExpectColumnValuesToBeBetween(
-            column="max",
-            min_value=32,
-            mostly=MOST,
-            notes="an all but black image shows nothing; collections have a few",
-        ),
-        gxe.ExpectColumnMeanToBeBetween(
-            column="mean",
-            min_value=20,
-            max_value=235,
-            notes="photographs are neither black nor white on average;"
-            " else the pixels are wrongly scaled",
-        ),
-        gxe.ExpectColumnMeanToBeBetween(
-            column="std",
-            min_value=20,
-            notes="images without contrast are blurred or wrongly scaled",
-        ),
-    ]
-
-
 def validate(
-    table: pd.DataFrame, manifest: dict[str, Any], docs: Path | None = None
+    table: pd.DataFrame,
+    manifest: dict[str, Any],
+    limits: sections.Expectations,
+    docs: Path | None = None,
 ) -> dict[str, Any]:
     """Check a table of statistics against the expectations.
 
     Args:
         table: what `statistics` returns.
         manifest: of the same images.
+        limits: the section `expectations` of params.yaml. With `judgements: auto` a judgement that
+            fails is a warning for a folder of the user's own, and a refusal for any other data.
         docs: folder for Data Docs, HTML; None: none. A folder that cannot be written is a warning
             and changes no verdict.
 
     Returns:
-        The report, equal for equal images: `success`, `num_images`, `data_sha256`, and for each of
-        the `expectations` its name, column, condition, limits, reason, success, what was observed,
-        the number of unexpected images and the first of them.
+        The report, equal for equal images: `success`, `num_images`, `data_sha256`, `judgements`
+        (refuse or warn), and for each of the `expectations` its name, column, condition, limits,
+        reason, kind (hard or judgement), success, what was observed, the number of unexpected
+        images and the first of them, and the `parameter` that would let it pass, or null.
     """
     context: Any = gx.get_context(mode="ephemeral")
     context.enable_analytics(False)
     context.variables.progress_bars = {"globally": False}
-    suite_content = expectations(manifest)
+    suite_content = expectations(manifest, limits)
     for position, expectation in enumerate(suite_content):
-        expectation.meta = {"position": position}  # results come in another order
+        expectation.meta["position"] = position  # results come in another order
     suite = context.suites.add(gx.ExpectationSuite("prepared images", expectations=suite_content))
     batch = (
         context.data_sources.add_pandas("prepared")
@@ -244,51 +274,94 @@ def validate(
     definition = context.validation_definitions.add(
         gx.ValidationDefinition(name="prepared images", data=batch, suite=suite)
     )
-    result = definition.run(
-        batch_parameters={"dataframe": table},
-        result_format={
-            "result_format": "SUMMARY",
-            "unexpected_index_column_names": ["split", "index", "class"],
-            "partial_unexpected_count": NUM_NAMED,
-        },
+    actions: list[ValidationAction] = (
+        [UpdateDataDocsAction(name="Data Docs")] if _add_site(context, docs) else []
     )
-    if docs is not None:
-        _write_docs(context, docs)
+    checkpoint = context.checkpoints.add(
+        gx.Checkpoint(
+            name="prepared images",
+            validation_definitions=[definition],
+            actions=actions,
+            result_format={
+                "result_format": "SUMMARY",
+                "unexpected_index_column_names": ["split", "index", "class"],
+                "partial_unexpected_count": NUM_NAMED,
+            },
+        )
+    )
+    (result,) = checkpoint.run(batch_parameters={"dataframe": table}).run_results.values()
+    if actions and docs is not None:
+        _read_offline(docs)
     entries = sorted(
-        (item.to_json_dict() for item in result.results),
-        key=lambda item: item["expectation_config"]["meta"]["position"],
+        (_entry(item.to_json_dict()) for item in result.results),
+        key=lambda entry: entry.pop("position"),
     )
+    judgements = limits.judgements
+    if judgements == "auto":
+        judgements = "warn" if manifest["own_folder"] else "refuse"
     return {
-        "success": bool(result.success),
+        "success": all(
+            entry["success"] or (entry["kind"] == JUDGEMENT and judgements == "warn")
+            for entry in entries
+        ),
         "num_images": len(table),
         "data_sha256": data.data_sha256(manifest),
-        "expectations": [_entry(entry) for entry in entries],
+        "judgements": judgements,
+        "expectations": entries,
     }
 
 
+def warnings(report: dict[str, Any]) -> list[str]:
+    """A line for each judgement that failed in a report, without a verdict."""
+    return [
+        f"{_failure(entry)}; {_way_out(entry)}"
+        for entry in report["expectations"]
+        if not entry["success"] and entry["kind"] == JUDGEMENT
+    ]
+
+
 def check(report: dict[str, Any]) -> None:
-    """Raise an error if the report says that an expectation failed.
+    """Raise an error if the report's verdict is a refusal.
 
     Raises:
         DataError: one line that names the first failed expectation, its column and its first
-            images, and the number of other failed ones.
+            images, what lets it pass, and the number of other failed ones.
     """
-    failed = [entry for entry in report["expectations"] if not entry["success"]]
-    if report["success"] and not failed:
+    if report["success"]:
         return
-    first = failed[0]
-    outcome = (
-        f"observed {first['observed']}"
-        if first["num_unexpected"] is None
-        else f"{first['num_unexpected']} unexpected images"
-    )
-    named = f" ({', '.join(first['first_unexpected'])})" if first["first_unexpected"] else ""
-    limits = ", ".join(f"{key} {value}" for key, value in first["limits"].items()) or "none"
+    failed = [
+        entry
+        for entry in report["expectations"]
+        if not entry["success"] and (entry["kind"] == HARD or report["judgements"] == "refuse")
+    ]
     raise DataError(
-        f"prepared images: {first['expectation']} of {first['column']}{first['condition']}:"
-        f" {outcome}{named}, expected {limits}: {first['reason']};"
-        f" {len(failed)} of {len(report['expectations'])} expectations failed; put the data right"
+        f"prepared images: {_failure(failed[0])};"
+        f" {len(failed)} of {len(report['expectations'])} expectations failed;"
+        f" {_way_out(failed[0])}"
     )
+
+
+def _failure(entry: dict[str, Any]) -> str:
+    """What was found, what was expected, and why."""
+    outcome = (
+        f"observed {entry['observed']}"
+        if entry["num_unexpected"] is None
+        else f"{entry['num_unexpected']} unexpected images"
+    )
+    named = f" ({', '.join(entry['first_unexpected'])})" if entry["first_unexpected"] else ""
+    limits = ", ".join(f"{key} {value}" for key, value in entry["limits"].items()) or "none"
+    return (
+        f"{entry['expectation']} of {entry['column']}{entry['condition']}: {outcome}{named},"
+        f" expected {limits}: {entry['reason']}"
+    )
+
+
+def _way_out(entry: dict[str, Any]) -> str:
+    if entry["kind"] == HARD:
+        return "put the data right"
+    if entry["parameter"] is None:
+        return "put the data right, or set expectations.judgements to warn"
+    return f"put the data right, or set expectations.{entry['parameter']} if they are to be so"
 
 
 def _entry(result: dict[str, Any]) -> dict[str, Any]:
@@ -299,10 +372,19 @@ def _entry(result: dict[str, Any]) -> dict[str, Any]:
         for key, value in config["kwargs"].items()
         if key not in {"batch_id", "column", "row_condition"}
     }
+    observed, meta = outcome.get("observed_value"), config["meta"]
+    missed = [
+        parameter
+        for limit, parameter in meta["parameters"].items()
+        if not result["success"]
+        and isinstance(observed, int | float)
+        and (observed < limits[limit] if limit == "min_value" else observed > limits[limit])
+    ]
     pair = [limits.pop(key) for key in ("column_A", "column_B") if key in limits]
     condition = config["kwargs"].get("row_condition")
     unexpected = outcome.get("partial_unexpected_index_list") or []
     return {
+        "position": meta["position"],
         "expectation": config["type"],
         "column": config["kwargs"].get("column") or " and ".join(pair) or "the table",
         "condition": f" where {condition['column']['name']} is {condition['parameter']}"
@@ -310,8 +392,10 @@ def _entry(result: dict[str, Any]) -> dict[str, Any]:
         else "",
         "limits": limits,
         "reason": config["notes"],
+        "kind": meta["kind"],
+        "parameter": missed[0] if missed else None,
         "success": bool(result["success"]),
-        "observed": _plain(outcome.get("partial_missing_list") or outcome.get("observed_value")),
+        "observed": _plain(outcome.get("partial_missing_list") or observed),
         "num_unexpected": outcome.get("unexpected_count"),
         "first_unexpected": [
             f"{row['split']}/{row['index']} {row['class']}" for row in unexpected[:NUM_NAMED]
@@ -356,22 +440,45 @@ def _pixel_statistics(images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return np.concatenate(rows)
 
 
-def _write_docs(context: Any, folder: Path) -> None:
+def _add_site(context: Any, folder: Path | None) -> bool:
+    """Prepare a folder for Data Docs; whether it can be written."""
+    if folder is None:
+        return False
     try:
-        # Made first, because the site builder reports a folder that it cannot make with a long
+        shutil.rmtree(folder, ignore_errors=True)  # pages of an earlier run
+        # Tried first, because the site builder reports a folder that it cannot write with a long
         # traceback.
-        folder.mkdir(parents=True, exist_ok=True)
+        files.write_text(folder / "index.html", "")
         store = {
             "class_name": "TupleFilesystemStoreBackend",
             "base_directory": str(folder.resolve()),
         }
         index = {"class_name": "DefaultSiteIndexBuilder"}
-        context.add_data_docs_site(
-            "local",
+        context.update_data_docs_site(
+            "local_site",
             {"class_name": "SiteBuilder", "site_index_builder": index, "store_backend": store},
         )
-        context.build_data_docs(site_names=["local"])
     except Exception as error:  # the verdict does not need the pages
         logger.warning(
             "%s: no Data Docs written (%s): the verdict does not need them", folder, error
         )
+        return False
+    return True
+
+
+def _read_offline(folder: Path) -> None:
+    """Make the pages readable without a network: a few lines of style, and an index that links."""
+    pages = sorted(path for path in folder.rglob("*.html") if path != folder / "index.html")
+    for path in pages:
+        page = REMOTE.sub("", path.read_text())
+        files.write_text(path, page.replace("</head>", f"{STYLE}</head>", 1))
+    links = (
+        f'<li><a href="{quote(path.relative_to(folder).as_posix())}">{name}</a></li>'
+        for path in pages
+        for name in ("Results" if "validations" in path.parts else "Expectations and reasons",)
+    )
+    files.write_text(
+        folder / "index.html",
+        f'<!DOCTYPE html><html><head><meta charset="utf-8">{STYLE}<title>Data Docs</title></head>'
+        f"<body><h1>Data Docs of the prepared images</h1><ul>{''.join(links)}</ul></body></html>\n",
+    )

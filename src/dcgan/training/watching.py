@@ -58,13 +58,14 @@ class Watcher:
         self.folder, self.num_samples = checkpoints.folder, num_samples
         self.rows: list[Row] = []  # of this epoch
 
-    def start(self, num_images: int, prepared: Path, report: Path) -> None:
+    def start(self, num_images: int, prepared: Path, report: Path, pages: Path) -> None:
         """Say what is trained on, and log it.
 
         Args:
             num_images: of the train split.
             prepared: the folder of the images.
             report: of their validation.
+            pages: likewise, for people to read.
         """
         step = self.checkpoints.newest_step()
         resumed = f", going on after {step} steps" if step else ""
@@ -75,7 +76,6 @@ class Watcher:
         dataset, data_sha256 = self.record["dataset"], self.record["data_sha256"]
         self.run.log_dataset(dataset, data_sha256, prepared, "training")
         self.run.log_file(report, "validate")
-        pages = files.scratch("data_docs", data_sha256[:16])
         self.run.log_folder(pages, "validate/data_docs")
 
     def on_row(self, row: Row) -> None:
