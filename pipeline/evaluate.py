@@ -19,8 +19,7 @@ def main() -> None:
     """Judge every checkpoint and export the best one: python -m pipeline.evaluate."""
     params = reading.load(Params)
     from dcgan import data, files
-    from dcgan.judging import evaluation
-    from dcgan.judging.reference import Reference
+    from dcgan.judging import evaluation, reference
     from dcgan.pictures import plots
     from dcgan.progress import Bar
     from dcgan.promotion import serving
@@ -28,18 +27,19 @@ def main() -> None:
     from dcgan.tracking import names, runs
 
     training = trained.read()
-    reference = Reference.open(Path("results/reference"), params.seed)
-    key, dataset, section = training["fingerprint"], training["dataset"], reference.section()
-    tags = {"extractor_sha256": reference.extractor.sha256}
+    real = reference.Reference.open(Path("results/reference"), params.seed)
+    key, dataset, section = training["fingerprint"], training["dataset"], real.section()
+    tags = {"extractor_sha256": real.extractor.sha256}
     bar = Bar("evaluate", unit="checkpoints")
     with runs.open_run(key, dataset=dataset, tags=tags) as run, bar:
+        bar.update(0, len(evaluation.epochs(MODELS / "checkpoints")))
 
         def on_row(row: evaluation.Row, done: int, total: int) -> None:
             run.log_rows([evaluation.curves(row, section)])
             bar.say("\n".join(evaluation.lines(row)))
             bar.update(done, total)
 
-        result = evaluation.evaluate(reference, params.evaluate.num_samples, MODELS, on_row)
+        result = evaluation.evaluate(real, params.evaluate.num_samples, MODELS, on_row, bar.say)
         metrics = {**result.metrics, "mlflow_run": names.of_run(dataset, key)}
         files.write_json(RESULTS / "metrics.json", metrics)
         files.write_csv(RESULTS / "by_epoch.csv", result.rows)
@@ -50,8 +50,8 @@ def main() -> None:
         run.log_metrics({name: x for name, x in flat.items() if isinstance(x, int | float)})
         run.describe(run_page.describe(training, metrics))
         run.log_folder(RESULTS, "evaluate")
-        card = model_card.write(training, data.read_manifest(PREPARED), metrics)
-        serving.log_model(run, MODELS, card)
+        manifest = data.read_manifest(PREPARED)
+        serving.log_model(run, MODELS, model_card.write(training, manifest, metrics))
         bar.say(f"evaluate: {evaluation.summary(metrics)}")
 
 

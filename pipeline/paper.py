@@ -19,7 +19,7 @@ class Params(sections.Section):
 def main() -> None:
     """Repeat the paper's experiments on the chosen checkpoint: python -m pipeline.paper."""
     params = reading.load(Params)
-    from dcgan import data, files
+    from dcgan import data, files, rng
     from dcgan.judging.reference import Reference
     from dcgan.networks import exports
     from dcgan.paper import experiments
@@ -33,7 +33,8 @@ def main() -> None:
     init = training["settings"]["discriminator"]["init"]
     frozen = Reference.open(Path("results/reference"), params.seed).extractor
     classify = frozen.probabilities if frozen.num_classes else None
-    test = data.open_split(PREPARED, "test").images[:GUIDED_IMAGES]
+    split = data.open_split(PREPARED, "test")
+    test = split.images[rng.choose_of_each(split.labels, GUIDED_IMAGES, params.seed, "guided")]
     drawn = {"seed": params.seed, "num_candidates": params.paper.num_candidates}
     on_samples = experiments.Experiments(generator, classify, classes, **drawn)
     results = {

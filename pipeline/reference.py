@@ -20,40 +20,39 @@ def main() -> None:
     """Make the feature extractor and measure the real images: python -m pipeline.reference."""
     params = reading.load(Params)
     from dcgan import data, files
-    from dcgan.judging import extractor, inception
-    from dcgan.judging.reference import Reference
+    from dcgan.judging import extractor, inception, reference
     from dcgan.progress import Bar
     from dcgan.raw import weights
 
     manifest, chosen, folder = data.read_manifest(PREPARED), params.reference, RESULTS / "extractor"
     splits = {name: data.open_split(PREPARED, name, verify=True) for name in data.SPLITS}
-    kinds, accuracies = extractor.networks(chosen.extractor, manifest["classes"]), {}
+    extractor.check_counts(splits)
+    kinds, trained = extractor.networks(chosen.extractor, manifest["classes"]), {}
     for kind in kinds:
         if kind == "inception":
             kept = files.scratch("weights")
-            published = weights.fetch_inception(chosen.weights, chosen.weights_sha256, kept)
-            inception.convert(*published, folder / "inception.safetensors")
+            found = weights.fetch_inception(chosen.weights, chosen.weights_sha256, kept)
+            inception.convert(*found, folder / "inception.safetensors")
         else:
-            accuracies[kind] = extractor.train(
+            trained[kind] = extractor.train(
                 folder, kind, splits, manifest, seed=params.seed, epochs=chosen.epochs,
-                lr=chosen.lr, batch_size=chosen.batch_size, on_epoch=functools.partial(say, kind),
+                lr=chosen.lr, batch_size=chosen.batch_size, flip=chosen.flip,
+                on_epoch=functools.partial(say, kind),
             )  # fmt: skip
     extractor.finish(folder, kinds)
 
-    reference, samples = Reference.open(RESULTS, params.seed), {}
+    opened, samples = reference.Reference.open(RESULTS, params.seed), {}
     for name, split in splits.items():
         with Bar(f"reference: {name}", unit="images") as bar:
-            samples[name] = reference.extractor.extract(split.images, bar.update)
-    metrics = reference.write(samples, splits["test"].images.shape, accuracies)
-    shown = "".join(f"{kind} {100 * share:.2f} % on test; " for kind, share in accuracies.items())
-    fids = f"FID {metrics['floor']['fid']:.4f} real, {metrics['ceiling']['fid']:.1f} noise"
-    print(f"reference: {shown}{reference.extractor.name} features: {fids}")
+            samples[name] = opened.extractor.extract(split.images, bar.update)
+    metrics = opened.write(samples, splits, trained)
+    print("\n".join(f"reference: {line}" for line in reference.summary(metrics, trained)))
 
 
 def say(kind: str, epoch: int, loss: float, accuracy: float) -> None:
     """Print how far the training of a network is."""
-    shown = f"loss {loss:.3f}, {100 * accuracy:.2f} % on validation"
-    print(f"reference: {kind}: epoch {epoch}: {shown}", flush=True)
+    line = f"{kind}: epoch {epoch}: loss {loss:.3f}, {100 * accuracy:.2f} % on validation"
+    print(f"reference: {line}", flush=True)
 
 
 if __name__ == "__main__":

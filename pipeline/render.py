@@ -22,7 +22,7 @@ def main() -> None:
     params = reading.load(Params)
     import torch
 
-    from dcgan import data
+    from dcgan import data, rng
     from dcgan.networks import exports, sampling
     from dcgan.pictures import gif, grids
     from dcgan.tracking import runs
@@ -44,7 +44,9 @@ def main() -> None:
     steps = (sampling.generate(generator, z) for z in torch.stack(paths, dim=1))
     walk = [grids.enlarged(grids.tile(images, columns=8), SCALE) for images in steps]
     gif.gif(walk, RESULTS / "walk.gif", frame_ms=WALK_MS)
-    real = grids.tile(data.open_split(Path("data/prepared"), "test").images[:64], columns=8)
+    test = data.open_split(Path("data/prepared"), "test")
+    shown = rng.choose_of_each(test.labels, 64, params.seed, "real")
+    real = grids.tile(test.images[shown], columns=8)
     fake = grids.tile(sampling.sample(generator, 64, seed=params.seed, stream="final"), columns=8)
     title = f"generated, epoch {export['epoch']}, {export['weights']} weights"
     comparison = RESULTS / "real_and_generated.png"
@@ -52,7 +54,7 @@ def main() -> None:
     with runs.open_run(training["fingerprint"], dataset=training["dataset"]) as run:
         run.log_folder(RESULTS, "render")
         run.log_image(comparison, "real_and_generated", export["epoch"])
-    made = f"{len(epochs)} epochs, a walk of {len(walk)} frames and a comparison"
+    made = f"epochs 0 to {len(epochs) - 1}, a walk of {len(walk)} frames and a comparison"
     print(f"render: {made} in {RESULTS}")
 
 

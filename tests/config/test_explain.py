@@ -65,13 +65,15 @@ from tests.config.values import changed, message
         (
             "dataset.name",
             "fake",
-            "test_size = 0: must be at least 1, because fake has no test split of its own",
+            "test_size = 0: must be at least 20, because fake has no test split of its own",
         ),
         (
             "dataset.test_size",
             5,
             "test_size = 5: must be 0, because fashion_mnist has a test split of its own",
         ),
+        ("dataset.validation_size", 19, "dataset.validation_size = 19: must be"),
+        ("batch_size", 1, "batch_size = 1: must be at least 2 with generator.start_norm = flat"),
         ("dataset.crop", 0, "dataset.crop = 0: must be"),
         (
             "dataset.attributes",

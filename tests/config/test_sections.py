@@ -14,7 +14,7 @@ def test_what_does_not_fit_together_is_refused():
     values["training"]["discriminator_steps"] = 2
     assert "discriminator_steps = 2: must be 1 with update: simultaneous" in message(values)
     values = changed("dataset.name", "folder")
-    values["dataset"]["test_size"] = 10
+    values["dataset"]["test_size"] = 20
     assert "source = None: must be the folder with the images" in message(values)
 
 
@@ -64,3 +64,38 @@ def test_a_stage_declares_keys_as_the_schema_does(path):
                 ):
                     continue  # the section, or the class of some of its keys that it extends
                 assert (field.annotation, field.metadata) == (whole.annotation, whole.metadata), key
+
+
+def test_a_discriminator_too_deep_for_the_image_is_refused_with_its_layer():
+    values = changed("discriminator.padding", "symmetric")
+    values["discriminator"] |= {
+        "kernel": 4, "channels": [8] * 6, "strides": [2] * 6, "dropout": [0.0] * 6,
+    }  # fmt: skip
+    assert message(values) == (
+        "params.yaml: discriminator: layer 5 of 6 gets maps of 1 x 1 pixels, too small for a kernel"
+        " of 4 with symmetric padding: use 4 layers, smaller strides, or padding: same"
+    )
+    values["discriminator"]["padding"] = "same"
+    reading.parse(values)
+
+
+@pytest.mark.parametrize(
+    ("generator", "named"),
+    [
+        ({"start_norm": "flat"}, "generator.start_norm = flat"),
+        ({"start_norm": "map"}, None),
+    ],
+)
+def test_one_image_a_step_is_refused_where_batch_norm_would_see_one_value(generator, named):
+    values = changed("batch_size", 1)
+    values["generator"] |= generator
+    if named is None:
+        reading.parse(values)
+    else:
+        assert f"batch_size = 1: must be at least 2 with {named}" in message(values)
+
+
+def test_test_images_are_none_or_enough_for_figures():
+    values = changed("dataset.name", "fake")
+    values["dataset"]["test_size"] = 19
+    assert "test_size = 19: must be 0, or at least 20" in message(values)

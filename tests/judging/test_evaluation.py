@@ -177,3 +177,17 @@ def test_an_image_does_not_depend_on_how_many_are_asked_for(judged):
         for count in (30, 130)
     )
     np.testing.assert_array_equal(few, many[:30])
+
+
+def test_more_generated_images_than_sense_are_told_with_a_number():
+    assert evaluation.warnings(1000, 50, 60) == []
+    (warning,) = evaluation.warnings(10_000, 50, 60)
+    assert "evaluate.num_samples = 10000" in warning and "500 are enough" in warning
+
+
+def test_one_figure_is_shown_where_there_is_no_average():
+    row = {"epoch": 1, "fid_raw": 3.0, "fid_ema": 3.0, "collapsed_raw": 0, "collapsed_ema": 0}
+    assert evaluation.lines(row) == ["epoch 1: FID 3.00 on validation"]
+    assert evaluation.lines({**row, "fid_ema": 2.0}) == [
+        "epoch 1: FID 3.00 raw, 2.00 EMA on validation"
+    ]

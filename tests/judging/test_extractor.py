@@ -15,13 +15,15 @@ def images(count, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (count, 1, 16, 16), np.uint8)
 
 
-def train(folder, name, seed=1, on_epoch=None):
+def train(folder, name, seed=1, on_epoch=None, flip="always"):
     splits = {
         split: Split(images(40, i), np.arange(40) % 2)
         for i, split in enumerate(("train", "validation", "test"))
     }
     settings = {"seed": seed, "epochs": 2, "lr": 6e-3, "batch_size": 20}
-    return extractors.train(folder, name, splits, MANIFEST, on_epoch=on_epoch, **settings)
+    return extractors.train(
+        folder, name, splits, MANIFEST, on_epoch=on_epoch, flip=flip, **settings
+    )
 
 
 @pytest.fixture(scope="module")
@@ -64,12 +66,12 @@ def test_with_labels_there_is_always_a_classifier():
 
 def test_training_writes_the_network_and_tells_its_accuracy(tmp_path):
     seen = []
-    accuracy = train(tmp_path, "classifier", on_epoch=lambda *row: seen.append(row))
+    trained = train(tmp_path, "classifier", on_epoch=lambda *row: seen.append(row))
     assert [row[0] for row in seen] == [1, 2] and all(0 <= row[2] <= 1 for row in seen)
     network, description = classifier.load_classifier(tmp_path / "classifier.safetensors")
     assert (
         classifier.accuracy(network, images(40, 2), np.arange(40) % 2)
-        == accuracy
+        == trained.accuracy
         == description["test_accuracy"]
     )
     assert (
@@ -175,3 +177,30 @@ def test_a_list_of_networks_that_names_no_extractor_is_refused(tmp_path, content
         DataError, match="names no extractor, expected one of classifier, rotation, inception"
     ):
         extractors.load(tmp_path)
+
+
+def test_a_network_no_better_than_guessing_is_told():
+    def trained(accuracy):
+        return extractors.Trained(accuracy, 0.5, {"used": True})
+
+    assert trained(0.75).warning("classifier", 100) is None
+    warning = trained(0.55).warning("classifier", 100)
+    assert "55.0 % of 100 test images, and guessing in 50.0 %" in warning
+    assert "dataset.class_folders" in warning
+    assert "class_folders" not in trained(0.2).warning("rotation", 100)
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_too_few_images_for_figures_are_refused_before_anything_is_trained(split):
+    splits = {
+        name: Split(images(19 if name == split else 20), np.zeros(20, np.int64))
+        for name in ("train", "validation", "test")
+    }
+    with pytest.raises(DataError, match=rf"{split}: 19 images: .* raise dataset\.{split}_size"):
+        extractors.check_counts(splits)
+    extractors.check_counts({name: Split(images(20), np.zeros(20)) for name in splits})
+
+
+def test_the_rotation_network_learns_from_mirror_images_only_if_told(tmp_path):
+    assert train(tmp_path, "rotation", flip="auto").flip == {"used": False}
+    assert train(tmp_path, "rotation", flip="always").flip == {"used": True}

@@ -172,3 +172,16 @@ def test_bad_images_of_another_split_are_refused_before_the_fit(split):
         probe.all_labels({**features, split: changed(features[split], np.nan)}, labels, [0.01], 4)
     with pytest.raises(DataError, match=f"{split}: 29 features"):
         probe.all_labels({**features, split: features[split][:, :-1]}, labels, [0.01], 4)
+
+
+def test_few_train_images_of_a_sorted_set_are_of_all_classes():
+    """The first ones would be of one class."""
+    shades = np.repeat([20, 120, 220], 40)
+    noise = np.random.default_rng(0).integers(0, 20, (120, 1, 8, 8), np.uint8)
+    images = (shades[:, None, None, None] + noise).astype(np.uint8)
+    some = {name: data.Split(images, np.repeat([0, 1, 2], 40)) for name in data.SPLITS}
+    params = sections.Probe(
+        protocol="cifar10", c=[1.0], c_unit="features", num_train=30, labels_per_class=1,
+        num_draws=2,
+    )  # fmt: skip
+    assert probe.measure(None, some, params, 3, seed=0).figures["test_accuracy"] == 1

@@ -17,6 +17,7 @@ class Lines:
     """A bar that keeps its lines."""
 
     rate = 10.0
+    per_step = 16
 
     def __init__(self):
         self.said = []

@@ -272,3 +272,19 @@ def test_learning_rates_fall_in_a_line_from_the_named_share_on():
 def test_the_generator_has_its_own_learning_rate():
     state = build(small(lr=4e-4, training__generator_lr_scale=0.5))
     assert state.opt_g.param_groups[0]["lr"] == 2e-4
+
+
+def test_a_last_batch_of_one_image_is_left_out(images, tmp_path):
+    params = small(batch_size=13, epochs=1, training__drop_last=False)
+    assert len(images) % 13 == 1
+    assert run(params, images, tmp_path / "a").step == 3
+    params = small(batch_size=12, epochs=1, training__drop_last=False)
+    assert run(params, images, tmp_path / "b").step == 4
+
+
+def test_one_image_a_step_trains_networks_without_batch_norm(images, tmp_path):
+    params = small(
+        batch_size=1, epochs=1, generator__start_norm="map", generator__norm="batch",
+        training__drop_last=False,
+    )  # fmt: skip
+    assert run(params, images[:3], tmp_path).step == 3

@@ -4,6 +4,7 @@ A section has no defaults and no computed values, so that nothing here can chang
 whatever a stage reads stands in params.yaml, where DVC sees it.
 """
 
+import itertools
 import math
 import re
 import reprlib
@@ -25,6 +26,7 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 Channels = Annotated[int, Field(ge=1, le=4096)]
 Stride = Annotated[int, Field(ge=1, le=4)]
 Kernel = Annotated[int, Field(ge=1, le=11)]
+FEWEST = 20  # images that are held out: fewer give no figures
 PixelValue = Annotated[float, Field(ge=0, le=255)]
 
 
@@ -79,7 +81,7 @@ class Dataset(DatasetFiles):
     enlarge: Literal["twice", "bilinear", "nearest"]
     max_value: Annotated[float, Field(gt=0)] | None
     class_folders: bool
-    validation_size: int = Field(ge=1, le=1_000_000)
+    validation_size: int = Field(ge=FEWEST, le=1_000_000)
     test_size: int = Field(ge=0, le=1_000_000)
     max_images: Annotated[int, Field(ge=1, le=1_000_000_000)] | None
     on_bad_image: Literal["refuse", "skip"]
@@ -96,9 +98,11 @@ class Dataset(DatasetFiles):
         # A folder may have a test split of its own, a folder `test`.
         if self.name in ("lsun", "fake") and self.test_size == 0:
             raise _mismatch(
-                f"test_size = 0: must be at least 1, because {self.name} has no test split"
+                f"test_size = 0: must be at least {FEWEST}, because {self.name} has no test split"
                 " of its own"
             )
+        if 0 < self.test_size < FEWEST:
+            raise _mismatch(f"test_size = {self.test_size}: must be 0, or at least {FEWEST}")
         return self
 
 
@@ -345,6 +349,47 @@ class AllParams(Section):
                 f" must be dataset.image_size = {self.dataset.image_size}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _maps_have_pixels(self) -> Self:
+        d, sides = self.discriminator, self._discriminator_sides()
+        for layer, (side, made) in enumerate(itertools.pairwise(sides), start=1):
+            if made < 1:
+                raise _mismatch(
+                    f"discriminator: layer {layer} of {len(d.channels)} gets maps of {side} x"
+                    f" {side} pixels, too small for a kernel of {d.kernel} with symmetric padding:"
+                    f" use {layer - 1} layers, smaller strides, or padding: same"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _batch_norm_has_two_values(self) -> Self:
+        """One image and one pixel have no mean and deviation that mean anything."""
+        if self.batch_size > 1:
+            return self
+        g, d = self.generator, self.discriminator
+        norms = []
+        if g.start_norm == "flat" or (g.start_norm == "map" and g.start_size == 1):
+            norms.append(f"generator.start_norm = {g.start_norm}")
+        if g.norm == "batch" and g.start_size * g.strides[0] == 1 and len(g.channels) > 1:
+            norms.append("generator.norm = batch, on maps of 1 x 1")
+        if d.norm == "batch" and 1 in self._discriminator_sides()[2:]:
+            norms.append("discriminator.norm = batch, on maps of 1 x 1")
+        if norms:
+            raise _mismatch(f"batch_size = 1: must be at least 2 with {norms[0]}")
+        return self
+
+    def _discriminator_sides(self) -> list[int]:
+        """Sides of the image and of each layer's maps, pixels; see layers.Conv."""
+        d, sides = self.discriminator, [self.dataset.image_size]
+        for stride in d.strides:
+            if d.padding == "same":
+                sides.append(math.ceil(sides[-1] / stride))
+            else:
+                sides.append((sides[-1] + 2 * ((d.kernel - 1) // 2) - d.kernel) // stride + 1)
+            if sides[-1] < 1:
+                break
+        return sides
 
 
 def _mismatch(message: str) -> PydanticCustomError:

@@ -72,10 +72,11 @@ def train_classifier(
     epochs: int,
     lr: float,  # peak of the one-cycle schedule
     batch_size: int,
+    flip: bool = True,  # whether mirror images mean the same
     # epoch from 1, mean loss, the classifier so far
     on_epoch: Callable[[int, float, Classifier], None] | None = None,
 ) -> Classifier:
-    """Train a classifier with AdamW, a one-cycle learning rate and horizontal flips.
+    """Train a classifier with AdamW, a one-cycle learning rate and, with `flip`, horizontal flips.
 
     It is trained on the CPU, also where there is a GPU, so that the result is bit-identical from
     run to run at one thread count.
@@ -116,7 +117,8 @@ def train_classifier(
         for step in range(steps):
             chosen = order[step * batch_size : (step + 1) * batch_size]
             batch = to_float(torch.from_numpy(images[chosen.numpy()]))
-            batch = torch.where(flips[chosen, None, None, None], batch.flip(3), batch)
+            if flip:
+                batch = torch.where(flips[chosen, None, None, None], batch.flip(3), batch)
             if targets is None:
                 batch = rotated(batch, answers[chosen])
             batch = batch.to(memory_format=torch.channels_last)

@@ -23,6 +23,7 @@ from dcgan.networks.models import Generator
 
 WEIGHTS = {"raw": "generator.safetensors", "ema": "generator_ema.safetensors"}
 DRAWS = 5  # of latent vectors that the chosen checkpoint is reported on
+SENSIBLE = 20  # generated images for a real one; the real ones limit what more can tell
 
 Row = dict[str, float]  # of by_epoch.csv: `epoch`, then `fid_raw`, `fid_ema` and so on
 
@@ -187,6 +188,7 @@ def evaluate(
     num_samples: int,
     models: Path,
     on_row: Callable[[Row, int, int], None],
+    say: Callable[[str], None] = lambda line: None,
 ) -> Evaluation:
     """Judge every checkpoint on validation, export the best one, and report it on test.
 
@@ -195,6 +197,7 @@ def evaluate(
         num_samples: generated images a draw of latent vectors.
         models: has `checkpoints`; generator and discriminator of the best one are copied to it.
         on_row: called after each epoch with its row, the number of epochs done, and of all.
+        say: called with each line that a person should read first.
 
     Raises:
         NoCheckpoint: no checkpoint exists.
@@ -203,6 +206,8 @@ def evaluate(
     judge = Judge(reference.extractor, num_samples, reference.seed)
     folders = epochs(models / "checkpoints")
     validation, test = reference.real("validation"), reference.real("test")
+    for warning in warnings(num_samples, len(validation.sample), len(test.sample)):
+        say(f"evaluate: warning: {warning}")
     rows: list[Row] = []
     for folder in folders:
         rows.append(judge.row(folder, validation))
@@ -216,6 +221,22 @@ def evaluate(
         "vendi": validation.diversity.real_score,
     }
     return Evaluation(rows, (index, weights), real, metrics, report.generated, report.nearest)
+
+
+def warnings(num_samples: int, *real_images: int) -> list[str]:
+    """What a person should know before checkpoints are judged: sentences.
+
+    Args:
+        num_samples: generated images a draw of latent vectors.
+        real_images: numbers of real images that they are compared with.
+    """
+    smallest = min(real_images)
+    if num_samples <= SENSIBLE * smallest:
+        return []
+    return [
+        f"evaluate.num_samples = {num_samples} generated images for {smallest} real ones take"
+        f" time and tell no more: {SENSIBLE // 2 * smallest} are enough"
+    ]
 
 
 def epochs(checkpoints: Path) -> list[Path]:
@@ -257,7 +278,11 @@ def collapsed(row: Row) -> list[str]:
 
 def lines(row: Row) -> list[str]:
     """What a person reads of an epoch while the others are judged."""
-    fids = f"FID {row['fid_raw']:.2f} raw, {row['fid_ema']:.2f} EMA, on validation"
+    fids = f"FID {row['fid_raw']:.2f}"
+    # Equal: the same weights, before the first step, or where no average is kept.
+    if row["fid_ema"] != row["fid_raw"]:
+        fids += f" raw, {row['fid_ema']:.2f} EMA"
+    fids += " on validation"
     return [
         f"epoch {row['epoch']}: {fids}",
         *(

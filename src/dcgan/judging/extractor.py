@@ -9,6 +9,7 @@ the class histogram counts. The extractor lies in a folder, a file for each of i
 * extractor.json, written last: which one gives the features, and the sha256 of each file.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +22,54 @@ import torch
 from dcgan import files
 from dcgan.data import Images, Split
 from dcgan.errors import ConfigError, DataError
-from dcgan.judging import classifier, inception
+from dcgan.judging import classifier, flips, inception
 from dcgan.judging.classifier import Classifier
+from dcgan.judging.coverage import FEWEST
 from dcgan.judging.sample import Sample
 
 NETWORKS = ("classifier", "rotation", "inception")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What is known of a network that was trained here.
+
+    Attributes:
+        accuracy: on test, 0 to 1.
+        chance: what a network that has learnt nothing reaches: the share of the largest class.
+        flip: whether it learnt from mirror images too, and why, see `flips.decide`.
+    """
+
+    accuracy: float
+    chance: float
+    flip: dict[str, Any]
+
+    def __str__(self) -> str:
+        said = (
+            f"{100 * self.accuracy:.2f} % on test, with{'' if self.flip['used'] else 'out'} flips"
+        )
+        if "images" in self.flip:
+            said += (
+                f" (in a trial {100 * self.flip['with']:.1f} % with and"
+                f" {100 * self.flip['without']:.1f} % without, on {self.flip['images']} images)"
+            )
+        return said
+
+    def warning(self, name: str, num_images: int) -> str | None:
+        """A sentence, if it is no better than chance on `num_images`, by two standard errors."""
+        error = math.sqrt(self.chance * (1 - self.chance) / num_images)
+        if self.accuracy > self.chance + 2 * error:
+            return None
+        advice = (
+            "raise reference.epochs, or, if the classes are mere shards, set dataset.class_folders"
+            " to false"
+            if name == "classifier"
+            else "raise reference.epochs"
+        )
+        return (
+            f"the {name} is right in {100 * self.accuracy:.1f} % of {num_images} test images, and"
+            f" guessing in {100 * self.chance:.1f} %: its features carry all figures; {advice}"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,8 +180,9 @@ def train(
     epochs: int,
     lr: float,
     batch_size: int,
+    flip: str = "always",
     on_epoch: Callable[[int, float, float], None] | None = None,
-) -> float:
+) -> Trained:
     """Train one of the networks and write it to `folder`.
 
     Args:
@@ -149,11 +194,13 @@ def train(
         epochs: passes over train.
         lr: peak of the learning rate.
         batch_size: images a step.
+        flip: always, never, or auto: the data decide, see `flips.decide`; for the rotation never,
+            because without labels nothing tells whether mirror images mean the same.
         on_epoch: called with the epoch, from 1, the mean loss, and the accuracy on validation, 0 to
             1.
 
     Returns:
-        The accuracy on test, 0 to 1.
+        What is known of it.
 
     Raises:
         DataError, Diverged: as `classifier.train_classifier`.
@@ -170,10 +217,17 @@ def train(
                 classifier.accuracy(network, splits["validation"].images, labels["validation"]),
             )
 
-    num_classes = len(manifest["classes"]) if name == "classifier" else classifier.NUM_TURNS
+    settings: Any = {"seed": seed, "epochs": epochs, "lr": lr, "batch_size": batch_size}
+    if name == "classifier":
+        num_classes = len(manifest["classes"])
+        decided = flips.decide(flip, splits, num_classes=num_classes, **settings)
+        chance = np.bincount(splits["test"].labels).max() / len(splits["test"].labels)
+    else:
+        num_classes, chance = classifier.NUM_TURNS, 1 / classifier.NUM_TURNS
+        decided = {"used": flip == "always"}
     network = classifier.train_classifier(
-        splits["train"].images, labels["train"], num_classes=num_classes, seed=seed, epochs=epochs,
-        lr=lr, batch_size=batch_size, on_epoch=report,
+        splits["train"].images, labels["train"], num_classes=num_classes, flip=decided["used"],
+        on_epoch=report, **settings,
     )  # fmt: skip
     accuracy = classifier.accuracy(network, splits["test"].images, labels["test"])
     description = {
@@ -181,9 +235,25 @@ def train(
         "image_size": manifest["image_size"],
         "extractor": name,
         "test_accuracy": accuracy,
+        "flip": decided,
     }
     classifier.save_classifier(folder / f"{name}.safetensors", network, description)
-    return accuracy
+    return Trained(accuracy, float(chance), decided)
+
+
+def check_counts(splits: Mapping[str, Split]) -> None:
+    """Refuse too few held-out images before anything is trained.
+
+    Raises:
+        DataError: a split has fewer images than figures need.
+    """
+    for name in ("validation", "test"):
+        count = len(splits[name].images)
+        if count < FEWEST:
+            raise DataError(
+                f"{name}: {count} images: figures need at least {FEWEST}; raise dataset.{name}_size"
+                + (", or add images to the folder test" if name == "test" else "")
+            )
 
 
 def finish(folder: Path, names: Sequence[str]) -> None:

@@ -2,7 +2,7 @@
 
 * extractor/: the frozen extractor, see `extractor`;
 * features/SPLIT.npy and SPLIT.json: the features of the real images, their class shares, a sha256;
-* metrics.json: the figures of real images (floor) and of noise (ceiling).
+* metrics.json: the figures of real images (floor), of noise (ceiling) and of mirror images.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,10 +14,11 @@ import numpy as np
 import torch
 
 from dcgan import files, rng
+from dcgan.data import Split
 from dcgan.errors import DataError
-from dcgan.judging import extractor
+from dcgan.judging import extractor, mirror
 from dcgan.judging.comparison import Real
-from dcgan.judging.extractor import Extractor
+from dcgan.judging.extractor import Extractor, Trained
 from dcgan.judging.sample import Features, Sample, class_histogram
 
 
@@ -69,18 +70,20 @@ class Reference:
     def write(
         self,
         samples: Mapping[str, Sample],
-        test_images: tuple[int, ...],
-        accuracies: Mapping[str, float],
+        splits: Mapping[str, Split],
+        trained: Mapping[str, Trained],
     ) -> dict[str, Any]:
         """Write the features of the real images, and the figures of floor and ceiling.
 
         Args:
             samples: the real images of train, validation and test, with verdicts.
-            test_images: the shape of the test images, N x C x H x W.
-            accuracies: on test, of the networks that were trained here.
+            splits: the same images, and their labels.
+            trained: the networks that were trained here.
 
         Returns:
-            The content of metrics.json.
+            The content of metrics.json: beside `floor` and `ceiling` also `mirror`, see
+            `mirror.within_classes`: where its `fid` is near its `floor`, the figures cannot tell an
+            image from its mirror image. `warnings` are sentences.
         """
         for split, sample in samples.items():
             description = {
@@ -92,39 +95,64 @@ class Reference:
         metrics = {
             **self.extractor.description(),
             "num_images": len(samples["test"]),
-            **self._floor_and_ceiling(samples, test_images),
+            **self._floor_and_ceiling(samples, splits),
         }
-        if accuracies:
-            metrics["test_accuracy"] = accuracies.get("classifier", accuracies.get("rotation"))
+        if trained:
+            network = trained.get("classifier") or trained["rotation"]
+            metrics |= {"test_accuracy": network.accuracy, "flip": network.flip}
+        warnings = (each.warning(name, len(samples["test"])) for name, each in trained.items())
+        metrics["warnings"] = [warning for warning in warnings if warning]
         files.write_json(self.folder / "metrics.json", metrics)
         return metrics
 
     def _floor_and_ceiling(
-        self, samples: Mapping[str, Sample], test_images: tuple[int, ...]
+        self, samples: Mapping[str, Sample], splits: Mapping[str, Split]
     ) -> dict[str, Any]:
-        """Figures of train images and of noise against test.
+        """Figures of train images, of noise and of mirror images against test.
 
-        Both have the number of images that test has, because FID depends on the number.
+        Those of train images and of noise have the number of images that test has, because FID
+        depends on the number.
         """
-        count = len(samples["test"])
+        count, images = len(samples["test"]), splits["test"].images
         floor = samples["train"].taken(
             rng.choose(len(samples["train"]), count, self.seed, "floor").numpy()
         )
         noise = torch.randint(
-            256, test_images, dtype=torch.uint8, generator=rng.generator(self.seed, "noise")
+            256, images.shape, dtype=torch.uint8, generator=rng.generator(self.seed, "noise")
         )
         validation, test = (
             Real.of(each, class_shares(each, self.extractor.num_classes), self.seed)
             for each in (samples["validation"], samples["test"])
         )
+        mirrored = self.extractor.extract(np.array(images[..., ::-1]))
+        labels = {name: split.labels for name, split in splits.items()}
         of_validation = validation.basic_figures(Sample(floor.features))
         return {
             "floor": {**test.all_figures(floor), "fid_validation": of_validation["fid"]},
             "ceiling": test.all_figures(self.extractor.extract(noise.numpy())),
+            "mirror": mirror.within_classes(
+                samples["test"], mirrored, samples["train"], labels, self.seed
+            ),
         }
 
     def _path(self, split: str) -> Path:
         return self.folder / "features" / f"{split}.npy"
+
+
+def summary(metrics: Mapping[str, Any], trained: Mapping[str, Trained]) -> list[str]:
+    """What a person reads at the end."""
+    floor, ceiling, turned = metrics["floor"], metrics["ceiling"], metrics["mirror"]
+    lines = [f"{name}: {network}" for name, network in trained.items()]
+    lines.append(
+        f"FID on test, {metrics['extractor']} features: real images {floor['fid']:.3g},"
+        f" uniform noise {ceiling['fid']:.4g}"
+    )
+    if turned["fid"] is not None:
+        lines.append(
+            f"FID within classes: mirror images {turned['fid']:.3g}, real images"
+            f" {turned['floor']:.3g}"
+        )
+    return [*lines, *(f"warning: {warning}" for warning in metrics["warnings"])]
 
 
 def class_shares(sample: Sample, num_classes: int) -> Sequence[float] | None:

@@ -72,14 +72,17 @@ def measure(
         splits: train, validation and test.
         params: the protocol.
         num_classes: of the labels.
-        seed: of the draws of `svhn1000`.
+        seed: of the draws: `num_train` images from each class in its share, those of `svhn1000`.
         precision: of the network's layers, float32 or bfloat16; the SVM always computes in float32.
     """
-    count = params.num_train if params.protocol == "cifar10" else None
-    images = {
-        name: split.images[: count if name == "train" else None] for name, split in splits.items()
-    }
-    labels = {name: split.labels[: len(images[name])] for name, split in splits.items()}
+    train = splits["train"]
+    count = params.num_train if params.protocol == "cifar10" else len(train.labels)
+    # Not the first ones: prepared images may be sorted by class.
+    rows = rng.choose_of_each(train.labels, count, seed, "probe train")
+    images = {name: split.images for name, split in splits.items()}
+    labels = {name: split.labels for name, split in splits.items()}
+    if len(rows) < len(train.labels):
+        images["train"], labels["train"] = train.images[rows], train.labels[rows]
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
         if params.protocol == "svhn1000" and network is not None:
             recompute_batch_norm(network, images["train"])
@@ -115,6 +118,7 @@ def supervised(
         network = classifier.train_classifier(
             train.images[rows], train.labels[rows], num_classes=num_classes,
             seed=seed, epochs=SUPERVISED_EPOCHS, lr=3e-3, batch_size=128,
+            flip=reference["flip"]["used"],
         )  # fmt: skip
         errors.append(1 - classifier.accuracy(network, test.images, test.labels))
     return {

@@ -51,8 +51,10 @@ def train(
         DataError: there are fewer images than one batch holds.
         NoCheckpoint: there are checkpoints and none is intact.
     """
-    whole_batches = len(images) // batch_size
-    steps_per_epoch = whole_batches if training.drop_last else math.ceil(len(images) / batch_size)
+    steps_per_epoch, last = divmod(len(images), batch_size)
+    # One image alone has no batch statistics; `Watcher.start` says that it is left out.
+    if last > 1 and not training.drop_last:
+        steps_per_epoch += 1
     if steps_per_epoch == 0:
         raise DataError(
             f"train split: {len(images)} images, batch_size = {batch_size}:"

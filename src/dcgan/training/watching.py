@@ -1,5 +1,6 @@
 """What a person sees of a training while it runs: grids, figures and a line an epoch."""
 
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,6 +11,9 @@ from dcgan.training import loop
 from dcgan.training.checkpoint import Checkpoints
 from dcgan.training.step import Row, State
 from dcgan.training.trajectory import sample_grid
+
+# Of a training: pictures need about a thousand at least, and get better for some thousands.
+FEW_STEPS, GOOD_STEPS = 1000, 4000
 
 
 class Log(Protocol):
@@ -38,6 +42,7 @@ class Progress(Protocol):
     """A bar on a terminal, plain lines elsewhere."""
 
     rate: float  # images a second; 0 before the first step
+    per_step: int  # images
 
     def say(self, line: str) -> None:
         """Print a line."""
@@ -73,6 +78,16 @@ class Watcher:
             f"train: {num_images} images on {self.record['device']} in {self.record['precision']},"
             f" scratch folder {self.folder}{resumed}"
         )
+        batch_size, epochs = self.bar.per_step, self.record["epochs"]
+        if batch_size > 1 and num_images % batch_size == 1:
+            self.bar.say("train: the last batch of an epoch would be one image: it is left out")
+        steps_per_epoch = max(1, num_images // batch_size)
+        if epochs * steps_per_epoch < FEW_STEPS:
+            self.bar.say(
+                f"train: warning: about {epochs * steps_per_epoch} steps of training ({epochs}"
+                f" epochs of {num_images} images, {batch_size} a step) are too few for pictures:"
+                f" raise epochs to about {math.ceil(GOOD_STEPS / steps_per_epoch)}"
+            )
         dataset, data_sha256 = self.record["dataset"], self.record["data_sha256"]
         self.run.log_dataset(dataset, data_sha256, prepared, "training")
         self.run.log_file(report, "validate")
