@@ -2,10 +2,18 @@
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# The first Python from 3.11 to 3.13.
+PYTHON ?= $(shell for each in python3.11 python3.12 python3.13 python3; do \
+	if $$each -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; \
+	then command -v $$each; break; fi; done)
+# For the stages that DVC starts. Targets name .venv/bin, because the make of macOS looks up programs
+# in the PATH that it was given.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+# One lock for all platforms and Pythons: markers say which lines are for whom.
+LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-emit-index-url
 SCRIPTS := .ci/run .ci/figures docker/entrypoint.sh
 
 .DEFAULT_GOAL := help
@@ -14,68 +22,81 @@ SCRIPTS := .ci/run .ci/figures docker/entrypoint.sh
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-repro: .venv/.runtime  ## Build everything: download, prepare, validate, reference, train, evaluate, probe, render, paper
-	dvc repro
+repro: repository .venv/.runtime  ## Build everything, and say what came out; TORCH=cpu installs torch without CUDA
+	$(BIN)/python -m pipeline repro $(ARGS)
 
 ui: .venv/.runtime  ## Browse the runs in MLflow on 127.0.0.1:5000
-	python -m pipeline ui
+	$(BIN)/python -m pipeline ui
 
-retrain: .venv/.runtime  ## Fetch again, rebuild, pass the gate; ARGS="-S seed=7 --git-remote origin"
-	python -m pipeline retrain $(ARGS)
+retrain: repository .venv/.runtime  ## Fetch again, rebuild, pass the gate; ARGS="-S seed=7 --git-remote origin"
+	$(BIN)/python -m pipeline retrain $(ARGS)
 
 drill: .venv/.dev  ## Rehearse retraining: better, worse, equal, new data, divergence, kills, MLflow down (minutes)
-	OMP_NUM_THREADS=1 pytest -m slow tests/system/test_drill.py
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow tests/system/test_drill.py
 
 test: .venv/.dev  ## Run the test suite (under 10 minutes on two cores)
-	OMP_NUM_THREADS=1 pytest -n 2 --dist loadscope
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadscope
 
 test-slow: .venv/.dev  ## Run the slow tests as well
-	OMP_NUM_THREADS=1 pytest -n 2 --dist loadscope -m "slow or not slow"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadscope -m "slow or not slow"
 
 lint: .venv/.dev  ## Check style, types, scripts, workflows and the Dockerfile
-	ruff check .
-	ruff format --check .
-	mypy
-	python docs/rooms.py --check
-	shellcheck $(SCRIPTS)
-	actionlint
-	zizmor --quiet --offline --persona=pedantic .github
-	hadolint Dockerfile
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python docs/rooms.py --check
+	$(BIN)/shellcheck $(SCRIPTS)
+	$(BIN)/actionlint
+	$(BIN)/zizmor --quiet --offline --persona=pedantic .github
+	$(BIN)/hadolint Dockerfile
 
 format: .venv/.dev  ## Bring the code into style
-	ruff check --fix .
-	ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
 
 lock: .venv/.dev  ## Compile both lock files from pyproject.toml
-	uv pip compile --quiet --generate-hashes --python-version 3.11 --no-header --no-emit-index-url pyproject.toml -o requirements.lock
-	uv pip compile --quiet --generate-hashes --python-version 3.11 --no-header --no-emit-index-url \
-		--constraint requirements.lock --group dev -o requirements-dev.lock
+	$(LOCK) pyproject.toml -o requirements.lock
+	$(LOCK) --constraint requirements.lock --group dev -o requirements-dev.lock
 
 bench: .venv/.dev  ## Measure speed beside what people would use instead
-	python bench/probe.py
+	$(BIN)/python bench/probe.py
 
 recipes-table: .venv/.runtime  ## Compare recipes at ten minutes each, three seeds, for docs/recipes.md (hours)
-	dvc repro reference
-	python bench/recipes.py
+	$(BIN)/dvc repro reference
+	$(BIN)/python bench/recipes.py
 
 probe-table: .venv/.runtime  ## Probe the discriminators of three seeds of best28, for docs/protocol.md (an hour)
-	dvc repro reference
-	python bench/recipes.py --only best28 --probe
+	$(BIN)/dvc repro reference
+	$(BIN)/python bench/recipes.py --only best28 --probe
 
 sweep: .venv/.runtime  ## Learning rates x batch sizes x three seeds as DVC experiments, for docs/sweep.md (an hour and a half)
-	python bench/sweep.py
+	$(BIN)/python bench/sweep.py
 
 clean:  ## Delete the virtual environment and what the checks leave
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache
 
+# A "Download ZIP" of the repository has no git, which DVC needs.
+.PHONY: repository
+repository:
+	@git rev-parse --git-dir >/dev/null 2>&1 || { echo "error: this folder is no git repository, which DVC needs: type  git init && git add -A && git commit -qm start" >&2; exit 6; }
+
 # The stages depend on the runtime lock. Development tools have a lock of their own, so that a new
-# linter retrains nothing.
+# linter retrains nothing. With TORCH=cpu all but torch and CUDA comes from the lock, and torch of the
+# same version from PyTorch's own index, whose wheels have other hashes: these are not checked.
+CUDA := ^(torch|torchvision)==|^(triton|nvidia-|cuda-)
 .venv/.runtime: requirements.lock
-	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v == (3, 11) else f"error: {sys.executable} is Python {v[0]}.{v[1]}: must be 3.11; use make PYTHON=/path/to/python3.11")'
-	test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --require-hashes -r requirements.lock
+	@test -n "$(PYTHON)" || { echo "error: found no Python from 3.11 to 3.13; use make PYTHON=/path/to/python3.13" >&2; exit 6; }
+	@"$(PYTHON)" -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"error: {sys.executable} is Python {v[0]}.{v[1]}: must be 3.11 to 3.13; use make PYTHON=/path/to/python3.13")'
+	test -x $(BIN)/python || "$(PYTHON)" -m venv .venv
+ifeq ($(TORCH),cpu)
+	awk '/^[a-z]/ { keep = !/$(CUDA)/ } keep' requirements.lock > .venv/cpu.lock
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r .venv/cpu.lock
+	$(BIN)/python -m pip install --quiet --no-deps --index-url https://download.pytorch.org/whl/cpu $$(grep -oE '^(torch|torchvision)==[0-9.]+' requirements.lock)
+else
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+endif
 	touch $@
 
 .venv/.dev: .venv/.runtime requirements-dev.lock
-	.venv/bin/python -m pip install --quiet --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.lock
 	touch $@

@@ -11,7 +11,7 @@ from pipeline import cli
 COMMANDS = {
     "download": "Fetch the data set, verified, into data/raw.",
     "prepare": "Decode, split and store the images of data/raw in data/prepared.",
-    "validate": "Check data/prepared against all expectations; exit 3 where one fails.",
+    "validate": "Check data/prepared against all expectations; exit 3 where one that counts fails.",
     "reference": "Make the feature extractor and measure the real images.",
     "train": "Train the networks, or go on where a killed training stopped.",
     "evaluate": "Judge every checkpoint and export the best one.",

@@ -102,7 +102,8 @@ def lint_commands() -> dict[str, list[str]]:
         ["make", "--dry-run", "--assume-old=.venv/.dev", "lint"],
         cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    return {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines() if line.strip()}
+    lines = (line.split() for line in done.stdout.splitlines() if line.strip())
+    return {Path(program).name: arguments for program, *arguments in lines}
 
 
 def test_make_lint_checks_code_scripts_workflows_and_the_dockerfile():
