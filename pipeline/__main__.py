@@ -18,6 +18,8 @@ COMMANDS = {
     "probe": "Fit an L2-SVM on D's features, an untrained D's and the pixels.",
     "render": "Make the GIFs and the comparison.",
     "paper": "Repeat the paper's experiments on the chosen checkpoint.",
+    "repro": "Build everything that has changed, and say what came out.",
+    "init": "Set params.yaml for a folder of pictures.",
     "run": "Run an experiment with DVC, safe from a second one and from signals.",
     "compare": "Compare runs side by side: parameters, figures with verdicts, samples.",
     "recipe": "List, show and apply the recipes, each a known system as an overlay of params.yaml.",
@@ -33,12 +35,15 @@ COMMANDS = {
 
 def main() -> None:
     """Run the command that the first argument names, or list them all."""
+    if sys.platform == "win32":
+        sys.exit("error: Windows has no POSIX file locks and signals: use WSL 2, which is Linux")
     name, *rest = sys.argv[1:] or ["--help"]
     prog = "python -m pipeline"
-    if name == "run":
+    if name in ("run", "repro"):
         from pipeline import run
 
-        cli.run(run.main, args=run.arguments(rest), prog=f"{prog} run")
+        command = importlib.import_module(f"pipeline.{name}").main
+        cli.run(command, args=run.arguments(rest), prog=f"{prog} {name}")
     elif name == "recipe":
         from pipeline import recipe
 

@@ -1,9 +1,11 @@
 """Run one command: one-line errors and documented exit codes; a traceback only with --debug."""
 
 import functools
+import io
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -11,6 +13,7 @@ import typer
 from typer.exceptions import TyperException
 
 from dcgan.errors import UserError
+from pipeline import workspace
 
 EXIT_CODES = (
     "Exit codes: 0 fine, 2 config, 3 data, 4 diverged or refused, 5 no checkpoint, 6 environment,"
@@ -22,6 +25,10 @@ def run(
     *commands: Callable[..., Any], args: list[str] | None = None, prog: str | None = None
 ) -> None:
     """Give one function the command line, or several of them as subcommands, and exit."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal without UTF-8, such as cron's, shows other letters escaped.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     args = sys.argv[1:] if args is None else args
     debug = "--debug" in args
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -31,10 +38,17 @@ def run(
         app.command(name, epilog=f"--debug shows tracebacks. {EXIT_CODES}")(
             command if debug else _one_line(command)
         )
+    started, code = time.monotonic(), 1
     try:
         code = app([arg for arg in args if arg != "--debug"], prog_name=prog, standalone_mode=False)
     except TyperException as error:
         fail(f"{error.format_message().rstrip('.')} (see --help)", error.exit_code)
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else 1
+        raise
+    finally:
+        if stage := os.environ.get("DVC_STAGE"):
+            workspace.note_stage(stage, time.monotonic() - started, int(code or 0))
     sys.exit(code)
 
 
@@ -72,7 +86,9 @@ def _one_line(command: Callable[..., Any]) -> Callable[..., Any]:
         except UserError as error:
             fail(str(error), error.exit_code)
         except KeyboardInterrupt:
-            fail("stopped by the keyboard; run the same command again to go on", 130)
+            stage = os.environ.get("DVC_STAGE")
+            gone = f"; DVC had removed the outputs of {stage}" if stage else ""
+            fail(f"stopped by the keyboard{gone}; run the same command again to go on", 130)
         except BrokenPipeError:
             # The reader of our output has closed it, which is no error of ours; without this line
             # the interpreter would complain at its end.

@@ -3,24 +3,35 @@
 import importlib.metadata
 import platform
 import shutil
+import sqlite3
 from pathlib import Path
+from typing import Annotated
 
 from rich.table import Table
 from rich.text import Text
+from typer import Option
 
 from dcgan.errors import EnvironmentProblem
 from dcgan.tracking import provenance, store
-from pipeline import cli, tables
+from pipeline import cli, tables, workspace
 
 PACKAGES = ("torch", "torchvision", "mlflow", "dvc", "great-expectations", "torch-fidelity")
 NEEDED_GB = 2  # data, checkpoints, DVC's cache and the MLflow store of a few runs
 
 
-def main() -> None:
+def main(
+    data: Annotated[
+        str | None, Option(help="A folder of pictures: say what will be done with it.")
+    ] = None,
+) -> None:
     """Show what this machine has and what is missing: python -m pipeline doctor.
 
-    Exit code 6 where something is missing.
+    Exit code 6 where something is missing. With --data FOLDER it looks at a folder of pictures
+    instead, and changes nothing.
     """
+    if data is not None:
+        about(data)
+        return
     table = Table("", "", show_header=False)
     problems = []
     for title, check in (
@@ -37,6 +48,18 @@ def main() -> None:
         raise EnvironmentProblem(
             f"doctor: {len(problems)} of {table.row_count} checks failed: {problems[0]}"
         )
+
+
+def about(folder: str) -> None:
+    """What the stages will do with a folder of pictures, with the params of now."""
+    from dcgan.config import reading, sections
+    from dcgan.raw import survey
+    from dcgan.raw.unpacking import own_path
+
+    dataset = reading.load(sections.AllParams).dataset
+    for line in survey.lines(survey.look(own_path(folder), folder, dataset), dataset):
+        print(f"doctor: {line}")
+    print(f"doctor: python -m pipeline init {folder} sets params.yaml for it")
 
 
 def packages() -> str:
@@ -73,6 +96,7 @@ def git() -> str:
 
 def dvc() -> str:
     """Whether DVC can work here."""
+    workspace.check()
     if not Path(".dvc").is_dir():
         raise EnvironmentProblem(".dvc: missing: run in the repository's folder")
     if not shutil.which("dvc"):
@@ -83,8 +107,20 @@ def dvc() -> str:
 
 
 def mlflow_store() -> str:
-    """Where the runs go, opened for a moment."""
-    store.connect()
+    """Where the runs go, opened for a moment; a sqlite file without MLflow, which is slow."""
+    path = store.sqlite_path(store.location())
+    if path is None:
+        store.connect()
+    elif not path.exists():
+        return f"{store.shown()}, made by the first run"
+    else:
+        try:
+            store.check(store.location())
+        except sqlite3.Error as error:
+            raise EnvironmentProblem(
+                f"MLflow store {store.shown()}: cannot be opened ({error}):"
+                " check MLFLOW_TRACKING_URI"
+            ) from error
     return store.shown()
 
 

@@ -19,9 +19,10 @@ def main() -> None:
     """Fetch the data set, verified, into data/raw. Example: python -m pipeline.download."""
     dataset = reading.load(Params).dataset
 
-    from dcgan.raw import downloads
+    from dcgan.raw import downloads, listing
 
     source = downloads.fetch(RAW, dataset)
+    listing.remember(dataset)
     for line in what_is_there(source):
         print(f"download: {line}")
     size = sum(path.stat().st_size for path in RAW.iterdir())

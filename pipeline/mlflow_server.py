@@ -17,8 +17,8 @@ START_SECONDS = 120
 ENDING = ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
 
 
-def check_address(host: str, port: int) -> None:
-    """Refuse an address that others can reach, and a port that is taken.
+def check_address(host: str, port: int, *, open_to_others: bool = False) -> None:
+    """Refuse an address that others can reach, unless they may, and a port that is taken.
 
     Raises:
         ConfigError: the address is not this machine's own.
@@ -26,10 +26,12 @@ def check_address(host: str, port: int) -> None:
     """
     from dcgan.raw import sources
 
-    if not sources.is_loopback(host):
+    if not sources.is_loopback(host) and not open_to_others:
         raise ConfigError(
-            f"ui: --host {host}: must be a loopback address, because MLflow asks for no password:"
-            " leave it out, and put a reverse proxy with authentication in front"
+            f"ui: --host {host}: others could read and change the runs, because MLflow asks for no"
+            f" password; from another machine use: ssh -L {port}:127.0.0.1:{port} THIS_MACHINE; in"
+            f" a container add --open, and publish the port on loopback only:"
+            f" docker run -p 127.0.0.1:{port}:{port}"
         )
     family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     with socket.socket(family, socket.SOCK_STREAM) as probe:

@@ -43,6 +43,7 @@ def main() -> None:
     precision = probe.choose_precision(training["precision"])
     metrics = {"protocol": probe.protocol(params.probe, precision, export["epoch"], params.seed)}
     for name, network in networks.items():
+        print(f"probe: {name}: features, then an SVM for each C", flush=True)
         report = probe.measure(network, splits, params.probe, len(classes), params.seed, precision)
         metrics[name] = report.figures
         print(f"probe: {name}: {report.title}", flush=True)

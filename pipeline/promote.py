@@ -29,10 +29,13 @@ class Params(sections.Section):
 
 def main(
     dataset: Annotated[
-        str | None, typer.Option(help="Whose champion: NAME of dcgan-NAME. Default: dataset.name.")
+        str | None, typer.Option(help="Whose champion: NAME of dcgan-NAME. Default: dataset.title.")
     ] = None,
     floors_only: Annotated[
         bool, typer.Option("--floors-only", help="Replace a champion that cannot be compared with.")
+    ] = False,
+    other_data: Annotated[
+        bool, typer.Option("--other-data", help="Replace a champion that learnt other images.")
     ] = False,
 ) -> None:
     """Promote models/, refuse it, or say that one cannot tell (exit 0, 4, 7).
@@ -42,15 +45,19 @@ def main(
     params = reading.load(Params)
     from dcgan import data, errors, files
     from dcgan.promotion import registry, trial
+    from dcgan.raw import catalog
     from dcgan.reports import model_card
     from dcgan.tracking import runs
 
-    name = dataset or params.dataset.name
+    name = dataset or catalog.title(params.dataset)
     training, challenger = trained.read(), trial.described(GENERATOR)
     # Asked before the measuring, so that no work is lost if the store is down.
     champion = registry.alias(name, "champion")
     record = trial.record(name, params.gate, training, challenger, champion)
+    manifest = data.read_manifest(PREPARED)
     decision = trial.without_measuring(name, champion, challenger["sha256"])
+    if decision is None and not other_data:
+        decision = trial.of_other_data(champion, manifest["sketch"])
     decision = decision or measure(params, None if floors_only else champion, record)
     record |= vars(decision)
     write(record)
@@ -64,8 +71,8 @@ def main(
         raise errors.EnvironmentProblem(
             f"promote: dvc push ended with {code}: nothing is registered; run promote again"
         )
-    card = model_card.write(training, data.read_manifest(PREPARED), files.read_json(METRICS))
-    version = trial.register(record, training, MODELS, card)
+    card = model_card.write(training, manifest, files.read_json(METRICS))
+    version = trial.register(record, training, MODELS, card, manifest["sketch"])
     expected = champion.number if champion else None
     registry.set_alias(name, "champion", version.number, reason, expected=expected)
     write({**record, "version": version.number})
@@ -79,11 +86,14 @@ def measure(params: Params, champion: "Version | None", record: dict[str, Any]) 
 
     both = trial.Trial.open(Path("results/reference"), params.seed, params.evaluate.num_samples)
     record["protocol"] = both.protocol()
-    who = "champion and challenger" if champion else "the challenger"
-    print(f"promote: measuring {who}", flush=True)
-    decision, images = both.decide(champion, GENERATOR, PROBE, params.gate)
+    decision, images = both.decide(champion, GENERATOR, PROBE, params.gate, say)
     gate_report.save_picture(PICTURE, images)
     return decision
+
+
+def say(line: str) -> None:
+    """Print what is being done: measuring takes a minute for each of the two."""
+    print(f"promote: {line}", flush=True)
 
 
 def write(record: dict[str, Any]) -> None:

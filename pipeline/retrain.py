@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline import branches, children, cli, folder_lock, job_report
+from pipeline import branches, children, cli, folder_lock, job_report, workspace
 
 DECIDED = {0: "promoted", 4: "refused", 7: "cannot tell"}  # exit codes of promote
 
@@ -27,14 +27,16 @@ def main(
     """
     from dcgan.config import edits, reading, sections
     from dcgan.promotion import registry
+    from dcgan.raw import catalog
 
     overlay = edits.overlay(set_param or [])
+    workspace.check()
     branches.check()
     if git_remote:
         branches.fetch(git_remote)
     with os.fdopen(folder_lock.hold(who="retrain"), "r+b"):
         rebuild(overlay)
-        dataset = reading.load(sections.AllParams).dataset.name
+        dataset = catalog.title(reading.load(sections.AllParams).dataset)
         committed = branches.holding_lock(git_remote)
         if committed and registry.alias(dataset, "champion"):
             if git_remote and committed != "HEAD":

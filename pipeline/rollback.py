@@ -19,7 +19,7 @@ def main(
         typer.Option(help="Version to go to. Default: the champion before this one.", min=1),
     ] = None,
     dataset: Annotated[
-        str | None, typer.Option(help="Whose champion: NAME of dcgan-NAME. Default: dataset.name.")
+        str | None, typer.Option(help="Whose champion: NAME of dcgan-NAME. Default: dataset.title.")
     ] = None,
 ) -> None:
     """Make the previous champion the champion again.
@@ -29,10 +29,11 @@ def main(
     from dcgan import errors
     from dcgan.config import reading, sections
     from dcgan.promotion import registry
+    from dcgan.raw import catalog
 
     if not reason.strip():
         raise errors.ConfigError("rollback: --reason is empty: say why, for those who come after")
-    name = dataset or reading.load(sections.AllParams).dataset.name
+    name = dataset or catalog.title(reading.load(sections.AllParams).dataset)
     champion = registry.alias(name, "champion")
     if champion is None:
         raise errors.NoCheckpoint(

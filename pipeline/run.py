@@ -9,9 +9,13 @@ from typing import Annotated
 import typer
 
 from dcgan.errors import Stopped
-from pipeline import cli, folder_lock, processes
+from pipeline import cli, folder_lock, processes, workspace
 
 PARAMS_FILE, FAILED_PARAMS = Path("params.yaml"), Path(".scratch/params.failed.yaml")
+STOPPED = (
+    "stopped by a signal; DVC had removed the outputs of the stage that ran: run the same command"
+    " again, and it goes on from .scratch"
+)
 # SIGINT, which dvc leaves to its stage and waits for: SIGTERM would kill dvc in the midst of its
 # work. A stage has 15 s to save its state.
 ENDING = ((signal.SIGINT, 15.0), (signal.SIGKILL, 5.0))
@@ -36,30 +40,57 @@ def main(
 
     Ctrl-C and SIGTERM reach the stage that runs, and no process is left behind.
 
+    If the folder that dataset.source names has changed, its images are fetched again first. DVC's
+    queue does not look.
+
     Where the experiment does not end well, params.yaml is put back as it was.
     """
+    workspace.check()
     lock = folder_lock.hold()
     before = PARAMS_FILE.read_bytes() if PARAMS_FILE.is_file() else None
-    hangup_ends_us = signal.getsignal(signal.SIGHUP) != signal.SIG_IGN  # not under nohup
-    signals = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hangup_ends_us else []))
-    with processes.noting(*signals) as noted:
-        group = start(options or [], lock)
-        group.wait(noted)
-        group.end(noted)
-        code = group.process.returncode
+    with processes.noting(*signals()) as noted:
+        code = fetch_again("run", lock, noted)
+        code = code or dvc(["exp", "run", *(options or [])], lock, noted)
         if code != 0 and before is not None:
             put_back(before)
         folder_lock.release(lock)
     if noted and code != 0:
-        raise Stopped("run: stopped by a signal: run the same command again to go on", noted[0])
+        raise Stopped(f"run: {STOPPED}", noted[0])
     raise typer.Exit(code if code >= 0 else 128 - code)
 
 
-def start(options: list[str], lock: int) -> processes.Group:
-    """Start dvc, which inherits the lock, with this interpreter's programs first on the path."""
+def signals() -> list[signal.Signals]:
+    """Those that ask us to end."""
+    hangup_ends_us = signal.getsignal(signal.SIGHUP) != signal.SIG_IGN  # not under nohup
+    return [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hangup_ends_us else [])]
+
+
+def fetch_again(who: str, lock: int, noted: list[int]) -> int:
+    """Run the stage download if its source folder has changed, which DVC does not see.
+
+    Returns:
+        dvc's exit code; 0 if there was nothing to do.
+    """
+    change = workspace.changed_source() if PARAMS_FILE.is_file() else None
+    if change is None:
+        return 0
+    print(f"{who}: {change}: fetched again", flush=True)
+    return dvc(["repro", "--force", "--single-item", "download"], lock, noted)
+
+
+def dvc(arguments: list[str], lock: int, noted: list[int]) -> int:
+    """Run dvc, which inherits the lock, with this interpreter's programs first on the path.
+
+    Returns:
+        Its exit code; the negative number of a signal that ended it.
+    """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    command = [sys.executable, "-m", "dvc", "exp", "run", *options]
-    return processes.Group(command, ENDING, env={**os.environ, "PATH": path}, pass_fds=[lock])
+    command = [sys.executable, "-m", "dvc", *arguments]
+    environment = {**os.environ, "PATH": path}
+    group = processes.Group(command, ENDING, env=environment, pass_fds=[lock])
+    group.wait(noted)
+    group.end(noted)
+    return int(group.process.returncode)
 
 
 def put_back(before: bytes) -> None:

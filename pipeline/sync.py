@@ -12,6 +12,14 @@ def main() -> None:
 
     Exit code 6 where the store does not take it.
     """
+    waiting = any(
+        session.waiting()
+        for run in journal.runs(store.journals())
+        for session in journal.sessions(run)
+    )
+    if not waiting:
+        print(f"sync: nothing waits to be sent to {store.shown()}")
+        return
     client = store.connect()
     sent: Counter[str] = Counter()
     problem = ""
@@ -28,15 +36,15 @@ def main() -> None:
         for run in journal.runs(store.journals())
         for session in journal.sessions(run)
     ]
-    waiting = f"{sum(left)} entries still wait"
+    entries = f"{sum(left)} entries still wait"
     where = store.shown()
     print(
         f"sync: {sent['runs']} runs, {sent['points']} points, {sent['files']} files"
-        f" sent to {where}; {waiting}"
+        f" sent to {where}; {entries}"
     )
     if problem:
         raise EnvironmentProblem(
-            f"sync: MLflow store {where} failed ({problem}): {waiting}: run sync again later"
+            f"sync: MLflow store {where} failed ({problem}): {entries}: run sync again later"
         )
 
 

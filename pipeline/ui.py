@@ -12,14 +12,20 @@ from pipeline import cli, mlflow_server
 
 def main(
     port: Annotated[int, typer.Option(min=1, max=65535, help="TCP port.")] = 5000,
-    host: Annotated[str, typer.Option(help="Loopback address to listen on.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    open_to_others: Annotated[
+        bool,
+        typer.Option(
+            "--open", help="Allow a --host that others reach: in a container, no password."
+        ),
+    ] = False,
 ) -> None:
     """Browse the runs in MLflow: python -m pipeline ui --port 5001. Ctrl-C ends it."""
     uri = store.location()
     if uri.startswith(("http://", "https://")):
         print(f"MLflow runs at {store.shown(uri)}")
         return
-    mlflow_server.check_address(host, port)
+    mlflow_server.check_address(host, port, open_to_others=open_to_others)
     store.connect()
     # SIGTERM ends us as Ctrl-C does: a server that outlived us would keep the port.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -171,3 +171,9 @@ def test_neither_conversion_changes_its_input():
     images = np.array([3], np.uint8)
     data.to_float(images)
     assert images.tolist() == [3]
+
+
+def test_a_sketch_is_the_smallest_digests_each_once():
+    digests = [f"{number:064x}" for number in range(200, 0, -1)] * 2
+    short = [digest[: data.SKETCH_DIGITS] for digest in sorted(set(digests))]
+    assert data.sketch(digests) == sorted(set(short))[: data.SKETCH]

@@ -45,6 +45,7 @@ def write_prepared(
     licence: str = UNKNOWN,
     drawings: bool = False,
     own_folder: bool = False,
+    sketch: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Write images and labels of each split, and last the manifest that describes them.
 
@@ -59,6 +60,7 @@ def write_prepared(
         licence: of the data set, and who says so.
         drawings: whether the images are bright things on black; False: photographs.
         own_folder: whether they are a folder of the user's own, of which nothing is known.
+        sketch: what `sketch` makes of the data set.
 
     Returns:
         The manifest: see `read_manifest`.
@@ -70,6 +72,7 @@ def write_prepared(
         "licence": licence,
         "drawings": drawings,
         "own_folder": own_folder,
+        "sketch": list(sketch),
         "splits": {},
         "files": {},
     }
@@ -88,36 +91,23 @@ def write_prepared(
             }
         per_class = np.bincount(labels[chosen], minlength=len(classes)).tolist()
         manifest["splits"][split] = {"count": len(chosen), "per_class": per_class}
-    manifest["sketch"] = sketch(
-        splits[split][0][place] for split in splits for place in positions[split].tolist()
-    )
     files.write_json(folder / "manifest.json", manifest)
     return manifest
 
 
-def sketch(images: Iterable[Images]) -> list[str]:
-    """A small sample of the images, drawn by their content: the smallest of their hashes.
+def sketch(digests: Iterable[str]) -> list[str]:
+    """A small sample of a data set, drawn by content: the smallest of its images' digests.
 
     Two data sets that share images share a part of their sketches, so that a model can be asked
     whether it has learnt such images (Broder 1997, a bottom-k sketch).
 
     Args:
-        images: C x H x W each, uint8.
+        digests: sha256 of each image, or of each file of a published set, hex digits.
 
     Returns:
-        The SKETCH smallest sha256 of the images' pixels, twelve hex digits each, in rising order;
-        equal images count once.
+        The SKETCH smallest ones, twelve digits each, in rising order; equal ones count once.
     """
-    smallest: set[str] = set()
-    largest = "g"  # behind all hexadecimal digits
-    for image in images:
-        digest = hashlib.sha256(image.tobytes()).hexdigest()[:SKETCH_DIGITS]
-        if digest < largest:
-            smallest.add(digest)
-            if len(smallest) == 2 * SKETCH:
-                smallest = set(sorted(smallest)[:SKETCH])
-                largest = max(smallest)
-    return sorted(smallest)[:SKETCH]
+    return sorted({digest[:SKETCH_DIGITS] for digest in digests})[:SKETCH]
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -125,7 +115,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
     Keys: `dataset`; `classes`, their names; `image_size`, pixels; `channels`; `splits`, by name
     `count` and `per_class`; `files`, by name `shape`, `dtype` and `sha256`; `licence`,
-    `drawings` and `own_folder`, as given to `write_prepared`, and `sketch`, which manifests of
+    `drawings`, `own_folder` and `sketch`, as given to `write_prepared`, which manifests of
     earlier versions lack.
 
     Raises:

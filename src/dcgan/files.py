@@ -101,6 +101,10 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise DataError(
+            f"{path}: missing: run the stage that makes it (dvc repro makes all)"
+        ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(
             f"{path}: cannot be read as JSON ({error}): run the stage that makes it"

@@ -49,5 +49,5 @@ def test_another_file_is_refused_in_one_line(tmp_path, bad, words):
 
 
 def test_a_missing_file_is_refused_in_one_line(tmp_path):
-    with pytest.raises(DataError, match=r"run\.json: cannot be read as JSON"):
+    with pytest.raises(DataError, match=r"run\.json: missing: run the stage"):
         trained.read(tmp_path / "run.json")

@@ -17,7 +17,7 @@ def told(tmp_path, monkeypatch, capsys):
 
     def run(source, **changes):
         params = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
-        keys = {"name": "folder", "source": str(source), "test_size": 3, **changes}
+        keys = {"name": "folder", "source": str(source), "test_size": 20, **changes}
         put(params, **{f"dataset__{key}": value for key, value in keys.items()})
         with open("params.yaml", "w") as file:
             YAML().dump(params, file)

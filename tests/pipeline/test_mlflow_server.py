@@ -10,8 +10,15 @@ from pipeline import mlflow_server
 
 def test_ui_refuses_an_address_that_others_can_reach() -> None:
     for host in ("0.0.0.0", "192.168.0.7", "example.org", "::"):
-        with pytest.raises(ConfigError, match="reverse proxy with authentication"):
+        with pytest.raises(
+            ConfigError,
+            match=r"ssh -L 5000:127\.0\.0\.1:5000 .* docker run -p 127\.0\.0\.1:5000:5000",
+        ):
             mlflow_server.check_address(host, 5000)
+
+
+def test_ui_listens_to_others_where_it_is_told_to() -> None:
+    mlflow_server.check_address("0.0.0.0", 0, open_to_others=True)
 
 
 def test_ui_refuses_a_port_that_is_taken() -> None:

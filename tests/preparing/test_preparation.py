@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from dcgan import data, files
+from dcgan.config import reading, sections
 from dcgan.errors import ConfigError, DataError, EnvironmentProblem
 from dcgan.preparing import preparation
 from dcgan.raw import catalog, downloads, idx, records
@@ -220,7 +221,11 @@ def test_combinations_of_attributes_are_classes_that_pass_validation(tmp_path):
     assert {name: split["per_class"] for name, split in manifest["splits"].items()} == {
         "train": [6, 6, 7, 13], "validation": [2, 2, 1, 3], "test": [2, 1, 1, 1],
     }  # fmt: skip
-    report = validation.validate(validation.statistics(tmp_path / "prepared", manifest), manifest)
+    report = validation.validate(
+        validation.statistics(tmp_path / "prepared", manifest),
+        manifest,
+        reading.load(sections.AllParams).expectations,
+    )
     of_labels = [
         entry
         for entry in report["expectations"]

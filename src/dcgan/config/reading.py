@@ -70,9 +70,9 @@ def parse(values: Any, path: Path = PARAMS_FILE) -> AllParams:
     try:
         return AllParams.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(
-            f"{path}: {explain(error.errors()[0], AllParams.model_json_schema())}"
-        ) from None
+        # A misspelt key is an unknown one and a missing one: the first says what is wrong.
+        first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+        raise ConfigError(f"{path}: {explain(first, AllParams.model_json_schema())}") from None
 
 
 def _part(declared: type[Declared], values: Section) -> Declared:

@@ -62,11 +62,20 @@ class Judge:
         images = sampling.sample(generator, self.num_samples, seed=self.seed, stream=stream)
         return images, self.extractor.extract(images)
 
-    def draws(self, generator: Generator, stream: str) -> tuple[Images, list[Sample]]:
-        """The first draw's images, and the samples of five draws: `STREAM 0` to `STREAM 4`."""
+    def draws(
+        self, generator: Generator, stream: str, on_draw: Callable[[int], None] = lambda draw: None
+    ) -> tuple[Images, list[Sample]]:
+        """The first draw's images, and the samples of five draws: `STREAM 0` to `STREAM 4`.
+
+        `on_draw` is called with the number of each draw, from 1, before it is measured.
+        """
+        on_draw(1)
         images, first = self.draw(generator, f"{stream} 0")
-        others = [self.draw(generator, f"{stream} {index}")[1] for index in range(1, DRAWS)]
-        return images, [first, *others]
+        samples = [first]
+        for index in range(1, DRAWS):
+            on_draw(index + 1)
+            samples.append(self.draw(generator, f"{stream} {index}")[1])
+        return images, samples
 
     def row(self, folder: Path, real: Real) -> Row:
         """The basic figures of one epoch's exports, raw and EMA weights."""

@@ -2,7 +2,7 @@
 
 import functools
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -245,7 +245,17 @@ def _write(
         licence=data_set.licence,
         drawings=data_set.drawings,
         own_folder=dataset.name == "folder",
+        # Published images never change, so their files stand for them.
+        sketch=data.sketch(
+            raw.files if raw.pool.digests is None else map(bytes.hex, _digests(raw))
+        ),
     )
+
+
+def _digests(raw: Raw) -> Iterator[bytes]:
+    """What names each image by its content, of all splits; not of files without bytes."""
+    for records in (raw.pool, raw.test):
+        yield from (digest for digest in (records and records.digests) or () if digest)
 
 
 def _split(

@@ -5,8 +5,9 @@ them. Both generators are measured anew against the same real images, by the sam
 same latent vectors.
 """
 
+import functools
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,16 @@ from dcgan.data import Images
 from dcgan.errors import DataError, NoCheckpoint
 from dcgan.judging import manifold
 from dcgan.judging.comparison import Real
-from dcgan.judging.evaluation import Judge
+from dcgan.judging.evaluation import DRAWS, Judge
 from dcgan.judging.reference import Reference
 from dcgan.judging.sample import Sample
 from dcgan.networks import exports
-from dcgan.promotion import bundle, gate, registry, serving
+from dcgan.promotion import bundle, gate, kinship, registry, serving
 from dcgan.promotion.gate import Decision, Measured
 from dcgan.promotion.versions import Version
 
 SHOWN = 64  # images in the picture
+SKETCH = "data_sketch"  # a tag: the sketch of the images that a version has learnt
 NO_LABELS = "the data set has no labels"
 
 
@@ -61,7 +63,12 @@ class Trial:
         return self.judge.protocol(self.real)
 
     def decide(
-        self, champion: Version | None, challenger: Path, probe: Path, limits: Gate
+        self,
+        champion: Version | None,
+        challenger: Path,
+        probe: Path,
+        limits: Gate,
+        say: Callable[[str], None] = lambda line: None,
     ) -> tuple[Decision, dict[str, Images]]:
         """Measure both generators, and let the gate decide.
 
@@ -73,6 +80,7 @@ class Trial:
             challenger: its generator's file.
             probe: results/probe/metrics.json, of the challenger's training; may be missing.
             limits: the section `gate` of params.yaml.
+            say: called with a line before each piece of work.
 
         Returns:
             The decision, and the first 64 images of each that could be measured, by its role.
@@ -92,7 +100,11 @@ class Trial:
                 generators = {"champion": model / bundle.GENERATOR, **generators}
             for role, path in generators.items():
                 try:
-                    measured[role], images[role] = self._measure(path, _shape(challenger))
+                    measured[role], images[role] = self._measure(
+                        path,
+                        _shape(challenger),
+                        functools.partial(_say_draw, say, role),
+                    )
                 except DataError as error:
                     measured[role] = Measured({})
                     notes.append(f"The {role} cannot be measured: {error}.")
@@ -102,7 +114,9 @@ class Trial:
         decision = gate.decide(measured.get("champion"), whole, limits)
         return Decision(decision.outcome, [*notes, *decision.reasons], decision.numbers), images
 
-    def _measure(self, path: Path, shape: tuple[int, int]) -> tuple[Measured, Images]:
+    def _measure(
+        self, path: Path, shape: tuple[int, int], on_draw: Callable[[int], None]
+    ) -> tuple[Measured, Images]:
         """The figures of an exported generator, and its first 64 images.
 
         The latent vectors come from streams of the gate's own, because evaluate has used its
@@ -111,6 +125,7 @@ class Trial:
         Args:
             path: of the generator.
             shape: size and channels that its images must have.
+            on_draw: called with the number of each draw of latent vectors, from 1.
 
         Returns:
             The figures: a value for each draw of latent vectors, except `memorisation`, which is
@@ -125,7 +140,7 @@ class Trial:
             )
             raise DataError(f"its images are {own}, the challenger's {expected}")
         generator, _ = exports.load_generator(path)
-        images, samples = self.judge.draws(generator, "gate")
+        images, samples = self.judge.draws(generator, "gate", on_draw)
         draws = [self.real.all_figures(sample) for sample in samples]
         values = {
             name: [draw[name] for draw in draws]
@@ -208,6 +223,24 @@ def without_measuring(dataset: str, champion: Version | None, sha256: str) -> De
     return None
 
 
+def of_other_data(champion: Version | None, sketch: Sequence[str]) -> Decision | None:
+    """A refusal, if the champion has learnt other images than those of `sketch`; else None.
+
+    A champion of an earlier version of this repository has no sketch, and is compared.
+    """
+    if champion is None:
+        return None
+    known = champion.tags.get(SKETCH, "").split()
+    if (why := kinship.of_other_data(sketch, known)) is None:
+        return None
+    sentence = (
+        f"The champion, {champion.name} version {champion.number}, learnt other images ({why}):"
+        " give this project a name of its own with dataset.title, or replace the champion with"
+        " --other-data."
+    )
+    return Decision("refused", [sentence], {})
+
+
 def record(
     dataset: str,
     limits: Gate,
@@ -242,7 +275,11 @@ def record(
 
 
 def register(
-    record: Mapping[str, Any], training: Mapping[str, Any], models: Path, card: str
+    record: Mapping[str, Any],
+    training: Mapping[str, Any],
+    models: Path,
+    card: str,
+    sketch: Sequence[str] = (),
 ) -> Version:
     """Make a version of a promoted challenger, or find it where it was registered before.
 
@@ -251,6 +288,7 @@ def register(
         training: results/train/run.json.
         models: has the challenger's generator and discriminator.
         card: the model card, Markdown.
+        sketch: of the images that it has learnt.
 
     Raises:
         NoCheckpoint, DataError, EnvironmentProblem: as `serving.write_model`, `registry.register`.
@@ -262,6 +300,7 @@ def register(
         "gate": record["reasons"][0],
         "data_sha256": training["data_sha256"],
         "extractor_sha256": record["protocol"]["extractor_sha256"],
+        SKETCH: " ".join(sketch),
         **{
             f"gate.{name}": str(figure["mean"])
             for name, figure in record["numbers"]["challenger"].items()
@@ -272,6 +311,10 @@ def register(
         return registry.register(
             model, dataset=record["dataset"], fingerprint=training["fingerprint"], tags=tags
         )
+
+
+def _say_draw(say: Callable[[str], None], role: str, draw: int) -> None:
+    say(f"measuring the {role}, draw {draw} of {DRAWS}")
 
 
 def _shape(path: Path) -> tuple[int, int]:

@@ -68,6 +68,7 @@ class Raw:
     classes: tuple[str, ...] = ()  # their names; () where there are no labels
     left_out: Mapping[str, int] = field(default_factory=dict)  # files that are no images, by suffix
     notes: tuple[str, ...] = ()  # what was guessed about the data, a sentence each, to be said
+    files: tuple[str, ...] = ()  # sha256 of the raw files
 
     def said(self) -> list[str]:
         """The lines that a terminal shows: the notes, and how many files are no images."""

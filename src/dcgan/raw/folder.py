@@ -48,7 +48,7 @@ CONVERT = (".heic", ".heif", ".jxl", ".tga", ".psd")
 
 
 @dataclass
-class _Found:
+class Found:
     """What lies below the source."""
 
     paths: list[str] = field(default_factory=list)  # possible images, below the source
@@ -87,8 +87,7 @@ def pack(source: Path, folder: Path) -> None:
             f"{source}: is a file, expected the folder with the images: unpack it, if it is an"
             " archive, and set dataset.source to the folder"
         )
-    found = _Found()
-    _walk(source, "", (), found)
+    found = find(source)
     entries: list[dict[str, Any]] = []
     with (
         files.replacing(folder / ZIP) as temporary,
@@ -98,9 +97,9 @@ def pack(source: Path, folder: Path) -> None:
         for path in sorted(found.paths, key=os.fsencode):
             content, problem = _examine(source / path)
             if content is None:
-                found.left_out[_suffix(path)] += 1
+                found.left_out[suffix(path)] += 1
                 continue
-            known = _suffix(path) if _suffix(path) in SUFFIXES else ""
+            known = suffix(path) if suffix(path) in SUFFIXES else ""
             archives.store(archive, f"{len(entries):07d}{known}", content)
             digest = None if problem else hashlib.sha256(content).hexdigest()
             entry = {"name": printable(path), "sha256": digest}
@@ -109,7 +108,7 @@ def pack(source: Path, folder: Path) -> None:
         others = counted(found.left_out) or "none"
         raise DataError(
             f"0 images found in {source} (other files: {others}): need at least 3;"
-            f" check dataset.source{_advice(found.left_out)}"
+            f" check dataset.source{advice(found.left_out)}"
         )
     listed = {
         "images": entries,
@@ -134,7 +133,18 @@ def _escape(letter: str) -> str:
     return letter.encode("unicode_escape").decode() if letter.isascii() else f"\\u{ord(letter):04x}"
 
 
-def _walk(source: Path, below: str, above: tuple[str, ...], found: _Found) -> None:
+def find(source: Path) -> Found:
+    """What lies below a folder of images: nothing is opened, and links are followed as in `pack`.
+
+    Raises:
+        DataError: a folder cannot be read.
+    """
+    found = Found()
+    _walk(source, "", (), found)
+    return found
+
+
+def _walk(source: Path, below: str, above: tuple[str, ...], found: Found) -> None:
     """Note all files of one folder and, again, of its folders.
 
     Args:
@@ -163,23 +173,23 @@ def _walk(source: Path, below: str, above: tuple[str, ...], found: _Found) -> No
                 found.not_followed[printable(path)] = "leads to a folder in which it lies"
             else:
                 _walk(source, f"{path}/", above, found)
-        elif _suffix(path) in NOT_IMAGES:
-            found.left_out[_suffix(path)] += 1
-        elif linked and not Path(entry.path).exists() and _suffix(path) not in SUFFIXES:
+        elif suffix(path) in NOT_IMAGES:
+            found.left_out[suffix(path)] += 1
+        elif linked and not Path(entry.path).exists() and suffix(path) not in SUFFIXES:
             # It may have led to a folder of images.
             found.not_followed[printable(path)] = "leads nowhere"
         else:
             found.paths.append(path)
 
 
-def _suffix(path: str) -> str:
+def suffix(path: str) -> str:
     """The suffix in small letters, what cannot be printed escaped; WITHOUT where there is none."""
     return printable(Path(path).suffix.lower()) or WITHOUT
 
 
 def _examine(path: Path) -> tuple[bytes | None, str]:
     """An image's bytes and an empty text; no bytes and what is wrong with it; or None: no image."""
-    named = _suffix(path.name) in SUFFIXES
+    named = suffix(path.name) in SUFFIXES
     try:
         # Before it is opened: opening a pipe would wait for ever.
         status = path.stat()
@@ -211,7 +221,7 @@ def _is_image(content: bytes) -> bool:
     return True
 
 
-def _advice(left_out: Mapping[str, int]) -> str:
+def advice(left_out: Mapping[str, int]) -> str:
     """What to do where pictures of other formats are there."""
     others = [suffix for suffix in CONVERT if suffix in left_out]
     return f"; to use {', '.join(others)}, save them as PNG or JPEG" if others else ""
@@ -258,13 +268,13 @@ def _open(folder: Path, dataset: sections.Dataset, seed: int) -> Raw:
     if len(links) > NUM_SHOWN:
         links = [*links[:NUM_SHOWN], f"and {len(links) - NUM_SHOWN} more"]
     not_followed = [f"links that are not followed: {', '.join(links)}"] if links else []
-    advice = _advice(listed["left_out"])
+    convert = advice(listed["left_out"])
     return Raw(
         records(arranged.pool),
         None if arranged.test is None else records(arranged.test),
         arranged.classes,
         listed["left_out"],
-        (*arranged.notes, *not_followed, *([advice.removeprefix("; ")] if advice else [])),
+        (*arranged.notes, *not_followed, *([convert.removeprefix("; ")] if convert else [])),
     )
 
 

@@ -31,4 +31,5 @@ def open_raw(folder: Path, dataset: sections.Dataset, seed: int) -> Raw:
     raw = data_set.open(folder, dataset, seed)
     # With test_size = 0 the data must bring a test split; otherwise test is held out of the pool.
     assert (raw.test is not None) == (dataset.test_size == 0), f"{dataset.name}: test is wrong"
-    return replace(raw, classes=raw.classes or data_set.classes)
+    known = tuple(sorted(digests[name] for name in data_set.raw))
+    return replace(raw, classes=raw.classes or data_set.classes, files=known)
