@@ -44,8 +44,9 @@ def main() -> None:
         files.write_json(RESULTS / "metrics.json", metrics)
         files.write_csv(RESULTS / "by_epoch.csv", result.rows)
         plots.by_epoch(result.rows, result.real, *result.chosen, RESULTS / "by_epoch.png")
-        pair = (result.generated, data.open_split(PREPARED, "train").images[result.nearest])
-        plots.pairs(*pair, ("generated", "nearest in train"), RESULTS / "nearest.png")
+        nearest = data.open_split(PREPARED, "train").images[result.nearest]
+        pair, names_ = (result.generated, nearest), ("generated", "nearest in train")
+        plots.pairs(*pair, names_, result.captions, result.title, RESULTS / "nearest.png")
         flat = {f"{section}/{name}": value for name, value in keys.flatten(metrics).items()}
         run.log_metrics({name: x for name, x in flat.items() if isinstance(x, int | float)})
         run.describe(run_page.describe(training, metrics))

@@ -36,10 +36,11 @@ def main() -> None:
             raw, PREPARED, resume_folder(params), params.dataset, params.seed, bar.update
         )
     files.write_json(RESULTS / "report.json", report)
-    grids.save_png(RESULTS / "duplicates.png", dropped)
+    grids.save_png(RESULTS / "duplicates.png", grids.shown(dropped))
     images = data.open_split(PREPARED, "train").images
     chosen = rng.choose(len(images), 25, params.seed, "real grid")
-    grids.save_png(RESULTS / "real.png", grids.tile(images[chosen.numpy()], columns=5))
+    grid = grids.tile(images[chosen.numpy()], columns=5)
+    grids.save_png(RESULTS / "real.png", grids.shown(grid))
     manifest = data.read_manifest(PREPARED)
     for line in [*report["notes"], *counts(manifest["splits"], params.dataset)]:
         print(f"prepare: {line}")

@@ -6,7 +6,6 @@ from dcgan.config import reading, sections, trained
 from pipeline import cli
 
 RESULTS = Path("results/render")
-SCALE = 2  # width and height of a grid's pixel in the GIFs
 WALKS, WALK_MS = 16, 80  # walks side by side, time of a frame
 
 
@@ -31,7 +30,7 @@ def main() -> None:
     generator, export = exports.load_generator(Path("models/generator.safetensors"))
     epochs: list[grids.Picture] = []
     for path in sorted(Path("results/train/samples").glob("epoch-*.png")):
-        epochs.append(grids.labelled(grids.read(path, SCALE), f"epoch {len(epochs)}"))
+        epochs.append(grids.labelled(grids.read(path), f"epoch {len(epochs)}"))
     render, latent, paths = params.render, generator.architecture, []
     gif.gif(epochs, RESULTS / "training.gif", frame_ms=render.frame_ms, hold_ms=render.hold_ms)
 
@@ -42,20 +41,20 @@ def main() -> None:
         )  # fmt: skip
         paths.append(gif.walk(points, render.walk_frames, latent.z_distribution))
     steps = (sampling.generate(generator, z) for z in torch.stack(paths, dim=1))
-    walk = [grids.enlarged(grids.tile(images, columns=8), SCALE) for images in steps]
+    walk = [grids.shown(grids.tile(images, columns=8)) for images in steps]
     gif.gif(walk, RESULTS / "walk.gif", frame_ms=WALK_MS)
     test = data.open_split(Path("data/prepared"), "test")
     shown = rng.choose_of_each(test.labels, 64, params.seed, "real")
-    real = grids.tile(test.images[shown], columns=8)
-    fake = grids.tile(sampling.sample(generator, 64, seed=params.seed, stream="final"), columns=8)
+    made = sampling.sample(generator, 64, seed=params.seed, stream="final")
+    real, fake = (grids.shown(grids.tile(each, columns=8)) for each in (test.images[shown], made))
     title = f"generated, epoch {export['epoch']}, {export['weights']} weights"
     comparison = RESULTS / "real_and_generated.png"
     grids.save_png(comparison, grids.beside(real, "real, test split", fake, title))
     with runs.open_run(training["fingerprint"], dataset=training["dataset"]) as run:
         run.log_folder(RESULTS, "render")
         run.log_image(comparison, "real_and_generated", export["epoch"])
-    made = f"epochs 0 to {len(epochs) - 1}, a walk of {len(walk)} frames and a comparison"
-    print(f"render: {made} in {RESULTS}")
+    what = f"epochs 0 to {len(epochs) - 1}, a walk of {len(walk)} frames and a comparison"
+    print(f"render: {what} in {RESULTS}")
 
 
 if __name__ == "__main__":

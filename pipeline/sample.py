@@ -58,7 +58,8 @@ def main(
         with files.replacing(out) as temporary:
             np.savez_compressed(temporary, images=images)
     else:
-        grids.save_png(out, grids.tile(images, columns=math.ceil(math.sqrt(count))))
+        grid = grids.tile(images, columns=math.ceil(math.sqrt(count)))
+        grids.save_png(out, grids.shown(grid))
     print(f"sample: {count} images of seed {seed} from {model} in {out}")
 
 

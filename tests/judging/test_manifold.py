@@ -242,8 +242,8 @@ def test_copies_of_training_images_are_found():
     )
     assert memorised["ratio"] < honest["ratio"]
     assert memorised["test_to_train"] == honest["test_to_train"]
-    assert pairs[0] == (5, 8) and len(pairs) == 10
-    assert all(train_index == index + 200 for index, train_index in pairs[1:])
+    assert pairs[0] == (5, 8, 0) and len(pairs) == 10
+    assert all(train_index == index + 200 for index, train_index, _ in pairs[1:])
 
 
 def test_the_medians_are_those_of_the_nearest_distances():

@@ -69,3 +69,21 @@ def test_a_note_shows_its_text_on_black():
     notes = [grids.note(text) for text in ("no duplicates dropped", "nothing")]
     assert all(note.shape == (24, 160, 3) and note.any() for note in notes)
     assert not np.array_equal(*notes)
+
+
+def test_a_tile_is_what_torchvision_makes():
+    torch = pytest.importorskip("torch")
+    from torchvision.utils import make_grid
+
+    generator = np.random.default_rng(0)
+    for count, columns, channels in ((5, 3, 1), (5, 3, 3), (2, 8, 1), (1, 4, 3), (1, 4, 1)):
+        images = generator.integers(0, 256, (count, channels, 6, 6), np.uint8)
+        expected = make_grid(torch.from_numpy(images), nrow=columns, padding=2)
+        got = grids.tile(images, columns)
+        np.testing.assert_array_equal(got, expected.expand(3, -1, -1).permute(1, 2, 0).numpy())
+
+
+def test_a_picture_for_people_is_enlarged_by_a_whole_number():
+    assert grids.shown(np.zeros((50, 152, 3), np.uint8)).shape == (200, 608, 3)
+    assert grids.shown(np.zeros((50, 600, 3), np.uint8)).shape == (50, 600, 3)
+    assert grids.shown(np.zeros((5, 5, 3), np.uint8)).shape == (40, 40, 3)

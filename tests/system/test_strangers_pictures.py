@@ -41,7 +41,7 @@ def test_split_folders_are_no_classes(tmp_path, test_size):
     repo, said = graph(tmp_path, "split_folders", **{"dataset.test_size": test_size})
     manifest = repo.json("data/prepared/manifest.json")
     assert manifest["classes"] == ["disc", "square"]
-    assert "train, val" in said or "test, train, val" in said
+    assert "the folders test, train, val are splits" in said
     if test_size == 0:
         assert manifest["splits"]["test"] == {"count": 120, "per_class": [60, 60]}
 
@@ -60,6 +60,6 @@ def test_drawings_on_white_pass_with_a_warning_that_names_the_parameter(tmp_path
 def test_class_names_of_all_kinds_go_through_all_stages(tmp_path):
     repo, _ = graph(tmp_path, "names")
     assert repo.json("data/prepared/manifest.json")["classes"] == sorted(
-        ["直剪", "Ba$$in_\\alpha$", "naïve dir"], key=lambda name: name.encode()
+        ["直剪", "Ba$$in_\\\\alpha$", "naïve dir"], key=str
     )
     assert (repo.folder / "results/probe/confusion.png").stat().st_size > 5000

@@ -36,11 +36,13 @@ class Report:
         figures: for metrics.json.
         generated: the ten generated images that lie nearest to a training image.
         nearest: the positions of these training images in train.
+        distances: between their features.
     """
 
     figures: dict[str, Any]
     generated: Images
     nearest: list[int]
+    distances: list[float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,8 +127,9 @@ class Judge:
         ]
         return Report(
             {**values, "notes": notes},
-            images[[fake for fake, _ in pairs]],
-            [index for _, index in pairs],
+            images[[fake for fake, _, _ in pairs]],
+            [index for _, index, _ in pairs],
+            [distance for _, _, distance in pairs],
         )
 
     def protocol(self, real: Real) -> dict[str, Any]:
@@ -182,6 +185,8 @@ class Evaluation:
         metrics: the content of metrics.json, except for the name of the run in MLflow.
         generated: the ten generated images that lie nearest to a training image.
         nearest: the positions of these training images in train.
+        captions: a text for each pair, with the distance of their features.
+        title: what that distance is for an average test image.
     """
 
     rows: list[Row]
@@ -190,6 +195,8 @@ class Evaluation:
     metrics: dict[str, Any]
     generated: Images
     nearest: list[int]
+    captions: list[str]
+    title: str
 
 
 def evaluate(
@@ -229,7 +236,18 @@ def evaluate(
         "fid": metrics["floor"]["fid_validation"],
         "vendi": validation.diversity.real_score,
     }
-    return Evaluation(rows, (index, weights), real, metrics, report.generated, report.nearest)
+    usual = report.figures["memorisation"]["test_to_train"]
+    return Evaluation(
+        rows,
+        (index, weights),
+        real,
+        metrics,
+        report.generated,
+        report.nearest,
+        [f"{distance:.3g}" for distance in report.distances],
+        f"The ten generated images nearest to a training image, and the distance of their features"
+        f" (median of test images: {usual:.3g})",
+    )
 
 
 def warnings(num_samples: int, *real_images: int) -> list[str]:

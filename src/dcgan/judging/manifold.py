@@ -139,7 +139,7 @@ def nearest(
 
 def memorisation(
     fake: Sample, train: Sample, test: Sample
-) -> tuple[dict[str, float], list[tuple[int, int]]]:
+) -> tuple[dict[str, float], list[tuple[int, int, float]]]:
     """Whether generated images lie closer to training images than unseen real images do.
 
     `generated_to_train` and `test_to_train` are medians of the distance to the nearest training
@@ -152,7 +152,8 @@ def memorisation(
     Models", 2020; these are plain quantities, not their test.
 
     Returns:
-        The figures, and (index in fake, index in train) of the ten nearest pairs, nearest first.
+        The figures, and (index in fake, index in train, distance) of the ten nearest pairs, nearest
+        first.
 
     Raises:
         DataError: no images, or numbers of features that differ.
@@ -168,7 +169,9 @@ def memorisation(
     if medians[1] > 0:
         figures["ratio"] = medians[0] / medians[1]
     closest = np.argsort(distances, kind="stable")[:NUM_PAIRS]
-    return figures, [(int(index), int(indices[index])) for index in closest]
+    return figures, [
+        (int(index), int(indices[index]), float(distances[index])) for index in closest
+    ]
 
 
 def _centred(features: Features, origin: npt.NDArray[np.float64]) -> torch.Tensor:

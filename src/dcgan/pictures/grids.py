@@ -13,10 +13,12 @@ from PIL import Image, ImageDraw, ImageFont
 
 from dcgan import data, files
 from dcgan.errors import DataError
+from dcgan.pictures import letters
 
 LABEL_HEIGHT = 24  # of the line of text above a picture, pixels
 LABEL_SIZE = 14  # of its letters, pixels
 BESIDE = 12  # between two labelled pictures, pixels
+SCREEN, MOST_ENLARGED = 480, 8  # least width of a picture that people look at, pixels; and factor
 CELL = 60  # least side of an image in a table, pixels
 GAP = 2  # between two images of a grid or a table, pixels
 SPACE = 16  # between two stacked pictures, pixels
@@ -75,12 +77,18 @@ def enlarged(picture: Picture, scale: int) -> Picture:
     return picture.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
+def shown(picture: Picture) -> Picture:
+    """A picture enlarged by a whole number, so that it is at least SCREEN pixels wide."""
+    return enlarged(picture, min(MOST_ENLARGED, -(-SCREEN // picture.shape[1])))
+
+
 def labelled(picture: Picture, text: str) -> Picture:
     """A picture with a line of text above it."""
     height, width, _ = picture.shape
     canvas = Image.new("RGB", (width, height + LABEL_HEIGHT), "white")
     font = ImageFont.load_default(size=LABEL_SIZE)
-    ImageDraw.Draw(canvas).text((4, 4), text, fill="black", font=font)
+    plain = letters.escaped(text, letters.in_pillow)
+    ImageDraw.Draw(canvas).text((4, 4), plain, fill="black", font=font)
     canvas.paste(Image.fromarray(picture), (0, LABEL_HEIGHT))
     return np.asarray(canvas)
 
@@ -133,6 +141,8 @@ def table(
         columns: a label above each column, of one or more lines; none: no labels.
     """
     font = ImageFont.load_default(size=TEXT)
+    title, *texts = (letters.escaped(text, letters.in_pillow) for text in (title, *rows, *columns))
+    rows, columns = texts[: len(rows)], texts[len(rows) :]
     height, width, _ = cells[0][0].shape
     measure = ImageDraw.Draw(Image.new("RGB", (1, 1)))
 

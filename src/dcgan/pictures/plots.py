@@ -6,9 +6,14 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from dcgan import data, files
+from dcgan.pictures import letters
+
+BOTH = ("raw", "ema")  # weights
+FAR = 5.0  # factor from the points to the figure of real images that still gets a line
+MOST_NUMBERS, MOST_NAMES = 30, 60  # classes of a confusion matrix with numbers, and names shown
 
 Rows = Sequence[dict[str, float]]  # of a CSV: figures by the names of its columns
 
@@ -68,17 +73,15 @@ def by_epoch(rows: Rows, floor: dict[str, float], best: int, best_weights: str, 
         (top, "fid", "FID against the validation images"),
         (bottom, "vendi", "Vendi score (variety)"),
     ):
-        for weights, title in (("raw", "raw weights"), ("ema", "EMA weights")):
+        for weights, title in _weights(rows):
             axis.plot(epochs, [row[f"{name}_{weights}"] for row in rows], marker="o", label=title)
-        axis.axhline(
-            floor[name], color="0.4", linestyle="--", label=f"real images: {floor[name]:.3g}"
-        )
+        _real_images(axis, floor[name], [row[f"{name}_{which}"] for row in rows for which in BOTH])
         chosen = rows[best][f"{name}_{best_weights}"]
         axis.plot(epochs[best], chosen, "k*", markersize=16, label=f"chosen: {chosen:.3g}")
         collapsed = [
             (row["epoch"], row[f"{name}_{which}"])
             for row in rows
-            for which in ("raw", "ema")
+            for which in BOTH
             if row[f"collapsed_{which}"]
         ]
         if collapsed:
@@ -87,21 +90,58 @@ def by_epoch(rows: Rows, floor: dict[str, float], best: int, best_weights: str, 
         axis.grid(alpha=0.3, which="both")
         axis.legend()
     top.set_yscale("log")
+    for which in (top.yaxis.set_major_formatter, top.yaxis.set_minor_formatter):
+        which(FuncFormatter(lambda value, _: f"{value:g}"))  # 6, not 6 x 10^0
     bottom.set_xlabel("epoch")
     bottom.xaxis.set_major_locator(MaxNLocator(integer=True))
     _save(figure, path)
 
 
-def pairs(top: data.Images, bottom: data.Images, names: tuple[str, str], path: Path) -> None:
+def _weights(rows: Rows) -> list[tuple[str, str]]:
+    """The weights that have lines of their own: without an average both are the same."""
+    if all(row["fid_raw"] == row["fid_ema"] for row in rows):
+        return [("raw", "generated images")]
+    return [("raw", "raw weights"), ("ema", "EMA weights")]
+
+
+def _real_images(axis: Axes, value: float, values: Sequence[float]) -> None:
+    """A line for the real images; where it is far from all points, only a text at that edge.
+
+    The line would leave half of a logarithmic axis empty.
+    """
+    low, high = min(values), max(values)
+    label = f"real images: {value:.3g}"
+    if low / FAR <= value <= high * FAR:
+        axis.axhline(value, color="0.4", linestyle="--", label=label)
+        return
+    below = value < low
+    axis.annotate(
+        f"{label}, {'below' if below else 'above'} this range",
+        (0.02, 0.03 if below else 0.97), xycoords="axes fraction",
+        va="bottom" if below else "top", color="0.3",
+    )  # fmt: skip
+
+
+def pairs(
+    top: data.Images,
+    bottom: data.Images,
+    names: tuple[str, str],
+    captions: Sequence[str],
+    title: str,
+    path: Path,
+) -> None:
     """Show pairs of images: two rows, one above the other.
 
     Args:
         top: uint8, N x C x H x W.
         bottom: uint8, N x C x H x W; image i stands below image i of `top`.
         names: of the upper and of the lower row.
+        captions: a line below each pair.
+        title: above all.
         path: of the PNG.
     """
-    figure = Figure(figsize=(1.1 * len(top) + 1.5, 2.8), layout="constrained")
+    figure = Figure(figsize=(1.1 * len(top) + 1.5, 3.4), layout="constrained")
+    figure.suptitle(title, fontsize=11)
     for row, (axes, images) in enumerate(
         zip(figure.subplots(2, len(top), squeeze=False), (top, bottom), strict=True)
     ):
@@ -113,6 +153,9 @@ def pairs(top: data.Images, bottom: data.Images, names: tuple[str, str], path: P
             axis.set_xticks([])
             axis.set_yticks([])
         axes[0].set_ylabel(names[row])
+        if row == 1:
+            for axis, caption in zip(axes, captions, strict=True):
+                axis.set_xlabel(caption)
     _save(figure, path)
 
 
@@ -126,20 +169,24 @@ def confusion(matrix: np.ndarray, names: Sequence[str], title: str, path: Path) 
         path: of the PNG.
     """
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    figure = Figure(figsize=(7, 6.5), layout="constrained")
+    count = len(names)
+    side = min(20.0, max(6.5, 0.5 * count))
+    figure = Figure(figsize=(side + 0.5, side), layout="constrained")
     axis: Axes = figure.subplots()
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for i, row in enumerate(shares):
-        for j, share in enumerate(row):
-            if share >= 0.005:
-                axis.text(
-                    j, i, f"{100 * share:.0f}", ha="center", va="center", fontsize=8,
-                    color="white" if share > 0.5 else "black",
-                )  # fmt: skip
-    axis.set_xticks(range(len(names)), names, rotation=45, ha="right")
-    axis.set_yticks(range(len(names)), names)
+    percents = np.rint(100 * shares).astype(int)
+    for i, j in np.argwhere(percents > 0) if count <= MOST_NUMBERS else ():
+        axis.text(
+            j, i, f"{percents[i, j]}", ha="center", va="center", fontsize=9,
+            color="white" if shares[i, j] > 0.5 else "black",
+        )  # fmt: skip
+    # As many names as there is room for.
+    step = -(-count // MOST_NAMES)
+    ticks, texts = range(0, count, step), letters.shown(names, letters.in_matplotlib)[::step]
+    axis.set_xticks(ticks, texts, rotation=45, ha="right", parse_math=False)
+    axis.set_yticks(ticks, texts, parse_math=False)
     axis.set_xlabel("predicted")
-    axis.set_ylabel("true, % of a row")
+    axis.set_ylabel("true; numbers: % of a row, blank below 1 %")
     axis.set_title(title)
     _save(figure, path)
 
@@ -147,5 +194,5 @@ def confusion(matrix: np.ndarray, names: Sequence[str], title: str, path: Path) 
 def note(text: str, path: Path) -> None:
     """Write a line of text in place of a plot, where there is nothing to plot."""
     figure = Figure(figsize=(7, 1.5), layout="constrained")
-    figure.text(0.5, 0.5, text, ha="center", va="center")
+    figure.text(0.5, 0.5, text, ha="center", va="center", parse_math=False)
     _save(figure, path)

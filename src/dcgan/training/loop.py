@@ -166,7 +166,7 @@ def write_epoch(epoch: int, state: State, folder: Path, *, seed: int, num_sample
     )
     images = sampling.generate(state.ema, latents)
     grid = grids.tile(images, columns=math.ceil(math.sqrt(num_samples)))
-    grids.save_png(folder / "samples" / f"epoch-{epoch:04d}.png", grid)
+    grids.save_png(folder / "samples" / f"epoch-{epoch:04d}.png", grids.shown(grid))
     if epoch == 0:
         return
     target = folder / "exports" / f"epoch-{epoch:04d}"
