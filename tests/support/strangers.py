@@ -30,18 +30,18 @@ def shape(kind: int, seed: int, size: int = 28, mode: str = "L") -> Image.Image:
 
 
 def put(
-    folder: Path, kind: int, count: int, *, first: int = 0, size: int = 28, suffix: str = ".png"
+    folder: Path, kind: int, count: int, *, first: int = 0, size: int = 28, mode: str = "L"
 ) -> None:
-    """Save `count` shapes of one kind, grey, as numbered files."""
+    """Save `count` shapes of one kind as numbered files."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(first, first + count):
-        shape(kind, number, size).save(folder / f"{number:05d}{suffix}")
+        shape(kind, number, size, mode).save(folder / f"{number:05d}.png")
 
 
 def sorted_classes(root: Path) -> None:
-    """Three easy classes, a folder each: a listing is sorted by class."""
+    """Three classes of a colour each, which pixels tell apart: a listing is sorted by class."""
     for kind, name in enumerate("abc"):
-        put(root / name, kind, 100)
+        put(root / name, kind, 100, mode="RGB")
 
 
 def split_folders(root: Path) -> None:

@@ -27,7 +27,7 @@ def graph(tmp_path, case: str, **changes: object) -> tuple[Repository, str]:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_first_n_of_a_sorted_folder_has_all_classes(tmp_path):
-    repo, _ = graph(tmp_path, "sorted_classes")
+    repo, _ = graph(tmp_path, "sorted_classes", **{"dataset.channels": 3})
     probe = repo.json("results/probe/metrics.json")
     assert probe["pixels"]["test_accuracy"] > 0.9
     real = np.asarray(Image.open(repo.folder / "results/render/real_and_generated.png"))
