@@ -144,11 +144,11 @@ def test_inception_gives_the_features_and_the_classifier_the_verdicts(folder, tm
 
 
 def test_an_extractor_that_is_not_whole_is_refused(folder, tmp_path):
-    with pytest.raises(DataError, match=r"extractor\.json: cannot be read"):
+    with pytest.raises(DataError, match=r"extractor\.json: missing"):
         extractors.load(folder)
     target = made(folder, tmp_path / "extractor", "rotation", "classifier")
     (target / "classifier.json").unlink()
-    with pytest.raises(DataError, match=r"classifier\.json: cannot be read"):
+    with pytest.raises(DataError, match=r"classifier\.json: missing"):
         extractors.load(target)
     # What a killed run leaves: a network of another seed, without the list that names it.
     (target / "classifier.safetensors").unlink()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import run
 from tests.support.repository import Repository
 
 # Holds on until a file lets it go; a signal is written down, as the trainer writes a checkpoint.
@@ -148,10 +149,7 @@ def test_a_signal_reaches_the_stage_and_no_process_is_left(
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == code
-    assert (
-        err.splitlines()[-1]
-        == "error: run: stopped by a signal: run the same command again to go on"
-    )
+    assert err.splitlines()[-1] == f"error: run: {run.STOPPED}"
     assert (repo.folder / ".scratch/saved").exists() and not alive(group)
     assert repo.read("params.yaml") == before
     assert f"lr: 0.{code}1".encode() in repo.read(".scratch/params.failed.yaml")

@@ -53,7 +53,7 @@ def test_a_grid_of_a_registered_champion(root: Path, models: Path) -> None:
     registry.set_alias("toys", "champion", version.number, "the first", expected=None)
     name, out = "models:/dcgan-toys@champion", root / "new/grid.png"
     assert run("--model", name, "--seed", 7, "--count", 9, "--out", out) == 0
-    assert (pixels(out) == grids.tile(drawn(models, 9, 7), columns=3)).all()
+    assert (pixels(out) == grids.shown(grids.tile(drawn(models, 9, 7), columns=3))).all()
     name = f"runs:/{version.run_id}/models/{version.tags['manifest_sha256'][:16]}"
     assert run("--model", name, "--seed", 7, "--count", 9) == 0
     assert (root / "samples.png").read_bytes() == out.read_bytes()
@@ -65,7 +65,8 @@ def test_the_exports_of_the_pipeline_are_the_default(
     tiny_models.write(root / "models")
     assert run("--count", 4) == 0
     assert (
-        pixels(root / "samples.png") == grids.tile(drawn(root / "models", 4, 0), columns=2)
+        pixels(root / "samples.png")
+        == grids.shown(grids.tile(drawn(root / "models", 4, 0), columns=2))
     ).all()
     assert (
         capsys.readouterr().out

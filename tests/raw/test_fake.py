@@ -41,14 +41,14 @@ def test_colours_are_bright_and_differ_from_shape_to_shape():
 
 
 def test_fake_images_depend_on_seed_and_number_alone_and_are_drawn_when_read(tmp_path):
-    few = raw_of(tmp_path, "fake", None, max_images=30, test_size=5)
+    few = raw_of(tmp_path, "fake", None, max_images=30, test_size=20)
     many = raw_of(tmp_path, "fake", None)
-    assert (len(few.pool), len(many.pool), few.test) == (35, 2010, None)
+    assert (len(few.pool), len(many.pool), few.test) == (50, 2020, None)
     assert (few.pool.read(34) == many.pool.read(34)).all()
     assert few.pool.read(0).shape == (32, 32, 3)
     assert (
         np.stack([few.pool.read(index) for index in range(5)])
         == shapes.draw(5, 32, 3, 1)[0].transpose(0, 2, 3, 1)
     ).all()
-    assert few.pool.labels.tolist() == [index % 10 for index in range(35)]
+    assert few.pool.labels.tolist() == [index % 10 for index in range(50)]
     assert raw_of(tmp_path, "fake", None, channels=1, image_size=8).pool.read(3).shape == (8, 8)

@@ -1,13 +1,18 @@
 """What README, docs and the packages' docstrings say of the code's names is so."""
 
 import ast
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Collection, Iterable, Iterator
 
 import pytest
 
 from dcgan.config import keys, reading
 from docs import rooms
+from pipeline.__main__ import COMMANDS
+from tests.support import documents
 from tests.support.imports import ROOT
 
 LIBRARY = ROOT / rooms.LIBRARY
@@ -16,7 +21,8 @@ README = (ROOT / "README.md").read_text()
 DOCUMENTS = sorted(
     path.relative_to(ROOT).as_posix()
     for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *ROOT.glob(".ci/*"),
-                 ROOT / "Makefile", ROOT / "Dockerfile", *ROOT.glob(".github/workflows/*"))
+                 ROOT / "CONTRIBUTING.md", ROOT / "Makefile", ROOT / "Dockerfile",
+                 *ROOT.glob(".github/workflows/*"))
 )  # fmt: skip
 TABLE = rooms.table()
 PACKAGES = {name for name in TABLE if (LIBRARY / name).is_dir()}
@@ -138,3 +144,43 @@ def test_a_package_says_which_packages_it_knows(package):
 def test_the_head_of_the_library_names_the_ground_files():
     head = str(ast.get_docstring(ast.parse((LIBRARY / "__init__.py").read_text())))
     assert set(re.findall(r"`(\w+)`", head)) == set(TABLE) - PACKAGES
+
+
+TYPED = sorted({
+    command
+    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md"))
+    for command in documents.commands(path)
+})  # fmt: skip
+
+
+def test_documents_have_commands():
+    assert len(TYPED) > 40
+    assert "make repro" in TYPED and "dvc exp show" in TYPED
+
+
+def test_every_command_of_ours_in_a_document_exists_with_its_options():
+    helps: dict[str, str] = {}
+    for command in TYPED:
+        name, *rest = documents.pipeline_words(command) or [""]
+        if not name or name == "…":
+            continue
+        assert name in COMMANDS, command
+        # The options of these two are those of dvc.
+        if name in ("run", "repro"):
+            continue
+        which = " ".join([name, rest[0]] if name == "recipe" else [name])
+        if which not in helps:
+            helps[which] = subprocess.run(
+                [sys.executable, "-m", "pipeline", *which.split(), "--help"],
+                cwd=ROOT, capture_output=True, text=True, check=True,
+                env={**os.environ, "COLUMNS": "200"},
+            ).stdout  # fmt: skip
+        for word in rest:
+            if word.startswith("-"):
+                assert re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", helps[which]), command
+
+
+def test_every_make_target_in_a_document_exists():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {command.split()[1] for command in TYPED if command.startswith("make ")}
+    assert len(named) > 4 and named <= targets

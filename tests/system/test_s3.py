@@ -1,4 +1,4 @@
-"""DVC's remote on S3: docs/operations.md's lines against an S3 on loopback."""
+"""DVC's remote on S3: docs/servers.md's lines against an S3 on loopback."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ DVC = (sys.executable, "-m", "dvc")
 
 
 def remote(bucket: s3.Bucket) -> list[tuple[str, ...]]:
-    """The lines of docs/operations.md."""
+    """The lines of docs/servers.md."""
     return [
         (*DVC, "remote", "add", "--default", "store", f"s3://{bucket.name}/dvc"),
         (*DVC, "remote", "modify", "store", "endpointurl", bucket.endpoint),

@@ -23,6 +23,7 @@ CODE = (
     "data.py", "files.py", "rng.py",
     "networks/architecture.py", "networks/batches.py", "networks/exports.py",
     "networks/layers.py", "networks/models.py", "networks/sampling.py", "pictures/grids.py",
+    "pictures/letters.py",
     "training/augment.py", "training/checkpoint.py", "training/fresh.py", "training/loop.py",
     "training/losses.py", "training/optimizers.py", "training/step.py",
 )  # fmt: skip
