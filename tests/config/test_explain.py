@@ -145,3 +145,9 @@ def test_a_value_that_is_no_choice_is_refused_with_the_list_of_all(key: str) -> 
 def test_a_list_s_value_that_is_no_choice_is_refused_with_its_place() -> None:
     said = message(changed("training.diff_augment", ["color", "colour"]))
     assert said.startswith("params.yaml: training.diff_augment[1] = 'colour': must be one of: ")
+
+
+def test_a_misspelt_key_is_unknown_and_not_missing():
+    values = changed("lr", ...)
+    values["lrr"] = 0.001
+    assert message(values) == "params.yaml: lrr: unknown key: did you mean lr?"

@@ -6,13 +6,15 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from dcgan.errors import DataError
-from pipeline import cli
+from pipeline import cli, workspace
 from pipeline.__main__ import COMMANDS
+from tests.support import tiny_models
 from tests.support.imports import ROOT
 
 HEAVY = {
@@ -179,3 +181,79 @@ def test_the_first_signal_is_noted_and_the_second_ends_the_command(
     assert noted() == number
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)
+
+
+# Commands that should answer at once
+
+
+@pytest.mark.parametrize(
+    ("args", "unwanted"),
+    [
+        (("sample", "--count", "4"), {"mlflow", "torchvision", "matplotlib", "scipy", "sklearn"}),
+        (("sync",), HEAVY),
+        (("doctor",), HEAVY - {"torch"}),
+    ],
+    ids=str,
+)
+def test_a_quick_command_imports_only_what_it_needs(
+    args: tuple[str, ...], unwanted: set[str], tmp_path: Path
+) -> None:
+    tiny_models.write(tmp_path / "models")
+    (tmp_path / ".git").mkdir()
+    environment = {key: value for key, value in os.environ.items() if "MLFLOW" not in key}
+    process = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "pipeline", *args],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+        env={**environment, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}"},
+    )  # fmt: skip
+    assert "typer" in imported(process)
+    assert not imported(process) & unwanted
+
+
+def test_a_terminal_without_utf_8_shows_other_letters_escaped() -> None:
+    code = "from pipeline import cli; cli.run(lambda: print('class \u76f4\u526a'), args=[])"
+    process = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False,
+        env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C"},
+    )  # fmt: skip
+    assert (process.returncode, process.stdout) == (0, b"class \\u76f4\\u526a\n"), process.stderr
+
+
+def test_on_windows_one_line_says_what_works() -> None:
+    code = "import sys; sys.platform = 'win32'; from pipeline import __main__; __main__.main()"
+    process = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 1 and "use WSL 2" in process.stderr
+    assert len(process.stderr.splitlines()) == 1
+
+
+def test_a_stage_notes_how_long_it_took_and_how_it_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_STAGE", "train")
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+
+    def fails() -> None:
+        raise DataError("no data")
+
+    for command, code in ((fails, 3), (lambda: None, 0)):
+        with pytest.raises(SystemExit):
+            cli.run(command, args=[], prog="python -m pipeline.train")
+        assert workspace.stages(workspace.count_stages() - 1)[0]["exit"] == code
+
+
+def test_ctrl_c_in_a_stage_says_what_dvc_has_removed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_STAGE", "train")
+
+    def stopped() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as ended:
+        cli.run(stopped, args=[])
+    assert ended.value.code == 130
+    assert "DVC had removed the outputs of train" in capsys.readouterr().err

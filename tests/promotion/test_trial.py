@@ -2,9 +2,11 @@
 
 import pytest
 
+from dcgan import data
 from dcgan.errors import NoCheckpoint
 from dcgan.promotion import trial
 from dcgan.promotion.gate import Measured
+from dcgan.promotion.versions import Version
 from tests.support import tiny_models
 
 
@@ -31,3 +33,24 @@ def test_a_generator_without_its_description_is_refused_with_what_to_run(tmp_pat
         trial.described(tmp_path / "generator.safetensors")
     path = tiny_models.write(tmp_path) / "generator.safetensors"
     assert (trial.described(path)["epoch"], trial.described(path)["weights"]) == (1, "ema")
+
+
+def champion(sketch):
+    tags = {} if sketch is None else {trial.SKETCH: " ".join(sketch)}
+    return Version("dcgan-mine", 3, "run", tags)
+
+
+def test_a_champion_of_other_images_is_not_replaced():
+    ours, others = data.sketch(["aa" * 32, "bb" * 32]), data.sketch(["cc" * 32])
+    decision = trial.of_other_data(champion(others), ours)
+    assert decision.outcome == "refused"
+    assert "dcgan-mine version 3, learnt other images (0 of a sample of 3" in decision.reasons[0]
+    assert "dataset.title" in decision.reasons[0] and "--other-data" in decision.reasons[0]
+
+
+def test_a_champion_of_the_same_images_or_of_unknown_ones_is_compared():
+    ours = data.sketch(["aa" * 32, "bb" * 32])
+    grown = data.sketch(["aa" * 32, "bb" * 32, "dd" * 32])
+    for known in (ours, grown, [], None):
+        assert trial.of_other_data(champion(known), ours) is None
+    assert trial.of_other_data(None, ours) is None

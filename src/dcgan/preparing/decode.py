@@ -170,6 +170,8 @@ def _open(content: bytes, suffix: str | None) -> tuple[Image.Image, Fact]:
     if _has_deep_colours(image, content):
         facts |= Fact.DEEP_COLOUR
     try:
+        # Pillow may have met the damage when it opened the file, and kept silent.
+        Image.Exif().load(image.info.get("exif", b""))
         turned = ImageOps.exif_transpose(image)
     except MemoryError:
         raise

@@ -165,7 +165,7 @@ def _check_bad(bad: list[str], pool: Part, test: Part | None, rule: str) -> None
         if part is not None and not len(part.good):
             raise DataError(
                 f"0 images {place}: need at least 1; unreadable: {named or 'none'};"
-                " check dataset.source"
+                f" {remarks.advice(bad) if bad else 'check dataset.source'}"
             )
 
 

@@ -14,6 +14,7 @@ from dcgan.training.trajectory import sample_grid
 
 # Of a training: pictures need about a thousand at least, and get better for some thousands.
 FEW_STEPS, GOOD_STEPS = 1000, 4000
+SHOWN = ("loss_d", "loss_g", "d_real", "d_fake_before")  # in the line of an epoch
 
 
 class Log(Protocol):
@@ -107,8 +108,9 @@ class Watcher:
             files.write_text(self.folder / "networks.txt", describe(state))
             self.run.log_file(self.folder / "networks.txt", "train")
         if self.rows:
-            figures = list(self.rows[-1].items())[2:]  # after epoch and step
-            shown = ", ".join(f"{name} {value:.3g}" for name, value in figures)
+            # What fits a line of 80 letters; history.csv and MLflow have all.
+            last = {name: self.rows[-1][name] for name in SHOWN if name in self.rows[-1]}
+            shown = ", ".join(f"{name} {value:.3g}" for name, value in last.items())
             self.bar.say(f"epoch {epoch}/{epochs}: {shown}")
             self.rows.clear()
 
