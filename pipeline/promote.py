@@ -31,8 +31,8 @@ def main(
     dataset: Annotated[
         str | None, typer.Option(help="Whose champion: NAME of dcgan-NAME. Default: dataset.title.")
     ] = None,
-    floors_only: Annotated[
-        bool, typer.Option("--floors-only", help="Replace a champion that cannot be compared with.")
+    limits_only: Annotated[
+        bool, typer.Option("--limits-only", help="Replace a champion that cannot be compared with.")
     ] = False,
     other_data: Annotated[
         bool, typer.Option("--other-data", help="Replace a champion that learnt other images.")
@@ -58,7 +58,7 @@ def main(
     decision = trial.without_measuring(name, champion, challenger["sha256"])
     if decision is None and not other_data:
         decision = trial.of_other_data(champion, manifest["sketch"])
-    decision = decision or measure(params, None if floors_only else champion, record)
+    decision = decision or measure(params, None if limits_only else champion, record)
     record |= vars(decision)
     write(record)
     outcome, reason, key = decision.outcome, decision.reasons[0], training["fingerprint"]

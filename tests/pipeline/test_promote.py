@@ -291,7 +291,7 @@ def test_a_champion_with_images_of_another_shape_cannot_be_compared_until_somebo
     assert run(name) == 7
     assert "28 x 28 x 1" in gate()["reasons"][0] and "32 x 32 x 1" in gate()["reasons"][0]
     assert champion(name) == 1
-    assert run(name, floors_only=True) == 0
+    assert run(name, limits_only=True) == 0
     assert champion(name) == 2
 
 

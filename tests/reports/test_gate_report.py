@@ -38,7 +38,7 @@ def test_the_document_has_reasons_figures_floors_and_protocol() -> None:
     text = gate_report.markdown(record(gain=0.2, margin=0.1, margins=margins), "samples.png")
     lines = text.splitlines()
     assert lines[:4] == ["# toys: refused", "", "* one", "* two"]
-    table = lines.index("|  | champion, version 3 | challenger | floor |  |")
+    table = lines.index("|  | champion, version 3 | challenger | limit |  |")
     assert lines[table + 2 : table + 6] == [
         "| fid | 5.00 ± 0.10 | 5.00 ± 0.10 |  |  |",
         "| kid |  | 0.1 | at most 0.5 | met |",

@@ -48,7 +48,9 @@ def test_a_recipe_runs_through_all_stages(name, tmp_path):
             "results/probe/metrics.json",
         )
     )
-    assert manifest["splits"]["train"]["count"] == 240
+    num_train = manifest["splits"]["train"]["count"]
+    # LSUN's images are held out by their content, so their number is about the one asked for.
+    assert 200 < num_train < 280 if dataset.name == "lsun" else num_train == 240
     assert (manifest["image_size"], manifest["channels"]) == (dataset.image_size, dataset.channels)
     assert metrics["protocol"]["extractor"] == ("classifier" if manifest["classes"] else "rotation")
     assert metrics["floor"]["fid"] < metrics["fid"]["mean"]

@@ -1,5 +1,7 @@
 """The whole small graph through DVC, on folders of pictures as people have them."""
 
+import re
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -63,3 +65,42 @@ def test_class_names_of_all_kinds_go_through_all_stages(tmp_path):
         ["直剪", "Ba$$in_\\\\alpha$", "naïve dir"], key=str
     )
     assert (repo.folder / "results/probe/confusion.png").stat().st_size > 5000
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_what_doctor_says_of_3000_pictures_is_what_prepare_does(tmp_path):
+    strangers.mixed(tmp_path / "given")
+    folder = tmp_path / "given" / "pictures"
+    repo = Repository(
+        tmp_path / "repo", folder,
+        **small(**{
+            "dataset.name": "folder", "dataset.test_size": 300, "dataset.validation_size": 300,
+            "dataset.channels": 3, "dataset.on_bad_image": "skip", "dataset.fit": "pad",
+        }),
+    )  # fmt: skip
+    before = sorted(path.name for path in repo.folder.iterdir())
+    said = repo.run("python", "-m", "pipeline", "doctor", "--data", str(folder)).stdout
+    lines = [line.removeprefix("doctor: ") for line in said.splitlines()]
+    assert 8 <= len(lines) <= 14
+    assert sorted(path.name for path in repo.folder.iterdir()) == before  # nothing is written
+    assert lines[0].startswith("3003 images: ")
+    repo.run("dvc", "repro", "prepare")
+    report = repo.json("results/prepare/report.json")
+    manifest = repo.json("data/prepared/manifest.json")
+    assert manifest["classes"] == ["disc", "square", "triangle"]
+    assert "classes: disc, square, triangle (3)" in lines
+    assert report["left_out"] == {".txt": 1}
+    assert report["bad"] == 2  # one is empty, which its header tells; one is cut short
+    assert sum(report["num_images"].values()) == 3000
+    # Both count what they have seen: doctor also the stray picture, which prepare leaves out.
+    counts = {
+        name: int(re.search(rf"(\d+) of \d+ {words}", text).group(1))
+        for name, words, text in (
+            ("doctor squares", "are no squares", said),
+            ("prepare squares", "images are no squares", "\n".join(report["notes"])),
+        )
+    }
+    assert counts["doctor squares"] == counts["prepare squares"] > 200
+    for note in ("padded with white", "left out: 1 image beside the folders"):
+        assert note in said and any(note in line for line in report["notes"])

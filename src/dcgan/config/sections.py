@@ -307,7 +307,7 @@ class Tracking(Section):
 
 
 class Gate(Section):
-    """When a challenger becomes the champion; null switches a floor off."""
+    """When a challenger becomes the champion; null switches a limit off."""
 
     absolute: Annotated[float, Field(ge=0)]
     relative: Fraction

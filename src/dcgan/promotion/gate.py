@@ -67,7 +67,7 @@ class Decision:
 
 
 def decide(champion: Measured | None, challenger: Measured, limits: Gate) -> Decision:
-    """Compare the challenger with the floors, and with the champion where there is one.
+    """Compare the challenger with the limits, and with the champion where there is one.
 
     The two must have been measured on the same latent vectors, draw by draw. So the standard error
     is that of the mean of the differences. Where both networks make similar images of the same
@@ -79,12 +79,12 @@ def decide(champion: Measured | None, challenger: Measured, limits: Gate) -> Dec
     noise between trainings.
 
     Args:
-        champion: its figures; None: there is no champion, the floors alone decide.
+        champion: its figures; None: there is no champion, the limits alone decide.
         challenger: its figures.
         limits: the section `gate` of params.yaml.
 
     Returns:
-        * refused: a floor fails, the FID is not finite, or it is above the champion's by more than
+        * refused: a limit is not met, the FID is not finite, or it is above the champion's by more than
           the margin;
         * promoted: no champion, or the FID is below the champion's by more than the margin;
         * cannot tell: anything else, also a champion without a finite FID.
@@ -116,7 +116,7 @@ def _compare(
     champion: Measured | None, challenger: Measured, limits: Gate
 ) -> tuple[Outcome, str, dict[str, Any]]:
     if champion is None:
-        return "promoted", "There is no champion to compare with: the floors alone decide.", {}
+        return "promoted", "There is no champion to compare with: the limits alone decide.", {}
     old_fids, new_fids = (each.values.get("fid", ()) for each in (champion, challenger))
     differences = []
     if len(old_fids) == len(new_fids):
@@ -156,7 +156,7 @@ def _compare(
 
 
 def _floor(measured: Measured, name: str, key: str, limit: float | None) -> dict[str, Any]:
-    """One line of the table of floors: met, failed or not asked, with a sentence."""
+    """One line of the table of limits: met, failed or not asked, with a sentence."""
     title, at_most = FIGURES[name].title, FIGURES[name].better == "lower"
     value = measured.mean(name)
     bound = f"at {'most' if at_most else 'least'} {limit}"

@@ -45,7 +45,7 @@ def markdown(record: Mapping[str, Any], picture: str | None) -> str:
 
 
 def _figures(record: Mapping[str, Any]) -> str:
-    """The table: both generators' figures and the floors."""
+    """The table: both generators' figures and the limits."""
     champion, numbers = record["champion"], record["numbers"]
     old = f"champion, version {champion['version']}" if champion else "no champion"
     of_champion, of_challenger = numbers["champion"] or {}, numbers["challenger"]
@@ -60,7 +60,7 @@ def _figures(record: Mapping[str, Any]) -> str:
             limit = f"{side} {floor['limit']}"
         values = (_value(its.get(name)) for its in (of_champion, of_challenger))
         rows.append([name, *values, limit, floor["verdict"]])
-    return table(["", old, "challenger", "floor", ""], rows)
+    return table(["", old, "challenger", "limit", ""], rows)
 
 
 def _margins(numbers: Mapping[str, Any]) -> list[str]:
