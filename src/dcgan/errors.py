@@ -30,7 +30,7 @@ class Diverged(UserError):
 
 
 class Refused(UserError):
-    """The gate refused a model: worse than the champion, or a limit is not met; the registry stays."""
+    """The gate refused a model: worse than the champion, or outside a limit; nothing is moved."""
 
     exit_code = 4
 
