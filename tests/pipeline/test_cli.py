@@ -211,7 +211,7 @@ def test_a_quick_command_imports_only_what_it_needs(
 
 
 def test_a_terminal_without_utf_8_shows_other_letters_escaped() -> None:
-    code = "from pipeline import cli; cli.run(lambda: print('class \u76f4\u526a'), args=[])"
+    code = "from pipeline import cli; cli.run(lambda: print('class', chr(0x76f4) + chr(0x526a)), args=[])"
     process = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False,
         env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C"},
@@ -220,7 +220,7 @@ def test_a_terminal_without_utf_8_shows_other_letters_escaped() -> None:
 
 
 def test_on_windows_one_line_says_what_works() -> None:
-    code = "import sys; sys.platform = 'win32'; from pipeline import __main__; __main__.main()"
+    code = "import sys; from pipeline import __main__; sys.platform = 'win32'; __main__.main()"
     process = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )
