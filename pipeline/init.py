@@ -14,7 +14,7 @@ RECIPES, PARAMS_FILE = Path("recipes"), Path("params.yaml")
 def main(
     folder: Annotated[str, typer.Argument(help="The folder with the pictures.")],
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the values, and change nothing.")
+        bool, typer.Option("--dry-run", metavar="", help="Show the values, and change nothing.")
     ] = False,
 ) -> None:
     """Set params.yaml for a folder of pictures: python -m pipeline init ~/pictures.

@@ -32,10 +32,10 @@ def main(
         str | None, typer.Option(help="Whose champion: NAME of dcgan-NAME. Default: dataset.title.")
     ] = None,
     limits_only: Annotated[
-        bool, typer.Option("--limits-only", help="Replace a champion that cannot be compared with.")
+        bool, typer.Option("--limits-only", metavar="", help="Replace one that cannot be compared.")
     ] = False,
     other_data: Annotated[
-        bool, typer.Option("--other-data", help="Replace a champion that learnt other images.")
+        bool, typer.Option("--other-data", metavar="", help="Replace one that learnt other images.")
     ] = False,
 ) -> None:
     """Promote models/, refuse it, or say that one cannot tell (exit 0, 4, 7).

@@ -28,9 +28,9 @@ def main(
         int, Option(help="Number of images, or of those that the walk passes.", min=1)
     ] = 64,
     out: Annotated[Path | None, Option(help="Default: samples.png, .gif or .npz.")] = None,
-    latent_walk: Annotated[bool, Option("--latent-walk", help=WALK_HELP)] = False,
+    latent_walk: Annotated[bool, Option("--latent-walk", metavar="", help=WALK_HELP)] = False,
     npz: Annotated[
-        bool, Option("--npz", help="An .npz with `images`: uint8, N x C x H x W.")
+        bool, Option("--npz", metavar="", help="An .npz with `images`: uint8, N x C x H x W.")
     ] = False,
 ) -> None:
     """Draw images from a model: python -m pipeline sample --model models:/dcgan-svhn@champion."""
@@ -43,7 +43,7 @@ def main(
     from dcgan.promotion import bundle, registry
 
     with tempfile.TemporaryDirectory() as folder:
-        fetched = registry.fetch(model, Path(folder, "model"))
+        fetched = registry.fetch(model, Path(folder, "model"), generator_only=True)
         generator, _ = exports.load_generator(fetched / bundle.GENERATOR)
     a = generator.architecture
     z = sampling.latents(range(count), seed=seed, z_dim=a.z_dim, distribution=a.z_distribution)

@@ -16,7 +16,9 @@ def main(
     open_to_others: Annotated[
         bool,
         typer.Option(
-            "--open", help="Allow a --host that others reach: in a container, no password."
+            "--open",
+            metavar="",
+            help="Allow a --host that others reach: in a container, no password.",
         ),
     ] = False,
 ) -> None:

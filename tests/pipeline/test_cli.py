@@ -55,6 +55,13 @@ def test_a_command_shows_its_help_without_heavy_imports(name: str) -> None:
     assert not imported(process) & HEAVY
 
 
+@pytest.mark.parametrize("name", ["sample", "promote", "init", "ui"])
+def test_a_flag_asks_for_no_value(name: str) -> None:
+    # Typer itself writes it behind --help.
+    lines = pipeline(name, "--help").stdout.splitlines()
+    assert not [line for line in lines if "<bool>" in line and "Show this message" not in line]
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_list_says_what_the_commands_say(name: str) -> None:
     tree = ast.parse((ROOT / "pipeline" / f"{name}.py").read_text())
@@ -211,7 +218,8 @@ def test_a_quick_command_imports_only_what_it_needs(
 
 
 def test_a_terminal_without_utf_8_shows_other_letters_escaped() -> None:
-    code = "from pipeline import cli; cli.run(lambda: print('class', chr(0x76f4) + chr(0x526a)), args=[])"
+    text = "chr(0x76f4) + chr(0x526a)"
+    code = f"from pipeline import cli; cli.run(lambda: print('class', {text}), args=[])"
     process = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False,
         env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C"},
