@@ -132,3 +132,34 @@ def test_a_run_with_the_folder_has_a_model_that_mlflow_loads(
     assert bundle.check(registry.fetch(f"runs:/{run.id}/model", root / "fetched")) == bundle.check(
         made / "model"
     )
+
+
+def test_folders_and_titles_of_all_kinds_reach_the_store_and_come_back(tmp_path, monkeypatch):
+    """MLflow decodes a % in a plain path, and its addresses know no blanks."""
+    root = tmp_path / "a b%20c \u00fc"
+    root.mkdir()
+    monkeypatch.chdir(root)
+    monkeypatch.setenv("DVC_ROOT", str(root))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    name = "\u76f4\u526a my.pictures-2"
+    (root / "notes.txt").write_text("text")
+    with runs.open_run("aa-1", dataset=name) as run:
+        run.log_file(root / "notes.txt", "folder \u00fc")
+        run.log_metrics({"accuracy of Ba$$in_\\alpha$": 0.5})
+    client = store.connect()
+    experiment = client.get_experiment_by_name(f"dcgan-{name}")
+    (logged,) = client.search_runs([experiment.experiment_id])
+    (folder,) = client.list_artifacts(logged.info.run_id)
+    assert folder.path == "folder \u00fc"
+    assert (
+        client.list_artifacts(logged.info.run_id, folder.path)[0].path == "folder \u00fc/notes.txt"
+    )
+    assert list(logged.data.metrics.values()) == [0.5]
+    models = tiny_models.write(root / "models")
+    model = serving.write_model(root / "model", models, "# card\n")
+    version = registry.register(model, dataset=name, fingerprint="aa-1", tags={})
+    registry.set_alias(name, "champion", version.number, "first", expected=None)
+    fetched = registry.fetch(f"models:/{version.name}@champion", root / "fetched")
+    assert (fetched / bundle.GENERATOR).read_bytes() == (
+        models / "generator.safetensors"
+    ).read_bytes()

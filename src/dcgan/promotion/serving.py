@@ -107,7 +107,8 @@ def _save(folder: Path, models: Path) -> None:
         pyfunc.save_model(
             folder,
             python_model=LIBRARY / "promotion" / bundle.CODE,
-            artifacts={name: str(path) for name, path in _networks(models).items()},
+            # As addresses, because MLflow decodes a plain path that has a % in it.
+            artifacts={name: path.absolute().as_uri() for name, path in _networks(models).items()},
             code_paths=[str(package)],
             mlflow_model=model,
             input_example=pd.DataFrame({"seed": [7], "count": [2]}),
