@@ -20,7 +20,7 @@ SCRIPTS := .ci/run .ci/figures docker/entrypoint.sh
 .PHONY: help repro ui retrain drill test test-slow lint format lock bench recipes-table probe-table sweep clean
 
 help:  ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 repro: repository .venv/.runtime  ## Build everything, and say what came out; TORCH=cpu installs torch without CUDA
 	$(BIN)/python -m pipeline repro $(ARGS)
@@ -84,11 +84,18 @@ repository:
 # linter retrains nothing. With TORCH=cpu all but torch and CUDA comes from the lock, and torch of the
 # same version from PyTorch's own index, whose wheels have other hashes: these are not checked.
 CUDA := ^(torch|torchvision)==|^(triton|nvidia-|cuda-)
+ifeq ($(TORCH)$(wildcard .venv/cpu.lock),cpu)
+ifneq ($(wildcard .venv/.runtime),)
+$(error .venv has torch with CUDA: run make clean, then make repro TORCH=cpu)
+endif
+endif
+# An environment without CUDA stays without: this file says that it is one.
+CPU := $(TORCH)$(wildcard .venv/cpu.lock)
 .venv/.runtime: requirements.lock
 	@test -n "$(PYTHON)" || { echo "error: found no Python from 3.11 to 3.13; use make PYTHON=/path/to/python3.13" >&2; exit 6; }
 	@"$(PYTHON)" -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"error: {sys.executable} is Python {v[0]}.{v[1]}: must be 3.11 to 3.13; use make PYTHON=/path/to/python3.13")'
 	test -x $(BIN)/python || "$(PYTHON)" -m venv .venv
-ifeq ($(TORCH),cpu)
+ifneq ($(CPU),)
 	awk '/^[a-z]/ { keep = !/$(CUDA)/ } keep' requirements.lock > .venv/cpu.lock
 	$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r .venv/cpu.lock
 	$(BIN)/python -m pip install --quiet --no-deps --index-url https://download.pytorch.org/whl/cpu $$(grep -oE '^(torch|torchvision)==[0-9.]+' requirements.lock)
@@ -98,5 +105,10 @@ endif
 	touch $@
 
 .venv/.dev: .venv/.runtime requirements-dev.lock
+ifneq ($(CPU),)
+	awk '/^[a-z]/ { keep = !/$(CUDA)/ } keep' requirements-dev.lock > .venv/cpu-dev.lock
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r .venv/cpu-dev.lock
+else
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.lock
+endif
 	touch $@
