@@ -104,3 +104,27 @@ def test_what_doctor_says_of_3000_pictures_is_what_prepare_does(tmp_path):
     assert counts["doctor squares"] == counts["prepare squares"] > 200
     for note in ("padded with white", "left out: 1 image beside the folders"):
         assert note in said and any(note in line for line in report["notes"])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_what_init_sets_runs_through_all_stages(tmp_path):
+    strangers.sorted_classes(tmp_path / "my pictures")
+    repo = Repository(tmp_path / "repo", tmp_path / "my pictures")
+    said = repo.run("python", "-m", "pipeline", "init", str(tmp_path / "my pictures")).stdout
+    assert "init: dataset.channels: 1 -> 3" in said
+    repo.set(epochs=1, **{"paper.num_candidates": 200})  # instead of the hundreds that it sets
+    done = repo.run("python", "-m", "pipeline", "repro")
+    assert ran(done.stdout) == STAGES
+    assert "train: warning: about " in done.stdout
+    lines = [line for line in done.stdout.splitlines() if line.startswith("repro: ")]
+    assert len(lines) == 5
+    assert lines[0].startswith("repro: FID ") and "real images" in lines[0]
+    assert lines[2] == "repro: all runs, figures and pictures: make ui"
+    assert repo.json("results/evaluate/metrics.json")["mlflow_run"].startswith("my pictures-")
+    # New pictures are noticed, and only them.
+    strangers.put(tmp_path / "my pictures" / "a", 0, 1, first=5000, mode="RGB")
+    again = repo.run("python", "-m", "pipeline", "repro", "prepare").stdout
+    assert "has changed since it was fetched (301 files, were 300): fetched again" in again
+    assert ran(again) == ["download", "prepare"]
+    assert "fetched again" not in repo.run("python", "-m", "pipeline", "repro", "prepare").stdout
