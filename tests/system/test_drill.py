@@ -107,9 +107,9 @@ class Site:
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(self.repo.folder)
             patch.setenv("MLFLOW_TRACKING_URI", self.repo.env["MLFLOW_TRACKING_URI"])
-            champion = registry.alias("folder", "champion")
+            champion = registry.alias("images", "champion")
             return champion and champion.number, sorted(
-                version.number for version in registry.all_versions("folder")
+                version.number for version in registry.all_versions("images")
             )
 
     def branches(self) -> list[str]:
@@ -185,7 +185,7 @@ def test_weeks_of_retraining(site: Site, tmp_path: Path) -> None:
     assert site.outputs() == {"outcome": "promoted", "branch": first}
     assert json.loads(site.on_branch(first, "results/gate/gate.json"))["version"] == 1
     assert site.on_branch(first, "dvc.lock") == repo.read("dvc.lock").decode()
-    assert "folder: promoted" in Path(repo.env["GITHUB_STEP_SUMMARY"]).read_text()
+    assert "images: promoted" in Path(repo.env["GITHUB_STEP_SUMMARY"]).read_text()
     # Whoever works in the folder notices nothing of the branch.
     assert repo.run("git", "rev-parse", "HEAD").stdout == head
     assert not repo.run("git", "diff", "--cached", "--name-only").stdout

@@ -19,7 +19,7 @@ from dcgan.errors import DataError
 from dcgan.raw import folder, layout
 from dcgan.raw.dataset import FORMATS, SUFFIXES, counted
 
-LOOKED_AT = 3000  # headers that are read at most, evenly spread over the names
+LOOKED_AT = 3000  # from twice as many images on only so many headers are read, evenly spread
 FEWEST = 100  # images for a training
 GOOD_STEPS, REFERENCE_STEPS = 4000, 1000  # of the training, and of the classifier
 NEAR_SQUARE = 1.1  # longer side / shorter side
@@ -77,7 +77,7 @@ def look(source: Path, shown: str, dataset: sections.Dataset) -> Survey:
     except DataError as error:
         refused = str(error)
     survey = Survey(shown, len(found.paths), found.left_out, found.not_followed, arranged, refused)
-    step = max(1, math.ceil(len(found.paths) / LOOKED_AT))
+    step = max(1, len(found.paths) // LOOKED_AT)
     for path in sorted(found.paths)[::step]:
         _look_at(source / path, survey)
     return survey
