@@ -116,7 +116,9 @@ def lines(survey: Survey, dataset: sections.Dataset) -> list[str]:
             "pad": f"padded with {dataset.background}",
             "stretch": "stretched",
         }[dataset.fit]
-        said.append(f"{looked - squares} of {looked} are no squares: {how} (dataset.fit)")
+        said.append(
+            f"{len(survey.sides) - squares} of {looked} are no squares: {how} (dataset.fit)"
+        )
     small = sum(width < dataset.image_size for width, _ in survey.sides)
     if small:
         said.append(f"{small} of {looked} are smaller than prepared (dataset.enlarge)")
