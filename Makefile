@@ -38,7 +38,7 @@ test: .venv/.dev  ## Run the test suite (under 10 minutes on two cores)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadscope
 
 test-slow: .venv/.dev  ## Run the slow tests as well
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadscope -m "slow or not slow"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadscope -m "not gpu"
 
 lint: .venv/.dev  ## Check style, types, scripts, workflows and the Dockerfile
 	$(BIN)/ruff check .

@@ -212,10 +212,11 @@ def probed(name: str, seed: int, row: dict[str, Any]) -> dict[str, Any]:
             ),
             "pixels": None,
         }
-        trained_in = devices.choose_precision(params.training.precision, torch.device("cpu"))
+        cpu = torch.device("cpu")
+        trained_in = devices.choose_precision(params.training.precision, cpu)
         figures = {}
         for which, network in networks.items():
-            precision = probe.choose_precision(trained_in)
+            precision = probe.choose_precision(trained_in, cpu)
             figures[which] = probe.measure(
                 network, splits, params.probe, 10, seed, precision
             ).figures

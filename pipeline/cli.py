@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
@@ -93,5 +94,36 @@ def _one_line(command: Callable[..., Any]) -> Callable[..., Any]:
             # The reader of our output has closed it, which is no error of ours; without this line
             # the interpreter would complain at its end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            said = " ".join(str(error).split()) or "Python"
+            fail(f"out of memory ({said}): {less_memory()}", 6)
 
     return call
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether it says that Python, NumPy, or torch on the CPU or a GPU got no memory.
+
+    torch has a class of its own for a GPU alone, and it is not imported here.
+    """
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return bool(names & {"MemoryError", "OutOfMemoryError"}) or "can't allocate memory" in str(
+        error
+    )
+
+
+def less_memory() -> str:
+    """What to lower, by the stage that runs."""
+    keys = {
+        "prepare": "dataset.image_size or dataset.max_images",
+        "reference": "reference.batch_size",
+        "train": "batch_size, or the channels of the networks",
+        "evaluate": "evaluate.num_samples",
+        "probe": "probe.num_train",
+        "paper": "paper.num_candidates",
+    }
+    stage = os.environ.get("DVC_STAGE") or Path(sys.argv[0]).stem
+    lower = f"lower {keys[stage]}" if stage in keys else "end other programs"
+    return f"{lower}; what was saved before is good, and the same command goes on from there"

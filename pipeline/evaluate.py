@@ -13,6 +13,7 @@ class Params(sections.Section):
 
     seed: sections.Seed
     evaluate: sections.Evaluate
+    training: sections.OnDevice
 
 
 def main() -> None:
@@ -20,14 +21,15 @@ def main() -> None:
     params = reading.load(Params)
     from dcgan import data, files
     from dcgan.judging import evaluation, reference
+    from dcgan.networks import devices
     from dcgan.pictures import plots
     from dcgan.progress import Bar
     from dcgan.promotion import serving
     from dcgan.reports import model_card, run_page
     from dcgan.tracking import names, runs
 
-    training = trained.read()
-    real = reference.Reference.open(Path("results/reference"), params.seed)
+    training, device = trained.read(), devices.opened(params.training.device)
+    real = reference.Reference.open(Path("results/reference"), params.seed, device)
     key, dataset, section = training["fingerprint"], training["dataset"], real.section()
     tags = {"extractor_sha256": real.extractor.sha256}
     bar = Bar("evaluate", unit="checkpoints")

@@ -14,6 +14,7 @@ class Params(sections.Section):
 
     seed: sections.Seed
     paper: sections.Paper
+    training: sections.OnDevice
 
 
 def main() -> None:
@@ -21,7 +22,7 @@ def main() -> None:
     params = reading.load(Params)
     from dcgan import data, files, rng
     from dcgan.judging.reference import Reference
-    from dcgan.networks import exports
+    from dcgan.networks import devices, exports
     from dcgan.paper import experiments
     from dcgan.pictures import grids, plots
     from dcgan.tracking import runs
@@ -31,16 +32,17 @@ def main() -> None:
     generator, export = exports.load_generator(Path("models/generator.safetensors"))
     discriminator, _ = exports.load_discriminator(Path("models/discriminator.safetensors"))
     init = training["settings"]["discriminator"]["init"]
-    frozen = Reference.open(Path("results/reference"), params.seed).extractor
+    device = devices.opened(params.training.device)
+    frozen = Reference.open(Path("results/reference"), params.seed, device).extractor
     classify = frozen.probabilities if frozen.num_classes else None
     split = data.open_split(PREPARED, "test")
     test = split.images[rng.choose_of_each(split.labels, GUIDED_IMAGES, params.seed, "guided")]
     drawn = {"seed": params.seed, "num_candidates": params.paper.num_candidates}
-    on_samples = experiments.Experiments(generator, classify, classes, **drawn)
+    on_samples = experiments.Experiments(generator.to(device), classify, classes, **drawn)
     results = {
         "arithmetic": on_samples.arithmetic(params.paper.arithmetic),
         "forgetting": on_samples.forgetting(params.paper.forget),
-        "guided": experiments.guided(discriminator, test, seed=params.seed, init=init),
+        "guided": experiments.guided(discriminator.to(device), test, seed=params.seed, init=init),
         "turn": on_samples.turn(),
         "walk": on_samples.walk(),
     }

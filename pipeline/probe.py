@@ -13,13 +13,14 @@ class Params(sections.Section):
 
     seed: sections.Seed
     probe: sections.Probe
+    training: sections.OnDevice
 
 
 def main() -> None:
     """Fit an L2-SVM on D's features, an untrained D's and the pixels: python -m pipeline.probe."""
     params = reading.load(Params)
     from dcgan import data, files
-    from dcgan.networks import exports, models
+    from dcgan.networks import devices, exports, models
     from dcgan.pictures import plots
     from dcgan.probing import probe
     from dcgan.tracking import runs
@@ -40,10 +41,12 @@ def main() -> None:
         "untrained": models.untrained(discriminator.architecture, seed=params.seed, init=init),
         "pixels": None,
     }
-    precision = probe.choose_precision(training["precision"])
-    metrics = {"protocol": probe.protocol(params.probe, precision, export["epoch"], params.seed)}
+    device = devices.opened(params.training.device)
+    precision, epoch = probe.choose_precision(training["precision"], device), export["epoch"]
+    metrics = {"protocol": probe.protocol(params.probe, precision, device, epoch, params.seed)}
     for name, network in networks.items():
         print(f"probe: {name}: features, then an SVM for each C", flush=True)
+        network = network if network is None else network.to(device)
         report = probe.measure(network, splits, params.probe, len(classes), params.seed, precision)
         metrics[name] = report.figures
         print(f"probe: {name}: {report.title}", flush=True)

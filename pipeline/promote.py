@@ -25,6 +25,7 @@ class Params(sections.Section):
     dataset: sections.Dataset
     evaluate: sections.Evaluate
     gate: sections.Gate
+    training: sections.OnDevice
 
 
 def main(
@@ -81,10 +82,14 @@ def main(
 
 def measure(params: Params, champion: "Version | None", record: dict[str, Any]) -> "Decision":
     """Measure both together; add the protocol to the record, and draw the picture."""
+    from dcgan.networks import devices
     from dcgan.promotion import trial
     from dcgan.reports import gate_report
 
-    both = trial.Trial.open(Path("results/reference"), params.seed, params.evaluate.num_samples)
+    device = devices.opened(params.training.device)
+    both = trial.Trial.open(
+        Path("results/reference"), params.seed, params.evaluate.num_samples, device
+    )
     record["protocol"] = both.protocol()
     decision, images = both.decide(champion, GENERATOR, PROBE, params.gate, say)
     gate_report.save_picture(PICTURE, images)

@@ -14,6 +14,7 @@ class Params(sections.Section):
 
     seed: sections.Seed
     reference: sections.Reference
+    training: sections.OnDevice
 
 
 def main() -> None:
@@ -21,12 +22,14 @@ def main() -> None:
     params = reading.load(Params)
     from dcgan import data, files
     from dcgan.judging import extractor, inception, reference
+    from dcgan.networks import devices
     from dcgan.progress import Bar
     from dcgan.raw import weights
 
     manifest, chosen, folder = data.read_manifest(PREPARED), params.reference, RESULTS / "extractor"
     splits = {name: data.open_split(PREPARED, name, verify=True) for name in data.SPLITS}
     extractor.check_counts(splits)
+    device = devices.opened(params.training.device)
     kinds, trained = extractor.networks(chosen.extractor, manifest["classes"]), {}
     for kind in kinds:
         if kind == "inception":
@@ -36,12 +39,12 @@ def main() -> None:
         else:
             trained[kind] = extractor.train(
                 folder, kind, splits, manifest, seed=params.seed, epochs=chosen.epochs,
-                lr=chosen.lr, batch_size=chosen.batch_size, flip=chosen.flip,
+                lr=chosen.lr, batch_size=chosen.batch_size, flip=chosen.flip, device=device,
                 on_epoch=functools.partial(say, kind),
             )  # fmt: skip
     extractor.finish(folder, kinds)
 
-    opened, samples = reference.Reference.open(RESULTS, params.seed), {}
+    opened, samples = reference.Reference.open(RESULTS, params.seed, device), {}
     for name, split in splits.items():
         with Bar(f"reference: {name}", unit="images") as bar:
             samples[name] = opened.extractor.extract(split.images, bar.update)

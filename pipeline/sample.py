@@ -38,13 +38,18 @@ def main(
     import numpy as np
 
     from dcgan import files
+    from dcgan.errors import DataError
     from dcgan.networks import exports, sampling
     from dcgan.pictures import gif, grids
     from dcgan.promotion import bundle, registry
 
     with tempfile.TemporaryDirectory() as folder:
-        fetched = registry.fetch(model, Path(folder, "model"), generator_only=True)
-        generator, _ = exports.load_generator(fetched / bundle.GENERATOR)
+        fetched = registry.fetch(model, Path(folder, "model"), networks=False)
+        try:
+            generator, _ = exports.load_generator(fetched / bundle.GENERATOR)
+        except DataError as error:
+            # The message names the temporary folder.
+            raise DataError(str(error).replace(str(fetched), model)) from error
     a = generator.architecture
     z = sampling.latents(range(count), seed=seed, z_dim=a.z_dim, distribution=a.z_distribution)
     images = sampling.generate(

@@ -33,8 +33,7 @@ def main() -> None:
 
     settings, validated = params.model_dump(), files.read_json(REPORT)["success"]
     images = data.open_split(PREPARED, "train", verify=True).images
-    device = devices.choose_device(params.training.device)
-    devices.set_switches(device, deterministic=params.training.deterministic)
+    device = devices.opened(params.training.device, deterministic=params.training.deterministic)
     precision = devices.choose_precision(params.training.precision, device)
     name, record = trajectory.identity(settings, PREPARED, device.type, precision)
     checkpoints = checkpoint.Checkpoints(files.scratch("train"), name)

@@ -45,3 +45,27 @@ def test_what_is_chosen_are_different_numbers_and_all_of_them_where_there_are_fe
     assert chosen != rng.choose(50, 20, 7, "other").tolist()
     assert chosen != rng.choose(50, 20, 7, "probe", 1).tolist()
     assert sorted(rng.choose(5, 20, 7, "probe").tolist()) == list(range(5))
+
+
+@pytest.mark.parametrize("changed", [{"seed": 8}, {"stream": "x"}, {"step": 4}], ids=str)
+def test_draws_depend_on_their_arguments_alone(changed):
+    def draw(**arguments):
+        draws = rng.Draws(**arguments)
+        return [*draws.normal(9).tolist(), *draws.uniform(9).tolist()]
+
+    first = draw(**ARGUMENTS)
+    torch.rand(5)
+    assert draw(**ARGUMENTS) == first
+    assert not set(draw(**ARGUMENTS | changed)) & set(first)
+
+
+def test_draws_have_their_distributions():
+    draws = rng.Draws(**ARGUMENTS)
+    normal, uniform = draws.normal(300, 100), draws.uniform(300, 100, low=-1.0)
+    assert abs(normal.mean()) < 0.02 and normal.std() == pytest.approx(1, abs=0.01)
+    assert -1 <= uniform.min() < -0.999 and 0.999 < uniform.max() < 1
+    assert abs(uniform.mean()) < 0.02
+    counts = draws.integers(30_000, low=-2, high=2).unique(return_counts=True)
+    assert counts[0].tolist() == [-2, -1, 0, 1, 2]
+    assert counts[1].min() > 5_500
+    assert not torch.equal(draws.normal(9), draws.normal(9))

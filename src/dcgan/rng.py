@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.func._random
 
 
 def derive(seed: int, stream: str, step: int = 0) -> int:
@@ -20,6 +21,44 @@ def derive(seed: int, stream: str, step: int = 0) -> int:
     # The 0 at the end stands for the one process; without it every number would be another.
     digest = hashlib.blake2b(f"{seed}/{stream}/{step}/0".encode(), digest_size=4).digest()
     return int.from_bytes(digest, "little")
+
+
+class Draws:
+    """The random numbers of one purpose at one moment, made on the device that needs them.
+
+    They are the same on every device, so a training on a GPU sees the latent vectors of a training
+    on the CPU; nothing waits for a copy. A counter-based generator makes them: Philox 4x32-10
+    (Salmon et al. 2011), which torch has as `torch.func._random`.
+    """
+
+    def __init__(
+        self, seed: int, stream: str, step: int, device: str | torch.device = "cpu"
+    ) -> None:
+        """Start the draws of `stream` at `step`."""
+        self._device = torch.device(device)
+        on = self._device if self._device.type in ("cpu", "cuda") else "cpu"  # where Philox is
+        self._key = torch.zeros(2, dtype=torch.uint64, device=on)
+        # Filled, because a tensor made of a list would be a copy that a GPU waits for.
+        self._key[0].fill_(derive(seed, stream, step))
+        self._drawn = 0
+
+    def normal(self, *shape: int) -> torch.Tensor:
+        """From N(0, 1), float32."""
+        return torch.func._random.normal(self._next(), shape).to(self._device)
+
+    def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> torch.Tensor:
+        """From [low, high), float32."""
+        drawn = torch.func._random.uniform(self._next(), shape, low=low, high=high)
+        return drawn.to(self._device)
+
+    def integers(self, *shape: int, low: int, high: int) -> torch.Tensor:
+        """From low, low + 1, .. high, both of them included; int64."""
+        drawn = self.uniform(*shape, low=low, high=high + 1).floor_().to(torch.int64)
+        return drawn.clamp_(low, high)  # rounding may give high + 1
+
+    def _next(self) -> torch.Tensor:
+        self._drawn += 1
+        return torch.func._random.fold_in(self._key, self._drawn)
 
 
 def generator(

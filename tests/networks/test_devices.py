@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -5,28 +8,31 @@ from dcgan.errors import EnvironmentProblem
 from dcgan.networks import devices
 
 
-@pytest.fixture(params=[False, True], ids=["no GPU", "a GPU"])
+@pytest.fixture(params=[None, "cuda", "mps"])
 def gpu(request, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: request.param)
+    found = None if request.param is None else torch.device(request.param)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: found)
     return request.param
 
 
 def test_auto_is_the_gpu_where_there_is_one(gpu):
-    assert devices.choose_device("auto").type == ("cuda" if gpu else "cpu")
+    assert devices.choose_device("auto").type == (gpu or "cpu")
     assert devices.choose_device("cpu").type == "cpu"
 
 
 def test_a_gpu_that_is_asked_for_and_missing_is_refused(gpu):
-    if gpu:
+    if gpu == "cuda":
         assert devices.choose_device("cuda").type == "cuda"
     else:
-        with pytest.raises(EnvironmentProblem, match="use auto or cpu"):
+        held = "finds 'mps' alone" if gpu else "finds no GPU"
+        with pytest.raises(EnvironmentProblem, match=f"{held}: use auto or cpu"):
             devices.choose_device("cuda")
 
 
 def switches():
     return (
         torch.backends.cuda.matmul.allow_tf32,
+        torch.backends.cudnn.allow_tf32,
         torch.backends.cudnn.benchmark,
         torch.are_deterministic_algorithms_enabled(),
     )
@@ -45,7 +51,35 @@ def test_a_gpu_repeats_itself_or_takes_the_fastest_algorithms(deterministic, mon
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
     try:
         devices.set_switches(torch.device("cuda"), deterministic=deterministic)
-        assert switches() == (True, not deterministic, deterministic)
+        assert switches() == (False, False, not deterministic, deterministic)
     finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.benchmark = before[:2]
-        torch.use_deterministic_algorithms(before[2])
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before[:2]
+        torch.backends.cudnn.benchmark = before[2]
+        torch.use_deterministic_algorithms(before[3])
+
+
+def test_a_training_on_the_cpu_asks_the_kernel_for_its_memory_once():
+    """In a process of its own, because the allocator's settings stay."""
+    code = """
+import resource, sys
+sys.path.insert(0, "src")
+import torch
+from dcgan.networks import devices
+if sys.argv[1] == "keep":
+    devices.set_switches(torch.device("cpu"), deterministic=False)
+def faults():
+    for _ in range(20):
+        torch.ones(2**20)  # 4 MiB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+first = faults()
+print(faults() - first)
+"""
+    counts = [
+        int(
+            subprocess.run(
+                [sys.executable, "-c", code, how], stdout=subprocess.PIPE, check=True
+            ).stdout
+        )
+        for how in ("keep", "plain")
+    ]
+    assert counts[0] < 100

@@ -56,7 +56,7 @@ def test_the_region_of_a_unit_is_where_its_gradient_is(size, kernel, padding, st
         (gradient,) = torch.autograd.grad(net.features(pixels)[-1][0, 0, row, column], pixels)
         rows, columns = np.nonzero(gradient[0, 0].numpy())
         expected = (columns.min(), rows.min(), columns.max(), rows.max())
-        assert investigate.seen_by(net.architecture, size, row, column) == expected
+        assert investigate.seen_by(net.architecture, row, column) == expected
 
 
 def test_the_hidden_maps_are_those_before_the_last_but_one_layer():

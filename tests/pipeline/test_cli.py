@@ -9,7 +9,9 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from dcgan.errors import DataError
 from pipeline import cli, workspace
@@ -265,3 +267,34 @@ def test_ctrl_c_in_a_stage_says_what_dvc_has_removed(
         cli.run(stopped, args=[])
     assert ended.value.code == 130
     assert "DVC had removed the outputs of train" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("who", ["torch", "numpy", "python"])
+def test_out_of_memory_is_one_line_with_what_to_lower(who, monkeypatch, capsys):
+    def command():
+        """Ask for a petabyte."""
+        if who == "torch":
+            torch.empty(2**50, dtype=torch.uint8)
+        elif who == "numpy":
+            np.empty(2**60, np.uint8)
+        else:
+            bytearray(2**62)
+
+    monkeypatch.setenv("DVC_STAGE", "train")
+    with pytest.raises(SystemExit) as ended:
+        cli.run(command, args=[])
+    assert ended.value.code == 6
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: out of memory (")
+    assert (
+        "lower batch_size, or the channels of the networks; what was saved before is good" in line
+    )
+
+
+def test_another_runtime_error_is_not_taken_for_it():
+    def command():
+        """Fail."""
+        raise RuntimeError("shapes do not fit")
+
+    with pytest.raises(RuntimeError, match="shapes"):
+        cli.run(command, args=[])

@@ -134,8 +134,9 @@ def test_the_layers_compute_in_the_precision_asked_for_and_the_svm_does_not(monk
 def test_the_precision_is_that_of_the_training_where_the_processor_has_it(monkeypatch):
     for has_it in (True, False):
         monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda has_it=has_it: has_it)
-        assert probe.choose_precision("float32") == "float32"
-        assert probe.choose_precision("bfloat16") == ("bfloat16" if has_it else "float32")
+        cpu = torch.device("cpu")
+        assert probe.choose_precision("float32", cpu) == "float32"
+        assert probe.choose_precision("bfloat16", cpu) == ("bfloat16" if has_it else "float32")
 
 
 def test_c_in_units_of_the_features_length_does_not_depend_on_their_scale():

@@ -20,7 +20,7 @@ def train_step(state, params, real, *, precision="float32", measure=False):
         training=params.training,
         precision=precision,
         measure=measure,
-    )
+    ).read()
 
 
 def fingerprint(state) -> dict[str, torch.Tensor]:

@@ -1,14 +1,15 @@
 import pytest
 import torch
 
+from dcgan.rng import Draws
 from dcgan.training.augment import augment
 
 IMAGES = torch.rand(64, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
 ALL = ["color", "translation", "cutout"]
 
 
-def drawn(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+def drawn(seed: int) -> Draws:
+    return Draws(seed, "augment", 0)
 
 
 def test_nothing_asked_for_changes_nothing():
@@ -31,6 +32,16 @@ def test_gradients_come_through(name):
     images = IMAGES.clone().requires_grad_()
     augment(images, [name], drawn(1)).square().sum().backward()
     assert images.grad.abs().sum() > 0
+
+
+def test_the_gradient_of_a_shift_is_torchs_own_and_has_a_gradient_itself():
+    images = torch.randn(5, 2, 8, 8, dtype=torch.float64, requires_grad=True)
+
+    def shifted(images):
+        return augment(images, ["translation"], drawn(3))
+
+    assert torch.autograd.gradcheck(shifted, images)
+    assert torch.autograd.gradgradcheck(lambda images: shifted(images).square(), images)
 
 
 def test_color_changes_brightness_contrast_and_saturation_within_their_ranges():

@@ -152,7 +152,7 @@ def keras_step(params, generator, critic, real, latent):
         opt_g, opt_d = (keras.optimizers.Adam(**settings) for _ in range(2))
 
     def z():
-        return torch.randn(len(real), params.generator.z_dim, generator=latent)
+        return latent.normal(len(real), params.generator.z_dim)
 
     def gradients(loss, model):
         return torch.autograd.grad(
@@ -185,11 +185,9 @@ def keras_step(params, generator, critic, real, latent):
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_one_step_moves_every_weight_as_keras_does(name):
     # A value within rounding of an activation's kink may fall to either side of it, and RMSprop
-    # makes 1e-4 of that. So the step is compared from the first beginning without such a value,
-    # whatever comes of it; which one that is depends on the processor.
-    steps = (step(name, seed) for seed in range(1, 20))
-    difference, nearest = next((pair for pair in steps if pair[1] > 5e-8), (0.0, 0.0))
-    assert nearest > 5e-8, "every beginning has a value at a kink"
+    # makes 1e-4 of that. So the step is compared from that of ten beginnings whose values keep
+    # farthest away from the kinks, whatever comes of it.
+    difference, _ = max((step(name, seed) for seed in range(1, 11)), key=lambda pair: pair[1])
     assert difference <= 1e-5
 
 
@@ -212,7 +210,7 @@ def step(name, seed):
     train_step(
         state, real, seed=params.seed, training=params.training, precision="float32", measure=False
     )
-    keras_step(params, generator, critic, nhwc(real), rng.generator(params.seed, "z", 0))
+    keras_step(params, generator, critic, nhwc(real), rng.Draws(params.seed, "z", 0))
     assert not torch.equal(
         before["layers.0.weight"], state.generator.state_dict()["layers.0.weight"]
     )

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from torch.nn.utils import parametrizations
 
 from dcgan import data, rng
 from dcgan.errors import Diverged
@@ -28,7 +29,7 @@ def test_nothing_that_is_not_finite_passes_into_an_update(what, measure, update,
     else:
         next(buffer for buffer in state.generator.buffers() if buffer.dim()).fill_(math.inf)
     before = [p.clone() for p in state.generator.parameters()]
-    with pytest.raises(Diverged, match=r"step [12]: [DG] is not finite"):
+    with pytest.raises(Diverged, match=r"step [12]: .* not finite any more \(.* of [DG] (nan|inf)"):
         train_step(state, params, real, measure=measure)
     assert all(torch.equal(a, b) for a, b in zip(before, state.generator.parameters(), strict=True))
 
@@ -47,16 +48,14 @@ def test_measuring_changes_nothing(update, images):
 
 def plain_step(params, images, kind):
     """The update as a textbook writes it, with zero_grad, backward and step, dropout off."""
-    from dcgan.networks import sampling
-
     state = build(params)
     g, d = state.generator, state.discriminator
     cross_entropy = torch.nn.functional.binary_cross_entropy_with_logits
-    latent = rng.generator(params.seed, "z", 0)
+    latent = rng.Draws(params.seed, "z", 0)
     real = data.to_float(images[:8])
 
     def z():
-        return sampling.draw((8, 4), "normal", latent)
+        return latent.normal(8, 4)
 
     if kind == "simultaneous":
         fake = g(z())
@@ -179,6 +178,7 @@ def test_the_average_follows_the_weights(images):
     state = build(params)
     old = [p.clone() for p in state.ema.parameters()]
     train_step(state, params, data.to_float(images[:8]))
+    step.finish_ema(state, params.training)
     for before, now, weight in zip(
         old, state.ema.parameters(), state.generator.parameters(), strict=True
     ):
@@ -187,6 +187,57 @@ def test_the_average_follows_the_weights(images):
         )  # warm-up: 1 / 10 at step 0
     for mine, theirs in zip(state.ema.buffers(), state.generator.buffers(), strict=True):
         assert torch.equal(mine, theirs)
+
+
+def test_without_an_average_it_is_the_network(images):
+    params = small(training__ema_half_life=0.0)
+    state = build(params)
+    train_step(state, params, data.to_float(images[:8]))
+    step.finish_ema(state, params.training)
+    weights = state.generator.state_dict()
+    assert all(torch.equal(value, weights[key]) for key, value in state.ema.state_dict().items())
+
+
+def test_no_weight_moves_after_a_step_that_was_not_finite(images):
+    """A GPU may be a step ahead when the first one is looked at."""
+    params = small(training__ema_half_life=8)
+    state = build(params)
+    broken = data.to_float(images[:8]) * math.nan
+    options = {"seed": 1, "training": params.training, "precision": "float32", "measure": False}
+    first = step.train_step(state, broken, **options)
+    before = [p.clone() for p in [*state.g.parameters, *state.d.parameters, *state.ema_parameters]]
+    step.train_step(state, data.to_float(images[:8]), **options)
+    after = [*state.g.parameters, *state.d.parameters, *state.ema_parameters]
+    assert all(torch.equal(one, two) for one, two in zip(before, after, strict=True))
+    with pytest.raises(Diverged, match="step 1: the training is not finite any more"):
+        first.read()
+
+
+@pytest.mark.parametrize("update", ["alternating", "concatenated", "one_network"])
+def test_spectral_norm_is_estimated_once_a_phase(update, images, monkeypatch):
+    params = small(training__update=update, discriminator__spectral_norm=True)
+    state = build(params)
+    counts = []
+    for module in state.discriminator.modules():
+        if isinstance(module, parametrizations._SpectralNorm):
+            module.register_forward_hook(lambda *_: counts.append(1))
+    train_step(state, params, data.to_float(images[:8]), measure=True)
+    phases = 2  # with measure both are run, on whatever turn
+    assert len(counts) == phases * 3  # two convolutions and the head
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_real_and_fake_go_through_d_together_unless_it_has_batch_norm(norm, images):
+    params = small(discriminator__norm=norm, discriminator__dropout=[0.0, 0.0])
+    state = build(params)
+    real, fake = data.to_float(images[:8]), data.to_float(images[8:16])
+    batch = step.Batch(state, real, 1, params.training, "float32", False)
+    passes = []
+    state.discriminator.register_forward_hook(lambda *_: passes.append(1))
+    together = batch.logits_of_both(fake)
+    assert len(passes) == (2 if norm == "batch" else 1)
+    for one, images_alone in zip(together, (real, fake), strict=True):
+        torch.testing.assert_close(one, state.discriminator(images_alone))
 
 
 def test_bfloat16_trains_with_weights_kept_in_float32(images):

@@ -217,7 +217,13 @@ class DiscriminatorParams(Section):
         return self
 
 
-class Training(Section):
+class OnDevice(Section):
+    """The key of `training` that every stage with a network reads."""
+
+    device: Literal["auto", "cpu", "cuda", "mps", "xpu"]
+
+
+class Training(OnDevice):
     """How the two networks are trained."""
 
     update: Literal["simultaneous", "alternating", "concatenated", "one_network"]
@@ -235,7 +241,6 @@ class Training(Section):
     ema_half_life: float = Field(ge=0, le=1e9)
     drop_last: bool
     precision: Literal["auto", "float32", "bfloat16"]
-    device: Literal["auto", "cpu", "cuda"]
     deterministic: bool
     num_samples: int = Field(ge=1, le=1024)
     log_every: int = Field(ge=1, le=1_000_000)

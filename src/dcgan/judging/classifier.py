@@ -22,7 +22,9 @@ from dcgan.data import Images, to_float
 from dcgan.errors import DataError, Diverged
 from dcgan.judging.sample import Verdicts
 from dcgan.networks import batches, devices
+from dcgan.networks.layers import Conv
 
+CPU = torch.device("cpu")
 NUM_FEATURES = 128
 NUM_TURNS = 4
 MAP_SIZE = 7  # side of the last maps of a 28 x 28 image; those of other sizes are averaged to it
@@ -73,13 +75,14 @@ def train_classifier(
     lr: float,  # peak of the one-cycle schedule
     batch_size: int,
     flip: bool = True,  # whether mirror images mean the same
+    device: torch.device = CPU,
     # epoch from 1, mean loss, the classifier so far
     on_epoch: Callable[[int, float, Classifier], None] | None = None,
 ) -> Classifier:
     """Train a classifier with AdamW, a one-cycle learning rate and, with `flip`, horizontal flips.
 
-    It is trained on the CPU, also where there is a GPU, so that the result is bit-identical from
-    run to run at one thread count.
+    On the CPU the result is bit-identical from run to run at one thread count. Draws are the same
+    on every device.
 
     Returns:
         The classifier, in evaluation mode.
@@ -93,9 +96,9 @@ def train_classifier(
     # to batch_size - 1 images, others each time.
     batch_size = min(batch_size, len(images))
     steps = len(images) // batch_size
-    bfloat16 = devices.computes_in_bfloat16(torch.device("cpu"))
+    bfloat16 = devices.computes_in_bfloat16(device)
     net = _initialised(Classifier(images.shape[1], num_classes), seed)
-    net = net.to(memory_format=torch.channels_last)
+    net = net.to(device).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(net.parameters(), lr=lr, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, max_lr=lr, total_steps=epochs * steps + 1
@@ -113,18 +116,20 @@ def train_classifier(
             if targets is not None
             else torch.randint(NUM_TURNS, (len(images),), generator=generator)
         )
-        total = torch.zeros(())
+        total = torch.zeros((), device=device)
         for step in range(steps):
             chosen = order[step * batch_size : (step + 1) * batch_size]
-            batch = to_float(torch.from_numpy(images[chosen.numpy()]))
+            batch = to_float(torch.from_numpy(images[chosen.numpy()]).to(device))
+            expected = answers[chosen].to(device)
             if flip:
-                batch = torch.where(flips[chosen, None, None, None], batch.flip(3), batch)
+                mirrored = flips[chosen, None, None, None].to(device)
+                batch = torch.where(mirrored, batch.flip(3), batch)
             if targets is None:
-                batch = rotated(batch, answers[chosen])
+                batch = rotated(batch, expected)
             batch = batch.to(memory_format=torch.channels_last)
-            with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
                 _, logits = net(batch)
-            loss = F.cross_entropy(logits.float(), answers[chosen])
+            loss = F.cross_entropy(logits.float(), expected)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -161,7 +166,8 @@ def extract(
     features = np.empty((len(images), NUM_FEATURES), np.float32)
     verdicts = np.empty(len(images), np.int64)
     for part, batch_features, logits in _outputs(classifier, images, batch_size):
-        features[part], verdicts[part] = batch_features.numpy(), logits.argmax(1).numpy()
+        features[part] = batch_features.cpu().numpy()
+        verdicts[part] = logits.argmax(1).cpu().numpy()
         if on_batch is not None:
             on_batch(part.stop, len(images))
     return features, verdicts
@@ -178,14 +184,14 @@ def probabilities(
     """
     shares = np.empty((len(images), classifier.head.out_features), np.float32)
     for part, _, logits in _outputs(classifier, images, batch_size):
-        shares[part] = logits.softmax(1).numpy()
+        shares[part] = logits.softmax(1).cpu().numpy()
     return shares
 
 
 def rotated(images: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
     """Images N x C x H x H, each turned by its number of quarter turns."""
     choices = torch.stack([torch.rot90(images, turn, (2, 3)) for turn in range(NUM_TURNS)])
-    return choices[turns, torch.arange(len(images))]
+    return choices[turns, torch.arange(len(images), device=images.device)]
 
 
 def accuracy(
@@ -252,16 +258,20 @@ def _outputs(
     """For each batch: the positions of its images, their features and their logits."""
     _check(images)
     classifier.eval()
+    device = classifier.head.weight.device
     start = 0
     for batch, count in batches.padded(images, batch_size):
-        features, logits = classifier(to_float(batch).to(memory_format=torch.channels_last))
+        pixels = to_float(batch.to(device)).to(memory_format=torch.channels_last)
+        features, logits = classifier(pixels)
         yield slice(start, start + count), features[:count], logits[:count]
         start += count
 
 
 def _convolution(inputs: int, outputs: int, *, kernel: int, stride: int = 1) -> list[nn.Module]:
     # No bias: the batch norm that follows would remove it again.
-    convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
+    convolution = Conv(
+        inputs, outputs, kernel=kernel, stride=stride, padding="symmetric", bias=False
+    )
     return [convolution, nn.BatchNorm2d(outputs), nn.ReLU()]
 
 

@@ -60,7 +60,11 @@ class Judge:
     seed: int
 
     def draw(self, generator: Generator, stream: str) -> tuple[Images, Sample]:
-        """Images of the latent vectors that `stream` names, and the features of these."""
+        """Images of the latent vectors that `stream` names, and the features of these.
+
+        The generator goes to the extractor's device.
+        """
+        generator.to(self.extractor.device)
         images = sampling.sample(generator, self.num_samples, seed=self.seed, stream=stream)
         return images, self.extractor.extract(images)
 

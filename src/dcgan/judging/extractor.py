@@ -134,12 +134,22 @@ class Extractor:
             )
         return classifier.probabilities(self.classifier, images)
 
+    @property
+    def device(self) -> torch.device:
+        """Where it computes; generators that it judges go there too."""
+        return next(self.network.parameters()).device
+
     def description(self) -> dict[str, str]:
-        """What stands beside every figure: `extractor`, `extractor_sha256` and `resize`.
+        """What stands beside every figure: `extractor`, `extractor_sha256`, `resize`, `device`.
 
         Also `classifier_sha256`, where the classifier gives the verdicts and not the features.
         """
-        values = {"extractor": self.name, "extractor_sha256": self.sha256, "resize": self.resize}
+        values = {
+            "extractor": self.name,
+            "extractor_sha256": self.sha256,
+            "resize": self.resize,
+            "device": self.device.type,
+        }
         if self.classifier_sha256 is not None and self.classifier is not self.network:
             values["classifier_sha256"] = self.classifier_sha256
         return values
@@ -181,6 +191,7 @@ def train(
     lr: float,
     batch_size: int,
     flip: str = "always",
+    device: torch.device = classifier.CPU,
     on_epoch: Callable[[int, float, float], None] | None = None,
 ) -> Trained:
     """Train one of the networks and write it to `folder`.
@@ -196,6 +207,7 @@ def train(
         batch_size: images a step.
         flip: always, never, or auto: the data decide, see `flips.decide`; for the rotation never,
             because without labels nothing tells whether mirror images mean the same.
+        device: where it is trained.
         on_epoch: called with the epoch, from 1, the mean loss, and the accuracy on validation, 0 to
             1.
 
@@ -217,7 +229,9 @@ def train(
                 classifier.accuracy(network, splits["validation"].images, labels["validation"]),
             )
 
-    settings: Any = {"seed": seed, "epochs": epochs, "lr": lr, "batch_size": batch_size}
+    settings: Any = {
+        "seed": seed, "epochs": epochs, "lr": lr, "batch_size": batch_size, "device": device,
+    }  # fmt: skip
     if name == "classifier":
         num_classes = len(manifest["classes"])
         decided = flips.decide(flip, splits, num_classes=num_classes, **settings)
@@ -268,8 +282,8 @@ def finish(folder: Path, names: Sequence[str]) -> None:
     files.write_json(folder / "extractor.json", {"extractor": names[0], "sha256": digests})
 
 
-def load(folder: Path) -> Extractor:
-    """Read the extractor in `folder`. Inception goes to the GPU where there is one.
+def load(folder: Path, device: torch.device = classifier.CPU) -> Extractor:
+    """Read the extractor in `folder`, and move its networks to `device`.
 
     Raises:
         DataError: a file is missing, damaged, or not of this extractor.
@@ -285,8 +299,8 @@ def load(folder: Path) -> Extractor:
                 " run reference"
             )
     network, description = loaded[name]
-    if name == "inception" and torch.cuda.is_available():
-        network = network.to("cuda")
+    for each, _ in loaded.values():
+        each.to(device)
     of_classes, its_description = loaded.get("classifier", (None, {}))
     return Extractor(
         name=name,

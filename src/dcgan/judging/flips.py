@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 
 from dcgan import rng
 from dcgan.data import Split
@@ -29,6 +30,7 @@ def decide(
     epochs: int,
     lr: float,
     batch_size: int,
+    device: torch.device = classifier.CPU,
 ) -> dict[str, Any]:
     """Decide whether the classifier of the labels is trained with horizontal flips.
 
@@ -44,6 +46,7 @@ def decide(
         epochs: passes of each over the drawn images.
         lr: peak of the learning rate.
         batch_size: images a step.
+        device: where they are trained.
 
     Returns:
         `used`; with auto also the accuracies `with` and `without`, 0 to 1, and the number of
@@ -60,7 +63,7 @@ def decide(
     for flip in (True, False):
         network = classifier.train_classifier(
             drawn["train"].images, drawn["train"].labels, num_classes=num_classes, seed=seed,
-            epochs=epochs, lr=lr, batch_size=batch_size, flip=flip,
+            epochs=epochs, lr=lr, batch_size=batch_size, flip=flip, device=device,
         )  # fmt: skip
         verdicts = classifier.extract(network, drawn["validation"].images)[1]
         right[flip] = (verdicts == drawn["validation"].labels).astype(np.float64)

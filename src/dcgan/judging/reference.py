@@ -16,7 +16,7 @@ import torch
 from dcgan import files, rng
 from dcgan.data import Split
 from dcgan.errors import DataError
-from dcgan.judging import extractor, mirror
+from dcgan.judging import classifier, extractor, mirror
 from dcgan.judging.comparison import Real
 from dcgan.judging.extractor import Extractor, Trained
 from dcgan.judging.sample import Features, Sample, class_histogram
@@ -37,13 +37,13 @@ class Reference:
     seed: int
 
     @classmethod
-    def open(cls, folder: Path, seed: int) -> "Reference":
-        """Load the extractor; features are read when they are asked for.
+    def open(cls, folder: Path, seed: int, device: torch.device = classifier.CPU) -> "Reference":
+        """Load the extractor to `device`; features are read when they are asked for.
 
         Raises:
             DataError: a file is missing, damaged, or not of this extractor.
         """
-        return cls(folder, extractor.load(folder / "extractor"), seed)
+        return cls(folder, extractor.load(folder / "extractor", device), seed)
 
     def sample(self, split: str) -> Sample:
         """The features of a split's real images, without verdicts.

@@ -119,6 +119,17 @@ class DiscriminatorArchitecture(_Checked):
         super().__post_init__()
         _same_length(self)
 
+    def sizes(self) -> list[int]:
+        """The side of the maps that leave each convolution, pixels."""
+        sizes, size = [], self.image_size
+        for stride in self.strides:
+            if self.padding == "same":
+                size = -(-size // stride)
+            else:
+                size = (size + 2 * ((self.kernel - 1) // 2) - self.kernel) // stride + 1
+            sizes.append(size)
+        return sizes
+
 
 Architecture = TypeVar("Architecture", GeneratorArchitecture, DiscriminatorArchitecture)
 

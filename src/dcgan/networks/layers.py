@@ -14,6 +14,9 @@ class Conv(nn.Conv2d):
     """A convolution whose 'same' padding is Keras's.
 
     It gives ceil(size / stride) pixels; an odd pixel of padding goes after the image.
+
+    That of a single channel is computed on the CPU as a product of matrices: oneDNN's gradients of
+    such a layer take three times as long (docs/performance.md).
     """
 
     def __init__(
@@ -25,12 +28,26 @@ class Conv(nn.Conv2d):
 
     def forward(self, images: Tensor) -> Tensor:
         """N x C x H x W to N x outputs x H' x W'."""
+        kernel, stride = self.kernel_size[0], self.stride[0]
+        before = after = int(self.padding[0])
         if self.same:
-            kernel, stride, size = self.kernel_size[0], self.stride[0], images.shape[-1]
+            size = images.shape[-1]
             total = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
             before, after = total // 2, total - total // 2
-            images = F.pad(images, (before, after, before, after))
-        return super().forward(images)
+        if self.in_channels == 1 and images.device.type == "cpu":
+            return self._as_product(F.pad(images, (before, after, before, after)))
+        if before != after:
+            images, before = F.pad(images, (before, after, before, after)), 0
+        return F.conv2d(images, self.weight, self.bias, self.stride, before)
+
+    def _as_product(self, padded: Tensor) -> Tensor:
+        """The windows of all images, one a row, times the kernels."""
+        kernel, stride = self.kernel_size[0], self.stride[0]
+        windows = padded[:, 0].unfold(1, kernel, stride).unfold(2, kernel, stride)
+        count, height, width = windows.shape[:3]
+        rows = windows.reshape(-1, kernel**2)
+        maps = F.linear(rows, self.weight.reshape(-1, kernel**2), self.bias)
+        return maps.view(count, height, width, -1).permute(0, 3, 1, 2)
 
 
 class ConvTranspose(nn.ConvTranspose2d):
@@ -86,7 +103,7 @@ class Dropout(nn.Module):
             : values.numel()
         ]
         keep = (bits >= self.threshold - 2**15).view(values.shape)
-        return values * (keep * self.scale).to(values.dtype)
+        return values * keep.to(values.dtype).mul_(self.scale)
 
 
 def activation(name: str, slope: float) -> nn.Module:

@@ -146,11 +146,10 @@ class Discriminator(nn.Module):
         self.blocks = nn.ModuleList(
             Block(a, i, probability) for i, probability in enumerate(probabilities)
         )
-        self.eval()  # The probe image below must not touch BatchNorm's statistics.
-        with torch.no_grad():
-            last = self.features(torch.zeros(1, a.image_channels, a.image_size, a.image_size))[-1]
-        self.train()
-        channels, size = last.shape[1], last.shape[-1]
+        self.draws = any(probabilities)  # whether a pass in training mode needs random numbers
+        channels, size = a.channels[-1], a.sizes()[-1]
+        if size < 1:
+            raise ValueError(f"image_size {a.image_size} leaves no pixel after {a.strides}")
         if a.head == "linear":
             self.head = nn.Sequential(
                 nn.Flatten(), nn.Linear(channels * size * size, 1, bias=a.bias)

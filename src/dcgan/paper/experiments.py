@@ -292,6 +292,7 @@ def guided(discriminator: Discriminator, images: data.Images, *, seed: int, init
         init: of its weights, as the training's `discriminator.init`.
     """
     untrained = models.untrained(discriminator.architecture, seed=seed, init=init)
+    untrained.to(next(discriminator.parameters()).device)
     networks = {"trained": discriminator, "untrained": untrained}
     top = min(GUIDED_TOP, len(images))
     responses = {

@@ -96,10 +96,7 @@ def _response(
     responses, places = maps[:, number].flatten(1).max(dim=1)
     (gradients,) = torch.autograd.grad(responses.sum(), pixels)
     width = maps.shape[-1]
-    regions = [
-        seen_by(discriminator.architecture, images.shape[-1], *divmod(int(place), width))
-        for place in places
-    ]
+    regions = [seen_by(discriminator.architecture, *divmod(int(place), width)) for place in places]
     return Response(chosen, responses.detach().cpu().numpy(), regions, gradients.cpu().numpy())
 
 
@@ -113,15 +110,9 @@ def _guide(_layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Non
         output.register_hook(lambda gradient: gradient.clamp(min=0) * was_positive)
 
 
-def seen_by(params: DiscriminatorArchitecture, image_size: int, row: int, column: int) -> Region:
+def seen_by(params: DiscriminatorArchitecture, row: int, column: int) -> Region:
     """The pixels inside the image that the unit at (row, column) of D's last map sees."""
-    sizes = [image_size]
-    for stride in params.strides:
-        if params.padding == "same":
-            sizes.append(-(-sizes[-1] // stride))
-        else:
-            padded = sizes[-1] + 2 * ((params.kernel - 1) // 2)
-            sizes.append((padded - params.kernel) // stride + 1)
+    sizes = [params.image_size, *params.sizes()]
     first, last = np.array([column, row]), np.array([column, row])
     for stride, (size, outputs) in reversed(list(zip(params.strides, pairwise(sizes)))):
         padding = (params.kernel - 1) // 2

@@ -34,18 +34,22 @@ def extract(
     """
     if network is None:
         return to_float(images).flatten(1).numpy()
-    features = torch.empty(0, 0)
+    features, device = torch.empty(0, 0), next(network.parameters()).device
     for start in range(0, len(images), batch_size):
         # Small batches that stay in the processor's cache, with the channels last: a third faster.
-        batch = to_float(images[start : start + batch_size]).contiguous(
-            memory_format=torch.channels_last
-        )
+        batch = on_device(images[start : start + batch_size], device)
         pooled = pool_features(network.features(batch))
         if start == 0:
             # Filled as we go: a list of batches and its concatenation would take the memory twice.
             features = torch.empty(len(images), pooled.shape[1])
         features[start : start + len(pooled)] = pooled
     return features.numpy()
+
+
+def on_device(images: Images, device: torch.device) -> torch.Tensor:
+    """What the network takes, float32 with the channels last."""
+    pixels = torch.from_numpy(np.array(images)).to(device)
+    return to_float(pixels).contiguous(memory_format=torch.channels_last)
 
 
 def squared_length(features: npt.NDArray[np.float32]) -> float:
@@ -81,7 +85,7 @@ def recompute_batch_norm(network: Discriminator, images: Images, batch_size: int
         norm.momentum = None  # a plain mean over the batches
         norm.train()
     for start in range(0, len(images) if norms else 0, batch_size):
-        network.features(to_float(images[start : start + batch_size]))
+        network.features(on_device(images[start : start + batch_size], norms[0].weight.device))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()

@@ -73,7 +73,8 @@ def measure(
         params: the protocol.
         num_classes: of the labels.
         seed: of the draws: `num_train` images from each class in its share, those of `svhn1000`.
-        precision: of the network's layers, float32 or bfloat16; the SVM always computes in float32.
+        precision: of the network's layers, float32 or bfloat16. The SVM computes on the CPU, in
+            float32.
     """
     train = splits["train"]
     count = params.num_train if params.protocol == "cifar10" else len(train.labels)
@@ -83,7 +84,8 @@ def measure(
     labels = {name: split.labels for name, split in splits.items()}
     if len(rows) < len(train.labels):
         images["train"], labels["train"] = train.images[rows], train.labels[rows]
-    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+    device = classifier.CPU if network is None else next(network.parameters()).device
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
         if params.protocol == "svhn1000" and network is not None:
             recompute_batch_norm(network, images["train"])
         features = {name: extract(network, images[name]) for name in SPLITS}
@@ -127,16 +129,26 @@ def supervised(
     }
 
 
-def choose_precision(trained_in: str) -> str:
-    """The precision of D's training if this processor computes in it, or float32.
+def choose_precision(trained_in: str, device: torch.device) -> str:
+    """The precision of D's training if `device` computes in it, or float32.
 
     bfloat16 takes half the time and changes a feature by 0.3 %.
     """
-    return trained_in if devices.computes_in_bfloat16(torch.device("cpu")) else "float32"
+    return trained_in if devices.computes_in_bfloat16(device) else "float32"
 
 
-def protocol(params: sections.Probe, precision: str, epoch: int, seed: int) -> dict[str, Any]:
-    """What the figures mean, for metrics.json; `epoch` is that of the discriminator."""
+def protocol(
+    params: sections.Probe, precision: str, device: torch.device, epoch: int, seed: int
+) -> dict[str, Any]:
+    """What the figures mean, for metrics.json.
+
+    Args:
+        params: the protocol.
+        precision: of the network's layers.
+        device: where the features are computed.
+        epoch: of the discriminator.
+        seed: of the draws.
+    """
     few = {
         "labels_per_class": params.labels_per_class,
         "draws": params.num_draws,
@@ -150,6 +162,7 @@ def protocol(params: sections.Probe, precision: str, epoch: int, seed: int) -> d
         "features": "every convolution of D after its activation,"
         " max-pooled to 4 x 4, concatenated",
         "precision": precision,
+        "device": device.type,
         "classifier": "L2-SVM, one against the rest",
         "c_unit": "1"
         if params.c_unit == "one"

@@ -67,7 +67,7 @@ def seal(folder: Path) -> str:
     return files.sha256(folder / MANIFEST)
 
 
-def check(folder: Path, expected: str | None = None, *, generator_only: bool = False) -> str:
+def check(folder: Path, expected: str | None = None, *, networks: bool = True) -> str:
     """Check a model folder from any source.
 
     Checked are the names, the sha256 of every file, that nothing is a pickle, and that the networks
@@ -76,7 +76,8 @@ def check(folder: Path, expected: str | None = None, *, generator_only: bool = F
     Args:
         folder: as `seal` left it, perhaps with a file that MLflow adds.
         expected: sha256 of its list; None: it is not compared.
-        generator_only: do not build the discriminator; its sha256 is compared all the same.
+        networks: also build the networks, see `check_networks`; False: the caller builds those that
+            it uses, which checks them. Their sha256 are compared all the same.
 
     Returns:
         The sha256 of the list.
@@ -114,14 +115,13 @@ def check(folder: Path, expected: str | None = None, *, generator_only: bool = F
                 " fetch or export it again"
             )
     _check_flavor(folder)
-    check_networks(folder, generator_only=generator_only)
+    if networks:
+        check_networks(folder)
     return sha256
 
 
-def check_networks(folder: Path, *, generator_only: bool = False) -> None:
+def check_networks(folder: Path) -> None:
     """Check the generator, and the discriminator if there is one, against their descriptions.
-
-    With `generator_only` the discriminator is not built: that takes as long as all the rest.
 
     Raises:
         DataError: one is damaged, of the wrong kind, no safetensors file, or not what its
@@ -130,7 +130,7 @@ def check_networks(folder: Path, *, generator_only: bool = False) -> None:
     from dcgan.networks import exports
 
     exports.load_generator(folder / GENERATOR)
-    if (folder / DISCRIMINATOR).exists() and not generator_only:
+    if (folder / DISCRIMINATOR).exists():
         exports.load_discriminator(folder / DISCRIMINATOR)
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from dcgan import files
 from dcgan.config.sections import Gate
 from dcgan.data import Images
@@ -46,15 +48,16 @@ class Trial:
     train: Sample
 
     @classmethod
-    def open(cls, folder: Path, seed: int, num_samples: int) -> "Trial":
+    def open(cls, folder: Path, seed: int, num_samples: int, device: torch.device) -> "Trial":
         """Read the extractor and the real images; errors as those of `Reference`.
 
         Args:
             folder: of the reference stage.
             seed: of the latent vectors, and of the draws that figures need.
             num_samples: generated images a draw of latent vectors.
+            device: where the models are measured.
         """
-        reference = Reference.open(folder, seed)
+        reference = Reference.open(folder, seed, device)
         judge = Judge(reference.extractor, num_samples, reference.seed)
         return cls(judge, reference.real("test"), reference.sample("train"))
 

@@ -7,31 +7,34 @@ training that resumes would not end with the same bits.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dcgan.rng import Draws
+
 SHIFT = 1 / 8  # of the side, at most
 HOLE = 1 / 2  # of the side
 
 
-def augment(images: Tensor, policy: Sequence[str], rng: torch.Generator) -> Tensor:
-    """Change each image on its own; differentiable.
+def augment(images: Tensor, policy: Sequence[str], draws: Draws) -> Tensor:
+    """Change each image on its own; differentiable, twice.
 
     Args:
         images: float N x C x H x W in [-1, 1]; the result may leave this range.
         policy: names of the changes, in order.
-        rng: a CPU generator, so that every device sees the same draws.
+        draws: on the device of the images.
     """
     for name in policy:
-        images = AUGMENTATIONS[name](images, rng)
+        images = AUGMENTATIONS[name](images, draws)
     return images
 
 
-def color(images: Tensor, rng: torch.Generator) -> Tensor:
+def color(images: Tensor, draws: Draws) -> Tensor:
     """Brightness by -.5 to .5, saturation by 0 to 2, contrast by .5 to 1.5."""
-    brightness, saturation, contrast = (_uniform(images, rng) for _ in range(3))
+    brightness, saturation, contrast = draws.uniform(3, len(images), 1, 1, 1).to(images.dtype)
     images = images + (brightness - 0.5)
     grey = images.mean(dim=1, keepdim=True)
     images = (images - grey) * (2 * saturation) + grey
@@ -39,42 +42,52 @@ def color(images: Tensor, rng: torch.Generator) -> Tensor:
     return (images - mean) * (contrast + 0.5) + mean
 
 
-def translation(images: Tensor, rng: torch.Generator) -> Tensor:
+def translation(images: Tensor, draws: Draws) -> Tensor:
     """A shift by up to an eighth of the side each way; pixels from outside the image are 0."""
-    count, _, height, width = images.shape
-    rows, columns = (
-        torch.arange(size) + _integers(count, round(size * SHIFT), rng).to(torch.int64)
-        for size in (height, width)
+    down, right = (
+        draws.integers(len(images), low=-round(size * SHIFT), high=round(size * SHIFT))
+        for size in images.shape[2:]
     )
-    # A frame of zeros, from which everything outside is taken.
-    framed = F.pad(images, (1, 1, 1, 1))
-    rows = (rows + 1).clamp(0, height + 1).to(images.device)
-    columns = (columns + 1).clamp(0, width + 1).to(images.device)
-    which = torch.arange(count, device=images.device)
-    return framed.permute(0, 2, 3, 1)[
-        which[:, None, None], rows[:, :, None], columns[:, None, :]
-    ].permute(0, 3, 1, 2)
+    return _Shift.apply(images, down, right)
 
 
-def cutout(images: Tensor, rng: torch.Generator) -> Tensor:
+def cutout(images: Tensor, draws: Draws) -> Tensor:
     """A square of half the side, at a random place, is 0; it may reach over the edge."""
-    count, _, height, width = images.shape
     inside = []
-    for size in (height, width):
-        centre = torch.randint(0, size + 1, (count, 1), generator=rng)
+    for size in images.shape[2:]:
+        centre = draws.integers(len(images), 1, low=0, high=size)
         reach = round(size * HOLE) // 2
-        place = torch.arange(size)
+        place = torch.arange(size, device=images.device)
         inside.append((place >= centre - reach) & (place < centre + reach))
     hole = inside[0][:, :, None] & inside[1][:, None, :]
-    return images * ~hole[:, None].to(images.device)
+    return images * ~hole[:, None]
 
 
 AUGMENTATIONS = {"color": color, "translation": translation, "cutout": cutout}
 
 
-def _uniform(images: Tensor, rng: torch.Generator) -> Tensor:
-    return torch.rand(len(images), 1, 1, 1, generator=rng).to(images.device, images.dtype)
+class _Shift(torch.autograd.Function):
+    """Each image moved by its own number of pixels; its gradient is moved back.
 
+    torch's own gradient of such an indexing adds up pixel by pixel, which a GPU does in any order.
+    """
 
-def _integers(count: int, reach: int, rng: torch.Generator) -> Tensor:
-    return torch.randint(-reach, reach + 1, (count, 1), generator=rng)
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, down: Tensor, right: Tensor) -> Tensor:
+        ctx.save_for_backward(down, right)
+        count, _, height, width = images.shape
+        rows, columns = (
+            # One more for the frame of zeros, from which everything outside is taken.
+            (torch.arange(size, device=images.device) - shift[:, None] + 1).clamp(0, size + 1)
+            for size, shift in ((height, down), (width, right))
+        )
+        framed = F.pad(images, (1, 1, 1, 1)).permute(0, 2, 3, 1)
+        which = torch.arange(count, device=images.device)
+        return framed[which[:, None, None], rows[:, :, None], columns[:, None, :]].permute(
+            0, 3, 1, 2
+        )
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        down, right = ctx.saved_tensors
+        return _Shift.apply(gradients[0], -down, -right), None, None

@@ -16,9 +16,9 @@ from dcgan.config.sections import DiscriminatorParams, GeneratorParams, Training
 from dcgan.errors import DataError, Stopped
 from dcgan.networks import exports, sampling
 from dcgan.pictures import grids
-from dcgan.training import fresh, optimizers
+from dcgan.training import feeding, fresh, optimizers
 from dcgan.training.checkpoint import Checkpoints
-from dcgan.training.step import FIGURES, Row, State, train_step
+from dcgan.training.step import FIGURES, Outcome, Row, State, finish_ema, train_step
 
 
 def train(
@@ -66,33 +66,39 @@ def train(
         generator=generator, discriminator=discriminator, training=training, device=device,
     )  # fmt: skip
     if not restore(state, checkpoints):
+        finish_ema(state, training)
         on_epoch(0, state)
         save(state, checkpoints)
     on_step(state.step, total)
-    order_of, order = -1, torch.empty(0)
-    while state.step < total:
-        # Take the next batch.
-        epoch, index = divmod(state.step, steps_per_epoch)
-        if epoch != order_of:
-            order_of, order = epoch, rng.epoch_order(len(images), seed, epoch)
-        batch = order[index * batch_size : (index + 1) * batch_size].numpy()
-        real = data.to_float(images[batch]).to(device)
+    batches = feeding.batches(
+        images, range(state.step, total), steps_per_epoch=steps_per_epoch, batch_size=batch_size,
+        seed=seed, device=device,
+    )  # fmt: skip
+    unread: list[Outcome] = []
+    for real in batches:
         # Update both networks.
+        epoch, index = divmod(state.step, steps_per_epoch)
         last_of_epoch = index + 1 == steps_per_epoch
         set_learning_rates(state, total, lr=lr, training=training)
         measure = last_of_epoch or (state.step + 1) % training.log_every == 0
-        figures = train_step(
+        outcome = train_step(
             state, real, seed=seed, training=training, precision=precision, measure=measure
         )
-        if figures:
-            row = {"epoch": epoch + 1, "step": state.step, **figures}
-            state.history.append(row)
-            on_row(row)
-        # Save and show.
-        if last_of_epoch:
-            on_epoch(epoch + 1, state)
         signal_number = stop_signal()
-        if last_of_epoch or signal_number or state.step % training.save_every == 0:
+        writes = bool(last_of_epoch or signal_number or state.step % training.save_every == 0)
+        # See whether all is finite. A GPU may be one step ahead of it, but never of a file.
+        unread.append(outcome)
+        while len(unread) > (0 if measure or writes else 1):
+            figures = unread.pop(0).read()
+            if figures:
+                row = {"epoch": epoch + 1, "step": state.step, **figures}
+                state.history.append(row)
+                on_row(row)
+        # Save and show.
+        if writes:
+            finish_ema(state, training)
+            if last_of_epoch:
+                on_epoch(epoch + 1, state)
             save(state, checkpoints)
         on_step(state.step, total)
         if signal_number and state.step < total:

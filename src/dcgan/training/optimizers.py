@@ -5,10 +5,11 @@ The two add eps at different places, which matters where gradients are small.
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adam import adam
 
 from dcgan.config.sections import Training
 
@@ -16,36 +17,74 @@ from dcgan.config.sections import Training
 def build(
     network: nn.Module, training: Training, *, lr: float, beta1: float
 ) -> torch.optim.Optimizer:
-    """The optimizer that `training.optimizer` names; RMSprop has no `beta1`."""
+    """The optimizer that `training.optimizer` names; RMSprop has no `beta1`.
+
+    Its learning rate is a tensor beside the weights. While its attribute `found_inf`, also a
+    tensor, is 1, a step moves no weight: so a GPU passes over a broken step before anyone looks.
+    """
     beta2, eps = training.beta2, training.eps
+    parameters = list(network.parameters())
+    rate = torch.tensor(lr, device=parameters[0].device)
     if training.optimizer == "rmsprop_keras":
-        return KerasRMSprop(network.parameters(), lr=lr, rho=beta2, eps=eps)
-    kind = KerasAdam if training.optimizer == "adam_keras" else torch.optim.Adam
-    return kind(network.parameters(), lr=lr, betas=(beta1, beta2), eps=eps, fused=True)
+        return KerasRMSprop(parameters, lr=rate, rho=beta2, eps=eps)
+    if training.optimizer == "adam_keras":
+        return KerasAdam(parameters, lr=rate, betas=(beta1, beta2), eps=eps)
+    return torch.optim.Adam(parameters, lr=rate, betas=(beta1, beta2), eps=eps, fused=True)
 
 
-class KerasAdam(torch.optim.Adam):
+class KerasAdam(torch.optim.Optimizer):
     """Adam with eps added to the root of the second moment before its bias is corrected.
 
-    The second form of Kingma and Ba 2015, end of section 2. torch adds eps after the correction: at
-    the first step, with beta2 .999, its 1e-7 is Keras's 3e-9.
+    The second form of Kingma and Ba 2015, end of section 2:
+    w -= lr sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + eps).
+
+    torch adds eps after the correction: at the first step, with beta2 .999, its 1e-7 is Keras's
+    3e-9. Here torch's kernel gets the corrected rate, and a step count so large that it corrects
+    nothing itself.
     """
 
-    def __init__(self, parameters: Any, *, eps: float, **options: Any) -> None:
-        super().__init__(parameters, eps=eps, **options)
-        self._eps = eps
-        self._steps: int | None = None
+    FAR = 2.0**24  # beta^FAR is 0, and in float32 FAR + 1 is FAR
 
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]  # torch's is overloaded
+    def __init__(
+        self, parameters: Any, *, lr: Tensor, betas: tuple[float, float], eps: float
+    ) -> None:
+        super().__init__(parameters, {"lr": lr, "betas": betas, "eps": eps})
+        for weight in self.param_groups[0]["params"]:
+            self.state[weight] = {
+                "step": torch.zeros((), device=weight.device),
+                "exp_avg": torch.zeros_like(weight),
+                "exp_avg_sq": torch.zeros_like(weight),
+            }
+        self.found_inf: Tensor | None = None
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]  # torch's is overloaded
         """One step."""
+        assert closure is None
         for group in self.param_groups:
-            if self._steps is None:  # after a restart the count comes from the checkpoint
-                self._steps = int(self.state[group["params"][0]].get("step", 0))
-            correction = math.sqrt(1 - group["betas"][1] ** (self._steps + 1))
-            group["eps"] = self._eps / correction
-        assert self._steps is not None
-        self._steps += 1
-        return super().step(closure)
+            beta1, beta2 = group["betas"]
+            weights = [weight for weight in group["params"] if weight.grad is not None]
+            states = [self.state[weight] for weight in weights]
+            steps = [state["step"] for state in states]
+            torch._foreach_add_(steps, 1)
+            rate = group["lr"] * (
+                _correction(beta2, steps[0]).sqrt() / _correction(beta1, steps[0])
+            )
+            adam(
+                weights,
+                [cast(Tensor, weight.grad) for weight in weights],
+                [state["exp_avg"] for state in states],
+                [state["exp_avg_sq"] for state in states],
+                [],
+                [torch.full_like(step, self.FAR) for step in steps],
+                fused=True, amsgrad=False, beta1=beta1, beta2=beta2, lr=rate,
+                weight_decay=0.0, eps=group["eps"], maximize=False, found_inf=self.found_inf,
+            )  # fmt: skip
+
+
+def _correction(beta: float, step: Tensor) -> Tensor:
+    """1 - beta^step, to all digits of float32."""
+    return -torch.expm1(step * math.log(beta)) if beta else torch.ones_like(step)
 
 
 class KerasRMSprop(torch.optim.Optimizer):
@@ -55,8 +94,11 @@ class KerasRMSprop(torch.optim.Optimizer):
     difference for every gradient below 3e-4.
     """
 
-    def __init__(self, parameters: Any, *, lr: float, rho: float, eps: float) -> None:
+    def __init__(self, parameters: Any, *, lr: Tensor, rho: float, eps: float) -> None:
         super().__init__(parameters, {"lr": lr, "rho": rho, "eps": eps})
+        for weight in self.param_groups[0]["params"]:
+            self.state[weight]["square"] = torch.zeros_like(weight)
+        self.found_inf: Tensor | None = None
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]  # torch's is overloaded
@@ -65,21 +107,22 @@ class KerasRMSprop(torch.optim.Optimizer):
         for group in self.param_groups:
             weights = [weight for weight in group["params"] if weight.grad is not None]
             gradients = [weight.grad for weight in weights]
-            squares = [
-                self.state[weight].setdefault("square", torch.zeros_like(weight))
-                for weight in weights
-            ]
+            if self.found_inf is not None:
+                gradients = [torch.where(self.found_inf > 0, 0.0, each) for each in gradients]
+            squares = [self.state[weight]["square"] for weight in weights]
             torch._foreach_mul_(squares, group["rho"])
             torch._foreach_addcmul_(squares, gradients, gradients, 1 - group["rho"])
             roots = torch._foreach_add(squares, group["eps"])
             torch._foreach_sqrt_(roots)
-            torch._foreach_addcdiv_(weights, gradients, roots, -group["lr"])
+            moves = torch._foreach_div(gradients, roots)
+            torch._foreach_mul_(moves, group["lr"])
+            torch._foreach_sub_(weights, moves)
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
     """Use another learning rate from the next step on."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"].fill_(lr)
 
 
 def moments(optimizer: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:
@@ -104,9 +147,8 @@ def load_moments(optimizer: torch.optim.Optimizer, prefix: str, tensors: dict[st
         _, index, field = name.split(".")
         parameter = parameters[int(index)]
         if value.dim() == 0:
-            # The step count, which only the fused optimizers keep beside the weights.
-            device = parameter.device if optimizer.defaults.get("fused") else "cpu"
-            optimizer.state[parameter][field] = value.to(device)
+            # The step count.
+            optimizer.state[parameter][field] = value.to(parameter.device)
         else:
             # Like the parameter in memory layout, so that the next step is the same to the last
             # bit.

@@ -12,12 +12,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import get_total_norm
+from torch.nn.utils import get_total_norm, parametrize
 
 from dcgan import rng
 from dcgan.config.sections import Training
 from dcgan.errors import Diverged
-from dcgan.networks import sampling
 from dcgan.networks.models import Discriminator, Generator, evaluating
 from dcgan.training.augment import augment
 from dcgan.training.losses import LOSSES
@@ -31,17 +30,39 @@ FIGURES = (
 )  # fmt: skip
 
 
+class Side:
+    """One of the two networks with its optimizer, and the tensors that a step needs of it.
+
+    They are listed once: to walk through a network's modules takes as long as a small layer.
+    """
+
+    def __init__(self, name: str, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        self.name, self.network, self.optimizer = name, network, optimizer
+        self.parameters: list[Tensor] = list(network.parameters())
+        self.buffers = list(network.buffers())
+        self.float_buffers = [buffer for buffer in self.buffers if buffer.is_floating_point()]
+
+
 @dataclasses.dataclass
 class State:
     """Everything that a step changes."""
 
     generator: Generator
     discriminator: Discriminator
-    ema: Generator  # exponential moving average of the generator's weights
+    ema: Generator  # exponential moving average of the generator's weights; see `finish_ema`
     opt_g: torch.optim.Optimizer
     opt_d: torch.optim.Optimizer
     step: int = 0  # steps taken
     history: list[Row] = dataclasses.field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.g = Side("G", self.generator, self.opt_g)
+        self.d = Side("D", self.discriminator, self.opt_d)
+        # 1 from the first step on that found something not finite; no weight moves any more.
+        self.bad = torch.zeros((), device=self.g.parameters[0].device)
+        self.opt_g.found_inf = self.opt_d.found_inf = self.bad  # type: ignore[attr-defined]  # torch reads it so
+        self.ema_parameters: list[Tensor] = list(self.ema.parameters())
+        self.ema_buffers = list(self.ema.buffers())
 
 
 def train_step(
@@ -51,29 +72,50 @@ def train_step(
     seed: int,
     training: Training,
     precision: str,  # float32 or bfloat16
-    measure: bool,  # whether to return figures, which costs a wait for the GPU
-) -> Row | None:
-    """Update D, G or both on one batch; returns FIGURES where `measure` is set.
+    measure: bool,  # whether figures are wanted
+) -> "Outcome":
+    """Update D, G or both on one batch.
 
-    Raises:
-        Diverged: a loss, gradient, buffer or figure is not finite.
+    Nothing here waits for a GPU: what the step found is in the outcome, for later.
     """
     batch = Batch(state, real, seed, training, precision, measure)
     figures = UPDATES[training.update](batch)
-    if batch.turn_g:
-        images_between = batch.batches_between * len(real)
-        update_ema(state.ema, state.generator, training.ema_half_life / images_between, state.step)
+    if batch.turn_g and training.ema_half_life:
+        update_ema(state, training.ema_half_life / (batch.batches_between * len(real)))
     state.step += 1
-    if not measure:
-        return None
-    row = {name: float(figures[name].detach()) for name in FIGURES}
-    for name, value in row.items():
-        if not math.isfinite(value):
+    return Outcome(state.step, batch.checked, figures)
+
+
+class Outcome:
+    """What a step found, on its way from the device."""
+
+    def __init__(self, step: int, checked: Figures, figures: Figures) -> None:
+        self.step, self.checked, self.figures = step, list(checked), list(figures)
+        found = torch.stack([value.detach() for value in (checked | figures).values()])
+        self._values = found.to("cpu", non_blocking=True)
+        self._copied = None
+        if found.device.type != "cpu":
+            self._copied = torch.Event(found.device)
+            self._copied.record()
+
+    def read(self) -> Row | None:
+        """FIGURES, where they were measured; waits for the device.
+
+        Raises:
+            Diverged: a loss, gradient, buffer or figure is not finite.
+        """
+        if self._copied is not None:
+            self._copied.synchronize()
+        values = self._values.tolist()
+        found = dict(zip([*self.checked, *self.figures], values, strict=True))
+        broken = [name for name in found if not math.isfinite(found[name])]
+        if broken:
+            said = ", ".join(f"{name} {found[name]:g}" for name in broken)
             raise Diverged(
-                f"step {state.step}: {name} is not finite ({value}):"
+                f"step {self.step}: the training is not finite any more ({said}):"
                 " lower lr, or use precision: float32"
             )
-    return row
+        return {name: found[name] for name in FIGURES} if self.figures else None
 
 
 class Batch:
@@ -89,36 +131,75 @@ class Batch:
         measure: bool,
     ) -> None:
         self.state, self.real, self.training = state, real, training
-        self.precision, self.measure = precision, measure
+        self.seed, self.precision, self.measure = seed, precision, measure
         self.loss = LOSSES[training.loss]
-        self.latent = rng.generator(seed, "z", state.step)
+        self.checked: Figures = {}  # what must be finite, by name
         n = training.discriminator_steps
         one_network = training.update == "one_network"
         self.batches_between = n + 1 if one_network else n  # from one update of G to the next
         self.turn_g = state.step % (n + 1) == 0 if one_network else (state.step + 1) % n == 0
         self.turn_d = not (one_network and self.turn_g)
-        # A generator for each phase: a phase that is run only for its figures must not change the
-        # draws of the other.
-        self.dropout = {
-            phase: rng.generator(seed, f"dropout {phase}", state.step, device=real.device)
-            for phase in "dg"
-        }
-        self.augment = {
-            phase: rng.generator(seed, f"augment {phase}", state.step) for phase in "dg"
-        }
+        self._draws: dict[str, rng.Draws] = {}
+        self._dropout: dict[str, torch.Generator] = {}
+
+    def draws(self, stream: str) -> rng.Draws:
+        """The random numbers of one purpose in this step; made when first drawn from."""
+        if stream not in self._draws:
+            self._draws[stream] = rng.Draws(self.seed, stream, self.state.step, self.real.device)
+        return self._draws[stream]
+
+    def dropout(self, phase: str) -> torch.Generator | None:
+        """What D's dropout is drawn with, if it has any.
+
+        Not `draws`: a mask has a value for each of D's, and the CPU makes those of a torch
+        generator thrice as fast.
+        """
+        if not self.state.discriminator.draws:
+            return None
+        if phase not in self._dropout:
+            self._dropout[phase] = rng.generator(
+                self.seed, f"dropout {phase}", self.state.step, self.real.device
+            )
+        return self._dropout[phase]
 
     def z(self) -> Tensor:
-        """Fresh latent vectors, N x z_dim; drawn on the CPU, so that every device sees the same."""
-        a = self.state.generator.architecture
-        return sampling.draw((len(self.real), a.z_dim), a.z_distribution, self.latent).to(
-            self.real.device
-        )
+        """Fresh latent vectors, N x z_dim."""
+        a, draws = self.state.generator.architecture, self.draws("z")
+        if a.z_distribution == "normal":
+            return draws.normal(len(self.real), a.z_dim)
+        return draws.uniform(len(self.real), a.z_dim, low=-1.0)
 
     def logits(self, images: Tensor, phase: str) -> Tensor:
-        """D's logits of images, in D's phase (`d`) or in G's (`g`)."""
+        """D's logits of images, in D's phase (`d`) or in G's (`g`).
+
+        Each phase has its own draws: one that is run only for its figures must not change those of
+        the other.
+        """
         if self.training.diff_augment:
-            images = augment(images, self.training.diff_augment, self.augment[phase])
-        return self.state.discriminator(images, self.dropout[phase])
+            draws = self.draws(f"augment {phase}")
+            images = augment(images, self.training.diff_augment, draws)
+        return self.state.discriminator(images, self.dropout(phase))
+
+    def logits_of_both(self, fake: Tensor) -> tuple[Tensor, Tensor]:
+        """D's logits of the real images and of `fake`, in D's phase.
+
+        In one pass, which is faster, unless D has batch norm: real and fake images have statistics
+        of their own (Radford et al. 2016 trained so, and so do the tutorials).
+        """
+        if self.state.discriminator.architecture.norm == "batch":
+            return self.logits(self.real, "d"), self.logits(fake, "d")
+        real_logits, fake_logits = self.logits(torch.cat([self.real, fake]), "d").chunk(2)
+        return real_logits, fake_logits
+
+    @contextlib.contextmanager
+    def phase(self) -> Iterator[None]:
+        """The context of D's or G's part of the step.
+
+        In it spectral norm is estimated once, at the first pass through D, and used for all of
+        them. Miyato et al. 2018, algorithm 1, also make one estimate an update.
+        """
+        with parametrize.cached():
+            yield
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """The context of one phase.
@@ -147,55 +228,68 @@ class Batch:
         (slope,) = torch.autograd.grad(self.logits(real, "d").sum(), real, create_graph=True)
         return gamma / 2 * every * slope.square().sum(dim=(1, 2, 3)).mean()
 
-    def gradients(self, loss: Tensor, network: nn.Module, name: str) -> tuple[list[Tensor], Tensor]:
-        """Gradients of `loss` for `network` alone, and their norm.
+    def gradients(
+        self, loss: Tensor, side: Side, *, retain_graph: bool = False
+    ) -> tuple[list[Tensor], Tensor]:
+        """Gradients of `loss` for the weights of one network alone, and their norm.
 
-        Raises:
-            Diverged: the loss, a gradient or one of the network's buffers is not finite.
+        `retain_graph` keeps what the forward pass has saved, for another loss that came through
+        the same pass.
+
+        They and the network's buffers are noted to be `checked`.
         """
-        parameters = list(network.parameters())
-        # Gradients of this network's weights alone are computed. The graph is kept, because G's
-        # loss may use it too.
-        gradients = list(torch.autograd.grad(loss, parameters, retain_graph=True))
+        gradients = list(torch.autograd.grad(loss, side.parameters, retain_graph=retain_graph))
         norm = get_total_norm(gradients)
-        buffers = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
-        buffer_norm = get_total_norm(buffers) if buffers else norm
-        if not torch.isfinite(loss + norm + buffer_norm):
-            checked = {"loss": loss, "gradient norm": norm, "buffer norm": buffer_norm}
-            not_finite = ", ".join(
-                f"{key} {float(value.detach()):g}"
-                for key, value in checked.items()
-                if not torch.isfinite(value)
-            )
-            raise Diverged(
-                f"step {self.state.step + 1}: {name} is not finite ({not_finite}):"
-                " lower lr, or use precision: float32"
-            )
+        checked = {"loss": loss, "gradient norm": norm}
+        if side.float_buffers:
+            checked["buffer norm"] = get_total_norm(side.float_buffers)
+        self.checked |= {f"{name} of {side.name}": value for name, value in checked.items()}
+        total = torch.stack([value.detach() for value in checked.values()]).sum()
+        torch.maximum(self.state.bad, (~total.isfinite()).to(total.dtype), out=self.state.bad)
         return gradients, norm
 
-    def apply(
-        self, optimizer: torch.optim.Optimizer, network: nn.Module, gradients: list[Tensor]
-    ) -> None:
+    def apply(self, side: Side, gradients: list[Tensor]) -> None:
         """Let the optimizer take its step."""
-        for parameter, gradient in zip(network.parameters(), gradients, strict=True):
+        for parameter, gradient in zip(side.parameters, gradients, strict=True):
             parameter.grad = gradient
-        optimizer.step()
+        side.optimizer.step()
 
     def update_d(self, loss: Tensor) -> Tensor:
         """D's update, on its turn; returns the norm of its gradient."""
-        s = self.state
-        gradients, norm = self.gradients(loss + self.r1(), s.discriminator, "D")
+        gradients, norm = self.gradients(loss + self.r1(), self.state.d)
         if self.turn_d:
-            self.apply(s.opt_d, s.discriminator, gradients)
+            self.apply(self.state.d, gradients)
         return norm
 
     def update_g(self, loss: Tensor) -> Tensor:
         """G's update, on its turn; returns the norm of its gradient."""
-        s = self.state
-        gradients, norm = self.gradients(loss, s.generator, "G")
+        gradients, norm = self.gradients(loss, self.state.g)
         if self.turn_g:
-            self.apply(s.opt_g, s.generator, gradients)
+            self.apply(self.state.g, gradients)
         return norm
+
+    def figures_d(
+        self, loss: Tensor, real_logits: Tensor, fake_logits: Tensor, norm: Tensor
+    ) -> Figures:
+        """D's figures: loss, mean probabilities before its update, norm of its gradient."""
+        if not self.measure:
+            return {}
+        return {
+            "loss_d": loss,
+            "d_real": real_logits.sigmoid().mean(),
+            "d_fake_before": fake_logits.sigmoid().mean(),
+            "grad_norm_d": norm,
+        }
+
+    def figures_g(self, loss: Tensor, logits_after: Tensor, norm: Tensor) -> Figures:
+        """G's figures: loss, mean probability of fakes after D's update, norm of its gradient."""
+        if not self.measure:
+            return {}
+        return {
+            "loss_g": loss,
+            "d_fake_after": logits_after.sigmoid().mean(),
+            "grad_norm_g": norm,
+        }
 
     @contextlib.contextmanager
     def buffers_restored(self, *, when: bool) -> Iterator[None]:
@@ -203,8 +297,7 @@ class Batch:
 
         For passes that are run only for their figures.
         """
-        networks = (self.state.generator, self.state.discriminator) if when else ()
-        buffers = [buffer for network in networks for buffer in network.buffers()]
+        buffers = [*self.state.g.buffers, *self.state.d.buffers] if when else []
         copies = [buffer.clone() for buffer in buffers]
         yield
         for buffer, copy in zip(buffers, copies, strict=True):
@@ -214,42 +307,48 @@ class Batch:
 def simultaneous(batch: Batch) -> Figures:
     """Both gradients at the same parameters, then both updates (the TensorFlow tutorial)."""
     s = batch.state
-    with batch.autocast():
-        fake = s.generator(batch.z())
-        real_logits, fake_logits = batch.logits(batch.real, "d"), batch.logits(fake, "d")
-        loss_d, loss_g = batch.loss_d(real_logits, fake_logits), batch.loss.generator(fake_logits)
-    gradients_d, norm_d = batch.gradients(loss_d + batch.r1(), s.discriminator, "D")
-    gradients_g, norm_g = batch.gradients(loss_g, s.generator, "G")
-    batch.apply(s.opt_d, s.discriminator, gradients_d)
-    batch.apply(s.opt_g, s.generator, gradients_g)
+    with batch.phase():
+        with batch.autocast():
+            fake = s.generator(batch.z())
+            # Apart, because G's gradient goes through the pass of the fakes alone.
+            real_logits, fake_logits = batch.logits(batch.real, "d"), batch.logits(fake, "d")
+            loss_d = batch.loss_d(real_logits, fake_logits)
+            loss_g = batch.loss.generator(fake_logits)
+        # The graph is kept, because G's loss came through the same passes.
+        gradients_d, norm_d = batch.gradients(loss_d + batch.r1(), s.d, retain_graph=True)
+        gradients_g, norm_g = batch.gradients(loss_g, s.g)
+        batch.apply(s.d, gradients_d)
+        batch.apply(s.g, gradients_g)
     after = fake_logits
     if batch.measure:
         # Neither update needs the new D's logits; these are for the figures alone.
         with batch.buffers_restored(when=True), torch.no_grad(), batch.autocast():
             after = batch.logits(fake, "g")
-    return figures_d(loss_d, real_logits, fake_logits, norm_d) | figures_g(loss_g, after, norm_g)
+    figures = batch.figures_d(loss_d, real_logits, fake_logits, norm_d)
+    return figures | batch.figures_g(loss_g, after, norm_g)
 
 
 def alternating(batch: Batch) -> Figures:
-    """D's update, real and fake apart; then G's on the same fakes through the new D.
+    """D's update, on real and fake; then G's on the same fakes through the new D.
 
     That is the PyTorch tutorial's order.
     """
     s = batch.state
-    with batch.autocast():
-        fake = s.generator(batch.z())
-        # D sees fake.detach(): its loss must not move G.
-        real_logits, fake_logits = batch.logits(batch.real, "d"), batch.logits(fake.detach(), "d")
-        loss_d = batch.loss_d(real_logits, fake_logits)
-    norm_d = batch.update_d(loss_d)
-    figures = figures_d(loss_d, real_logits, fake_logits, norm_d)
+    with batch.phase():
+        with batch.autocast():
+            fake = s.generator(batch.z())
+            # D sees fake.detach(): its loss must not move G.
+            real_logits, fake_logits = batch.logits_of_both(fake.detach())
+            loss_d = batch.loss_d(real_logits, fake_logits)
+        norm_d = batch.update_d(loss_d)
+    figures = batch.figures_d(loss_d, real_logits, fake_logits, norm_d)
     if batch.turn_g or batch.measure:
-        with batch.buffers_restored(when=not batch.turn_g):
+        with batch.buffers_restored(when=not batch.turn_g), batch.phase():
             with batch.autocast():
                 # D runs on `fake` again, after its own update: G's loss is that of the new D.
                 after = batch.logits(fake, "g")
                 loss_g = batch.loss.generator(after)
-            figures |= figures_g(loss_g, after, batch.update_g(loss_g))
+            figures |= batch.figures_g(loss_g, after, batch.update_g(loss_g))
     return figures
 
 
@@ -259,20 +358,22 @@ def concatenated(batch: Batch) -> Figures:
     D's fakes come from G's running statistics.
     """
     s = batch.state
-    with torch.no_grad(), evaluating(s.generator), batch.autocast():
-        fake = s.generator(batch.z())
-    with batch.autocast():
-        fake_logits, real_logits = batch.logits(torch.cat([fake, batch.real]), "d").chunk(2)
-        # One mean over 2B images, so half the sum of two means.
-        loss_d = batch.loss_d(real_logits, fake_logits) / 2
-    norm_d = batch.update_d(loss_d)
-    figures = figures_d(loss_d, real_logits, fake_logits, norm_d)
+    with batch.phase():
+        with torch.no_grad(), evaluating(s.generator), batch.autocast():
+            fake = s.generator(batch.z())
+        with batch.autocast():
+            both = batch.logits(torch.cat([fake, batch.real]), "d")
+            fake_logits, real_logits = both.chunk(2)
+            # One mean over 2B images, so half the sum of two means.
+            loss_d = batch.loss_d(real_logits, fake_logits) / 2
+        norm_d = batch.update_d(loss_d)
+    figures = batch.figures_d(loss_d, real_logits, fake_logits, norm_d)
     if batch.turn_g or batch.measure:
-        with batch.buffers_restored(when=not batch.turn_g):
+        with batch.buffers_restored(when=not batch.turn_g), batch.phase():
             with batch.autocast():
                 after = batch.logits(s.generator(batch.z()), "g")
                 loss_g = batch.loss.generator(after)
-            figures |= figures_g(loss_g, after, batch.update_g(loss_g))
+            figures |= batch.figures_g(loss_g, after, batch.update_g(loss_g))
     return figures
 
 
@@ -282,18 +383,18 @@ def one_network(batch: Batch) -> Figures:
     z_d, z_g = batch.z(), batch.z()  # both, so that measuring a phase changes no draw of the other
     figures: Figures = {}
     if batch.turn_d or batch.measure:
-        with batch.buffers_restored(when=not batch.turn_d):
+        with batch.buffers_restored(when=not batch.turn_d), batch.phase():
             with batch.autocast():
                 fake = s.generator(z_d).detach()
-                real_logits, fake_logits = batch.logits(batch.real, "d"), batch.logits(fake, "d")
+                real_logits, fake_logits = batch.logits_of_both(fake)
                 loss_d = batch.loss_d(real_logits, fake_logits)
-            figures |= figures_d(loss_d, real_logits, fake_logits, batch.update_d(loss_d))
+            figures |= batch.figures_d(loss_d, real_logits, fake_logits, batch.update_d(loss_d))
     if batch.turn_g or batch.measure:
-        with batch.buffers_restored(when=not batch.turn_g):
+        with batch.buffers_restored(when=not batch.turn_g), batch.phase():
             with batch.autocast():
                 after = batch.logits(s.generator(z_g), "g")
                 loss_g = batch.loss.generator(after)
-            figures |= figures_g(loss_g, after, batch.update_g(loss_g))
+            figures |= batch.figures_g(loss_g, after, batch.update_g(loss_g))
     return figures
 
 
@@ -305,37 +406,25 @@ UPDATES = {
 }
 
 
-def figures_d(loss: Tensor, real_logits: Tensor, fake_logits: Tensor, norm: Tensor) -> Figures:
-    """D's figures: loss, mean probabilities before its update, norm of its gradient."""
-    return {
-        "loss_d": loss,
-        "d_real": real_logits.sigmoid().mean(),
-        "d_fake_before": fake_logits.sigmoid().mean(),
-        "grad_norm_d": norm,
-    }
+@torch.no_grad()
+def update_ema(state: State, half_life: float) -> None:
+    """Move the moving average's weights towards G's.
 
-
-def figures_g(loss: Tensor, logits_after: Tensor, norm: Tensor) -> Figures:
-    """G's figures: loss, mean probability of fakes after D's update, norm of its gradient."""
-    return {
-        "loss_g": loss,
-        "d_fake_after": logits_after.sigmoid().mean(),
-        "grad_norm_g": norm,
-    }
+    Args:
+        state: of which both are.
+        half_life: steps after which a weight counts half, more than 0. Early on it is shorter, so
+            that the first weights are forgotten.
+    """
+    decay = min(0.5 ** (1 / half_life), (1 + state.step) / (10 + state.step))
+    torch._foreach_lerp_(state.ema_parameters, state.g.parameters, 1 - decay)
 
 
 @torch.no_grad()
-def update_ema(ema: nn.Module, network: nn.Module, half_life: float, step: int) -> None:
-    """Move the moving average towards the network.
+def finish_ema(state: State, training: Training) -> None:
+    """Give the average G's buffers, and without an average G's weights too.
 
-    Args:
-        ema: the average.
-        network: what is averaged.
-        half_life: steps after which a weight counts half; 0: the average is the network. Early on
-            it is shorter, so that the first weights are forgotten.
-        step: steps taken before this one.
+    For who looks at it: the steps do not keep it up to date, which would cost a copy each.
     """
-    decay = min(0.5 ** (1 / half_life), (1 + step) / (10 + step)) if half_life else 0.0
-    torch._foreach_lerp_(list(ema.parameters()), list(network.parameters()), 1 - decay)
-    for average, current in zip(ema.buffers(), network.buffers(), strict=True):
-        average.copy_(current)
+    torch._foreach_copy_(state.ema_buffers, state.g.buffers)
+    if not training.ema_half_life:
+        torch._foreach_copy_(state.ema_parameters, state.g.parameters)

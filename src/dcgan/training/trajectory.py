@@ -24,8 +24,8 @@ CODE = (
     "networks/architecture.py", "networks/batches.py", "networks/exports.py",
     "networks/layers.py", "networks/models.py", "networks/sampling.py", "pictures/grids.py",
     "pictures/letters.py",
-    "training/augment.py", "training/checkpoint.py", "training/fresh.py", "training/loop.py",
-    "training/losses.py", "training/optimizers.py", "training/step.py",
+    "training/augment.py", "training/checkpoint.py", "training/feeding.py", "training/fresh.py",
+    "training/loop.py", "training/losses.py", "training/optimizers.py", "training/step.py",
 )  # fmt: skip
 
 
