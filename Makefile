@@ -59,6 +59,9 @@ lock: .venv/.dev  ## Compile both lock files from pyproject.toml
 	$(LOCK) --constraint requirements.lock --group dev -o requirements-dev.lock
 
 bench: .venv/.dev  ## Measure speed beside what people would use instead
+	$(BIN)/dvc repro reference
+	$(BIN)/python bench/training.py --write
+	$(BIN)/python bench/evaluation.py --write
 	$(BIN)/python bench/probe.py
 
 recipes-table: .venv/.runtime  ## Compare recipes at ten minutes each, three seeds, for docs/recipes.md (hours)

@@ -44,7 +44,7 @@ from dcgan.training import loop
 from dcgan.training.checkpoint import Checkpoints
 
 DOCUMENT = Path("docs/performance.md")
-MARKS = ("<!-- the table below is written by make bench -->", "<!-- end of the table -->")
+MARKS = ("<!-- {} -->", "<!-- end of {} -->")
 SYSTEMS = ("mnist-tf", "fashion-adam", "celeba64")
 WORKERS = 2
 WARM_UP = 3  # steps of a round that are not timed: the first ones choose and allocate
@@ -61,6 +61,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0, help="of a round of each side")
     parser.add_argument("--write", action="store_true", help="put the table into its document")
     args = parser.parse_args()
+    devices.keep_memory()  # as the train stage does; it helps both sides
     precision = devices.choose_precision("auto", CPU)
     rows = []
     for name in args.only:
@@ -71,13 +72,14 @@ def main() -> None:
             [name, f"{theirs:.0f}", f"{ours:.0f}", f"{ours / theirs:.2f}", f"{100 * share:.0f} %"]
         )
         print(", ".join(rows[-1]), {key: f"{rate / 1e9:.0f}" for key, rate in rates.items()})
-    text = described(markdown.table(HEAD, rows), rates)
+    rate = " and ".join(f"{1e-9 * rate:.0f} GFLOP/s in {kind}" for kind, rate in rates.items())
+    text = (
+        f"{markdown.table(HEAD, rows)}\n\n{machine()}. Matrices of 2,048 x 2,048: {rate}."
+        f" Medians of {args.rounds} rounds."
+    )
     print(f"\n{text}")
     if args.write:
-        before, _, rest = DOCUMENT.read_text().partition(MARKS[0])
-        files.write_text(
-            DOCUMENT, f"{before}{MARKS[0]}\n\n{text}\n\n{MARKS[1]}{rest.partition(MARKS[1])[2]}"
-        )
+        put_table("training", text)
 
 
 HEAD = [
@@ -86,12 +88,19 @@ HEAD = [
 ]  # fmt: skip
 
 
-def described(table: str, rates: dict[str, float]) -> str:
-    """The table with what it was measured on."""
-    rate = " and ".join(f"{1e-9 * rate:.0f} GFLOP/s in {kind}" for kind, rate in rates.items())
+def put_table(name: str, text: str) -> None:
+    """Put the text between its marks in the document."""
+    start, end = (mark.format(f"the table of bench/{name}.py") for mark in MARKS)
+    before, _, rest = DOCUMENT.read_text().partition(start)
+    assert rest, f"{DOCUMENT} has no {start}"
+    files.write_text(DOCUMENT, f"{before}{start}\n\n{text}\n\n{end}{rest.partition(end)[2]}")
+
+
+def machine() -> str:
+    """What a table was measured on, and when."""
     return (
-        f"{table}\n\n{processor()}, {torch.get_num_threads()} threads, torch {torch.__version__},"
-        f" {datetime.now(UTC):%Y-%m-%d}. Matrices of 2,048 x 2,048: {rate}."
+        f"{processor()}, {torch.get_num_threads()} threads, torch {torch.__version__},"
+        f" {datetime.now(UTC):%Y-%m-%d}"
     )
 
 

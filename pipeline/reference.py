@@ -37,13 +37,12 @@ def main() -> None:
             found = weights.fetch_inception(chosen.weights, chosen.weights_sha256, kept)
             inception.convert(*found, folder / "inception.safetensors")
         else:
+            options = {key: getattr(chosen, key) for key in ("epochs", "lr", "batch_size", "flip")}
             trained[kind] = extractor.train(
-                folder, kind, splits, manifest, seed=params.seed, epochs=chosen.epochs,
-                lr=chosen.lr, batch_size=chosen.batch_size, flip=chosen.flip, device=device,
+                folder, kind, splits, manifest, seed=params.seed, device=device, **options,
                 on_epoch=functools.partial(say, kind),
             )  # fmt: skip
     extractor.finish(folder, kinds)
-
     opened, samples = reference.Reference.open(RESULTS, params.seed, device), {}
     for name, split in splits.items():
         with Bar(f"reference: {name}", unit="images") as bar:
