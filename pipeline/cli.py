@@ -14,7 +14,7 @@ import typer
 from typer.exceptions import TyperException
 
 from dcgan.errors import UserError
-from pipeline import workspace
+from pipeline import processes, workspace
 
 EXIT_CODES = (
     "Exit codes: 0 fine, 2 config, 3 data, 4 diverged or refused, 5 no checkpoint, 6 environment,"
@@ -61,17 +61,22 @@ def fail(message: str, exit_code: int) -> NoReturn:
 
 
 def catch_signals() -> Callable[[], int]:
-    """Note the first SIGINT or SIGTERM, and do not end; a second one ends the process at once.
+    """Note the first SIGINT or SIGTERM, and do not end; a later one ends the process at once.
 
     Returns:
         A function that gives the number of the noted signal, 0 before one comes.
     """
     noted: list[int] = []
+    moments: list[float] = []
 
     def note(number: int, _frame: object) -> None:
-        noted.append(number)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        moments.append(time.monotonic())
+        if not noted:
+            noted.append(number)
+        elif moments[-1] - moments[0] > processes.SAME_REQUEST:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.raise_signal(number)
 
     signal.signal(signal.SIGINT, note)
     signal.signal(signal.SIGTERM, note)

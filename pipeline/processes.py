@@ -5,6 +5,7 @@ process would leave the others running.
 """
 
 import contextlib
+import math
 import os
 import signal
 import subprocess
@@ -16,15 +17,26 @@ from typing import Any, Self
 Steps = Sequence[tuple[signal.Signals, float]]
 
 POLL_SECONDS = 0.05
+# Schedulers signal every process of a job, and launchers pass on a signal of their own. One
+# that comes so soon after the last is the same request: a person needs longer to lose patience.
+SAME_REQUEST = 2.0
 
 
 @contextlib.contextmanager
 def noting(*numbers: signal.Signals) -> Iterator[list[int]]:
-    """Signals do not end this process in the body; they are noted in the list, in order."""
+    """Signals do not end this process in the body; they are noted in the list, in order.
+
+    What comes within SAME_REQUEST of the last one is not noted.
+    """
     noted: list[int] = []
+    last = -math.inf
 
     def note(number: int, _frame: object) -> None:
-        noted.append(number)
+        nonlocal last
+        now = time.monotonic()
+        if now - last > SAME_REQUEST:
+            noted.append(number)
+        last = now
 
     before = {number: signal.signal(number, note) for number in numbers}
     try:

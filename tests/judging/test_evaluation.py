@@ -47,6 +47,7 @@ class Pixels:
     """An extractor: 16 features, the mean values of 7 x 7 pixels; two classes, bright and dark."""
 
     name, sha256, resize, num_features, num_classes = "pixels", "0" * 64, "none", 16, 2
+    device = torch.device("cpu")
 
     def description(self):
         return {"extractor": self.name, "extractor_sha256": self.sha256, "resize": self.resize}

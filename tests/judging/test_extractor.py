@@ -108,7 +108,12 @@ def test_an_extractor_gives_features_of_the_first_network_and_verdicts_of_the_cl
         classes,
     )
     assert extractor.sha256 == description["sha256"]
-    described = {"extractor": names[0], "extractor_sha256": description["sha256"], "resize": "none"}
+    described = {
+        "extractor": names[0],
+        "extractor_sha256": description["sha256"],
+        "resize": "none",
+        "device": "cpu",
+    }
     if "classifier" in names:
         verdicts = classifier.extract(of_classes, images(7))[1]
         assert (sample.verdicts == verdicts).all()
@@ -139,6 +144,7 @@ def test_inception_gives_the_features_and_the_classifier_the_verdicts(folder, tm
     assert extractor.description() == {
         "extractor": "inception", "extractor_sha256": description["weights_sha256"],
         "resize": "bicubic to 299 x 299, clean-fid",
+        "device": "cpu",
         "classifier_sha256": its_description["sha256"],
     }  # fmt: skip
 

@@ -181,15 +181,30 @@ def handlers() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_signal_is_noted_and_the_second_ends_the_command(
-    handlers: None, number: signal.Signals
+def test_the_first_signal_is_noted_and_a_later_one_ends_the_command(
+    handlers: None, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(cli.time, "monotonic", lambda: clock[0])
     noted = cli.catch_signals()
     assert noted() == 0
     os.kill(os.getpid(), number)
     assert noted() == number
+    clock[0] += cli.processes.SAME_REQUEST + 0.1
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_repeats_within_two_seconds_are_the_same_request(
+    handlers: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(cli.time, "monotonic", lambda: clock[0])
+    noted = cli.catch_signals()
+    for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
+        os.kill(os.getpid(), number)
+        clock[0] += 0.9
+    assert noted() == signal.SIGTERM
 
 
 # Commands that should answer at once

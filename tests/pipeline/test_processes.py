@@ -77,10 +77,15 @@ def test_another_signal_takes_the_next_step_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signals_are_noted_and_the_handlers_come_back(number: signal.Signals) -> None:
+def test_signals_are_noted_and_the_handlers_come_back(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = signal.getsignal(number)
     with processes.noting(number) as noted:
         os.kill(os.getpid(), number)
+        os.kill(os.getpid(), number)  # a scheduler's and a launcher's: the same request
+        assert noted == [number]
+        monkeypatch.setattr(processes, "SAME_REQUEST", -1.0)  # as if time had passed
         os.kill(os.getpid(), number)
         assert noted == [number, number]
     assert signal.getsignal(number) is before
