@@ -3,8 +3,9 @@
     python bench/training.py                                # all systems, some ten minutes
     python bench/training.py --only fashion-adam --rounds 1 # a look
 
-The two sides take turns on the same made-up pictures and the same cores, round after round, so
-that both see the same machine; the table has the ratio of their medians.
+The two sides take turns on the same made-up pictures and the same cores, round after round, each
+time in a process of its own, so that both see the same machine; the table has the ratio of their
+medians.
 
 * The tutorials' side is what a reader of the PyTorch DCGAN tutorial types: torchvision dataset and
   transforms, a DataLoader with two workers, sigmoid and BCELoss, `backward()` through D's weights
@@ -18,6 +19,7 @@ of our side make use of.
 import argparse
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -60,22 +62,25 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=10.0, help="of a round of each side")
     parser.add_argument("--write", action="store_true", help="put the table into its document")
+    parser.add_argument("--side", nargs=4, metavar="", help="of one process: see `in_a_process`")
     args = parser.parse_args()
-    devices.keep_memory()  # as the train stage does; it helps both sides
+    if args.side:
+        side, name, folder, steps = args.side
+        print(SIDES[side](name, Path(folder), int(steps)))
+        return
     precision = devices.choose_precision("auto", CPU)
     rows = []
     for name in args.only:
         theirs, ours, rates = compare(name, args.rounds, args.seconds)
         flops = flops_of_a_step(name)
         share = ours * flops / rates[precision]
-        rows.append(
-            [name, f"{theirs:.0f}", f"{ours:.0f}", f"{ours / theirs:.2f}", f"{100 * share:.0f} %"]
-        )
-        print(", ".join(rows[-1]), {key: f"{rate / 1e9:.0f}" for key, rate in rates.items()})
-    rate = " and ".join(f"{1e-9 * rate:.0f} GFLOP/s in {kind}" for kind, rate in rates.items())
+        matrices = f"{rates[precision] / 1e9:.0f}"
+        rates_and_ratio = f"{theirs:.0f}", f"{ours:.0f}", f"{ours / theirs:.2f}"
+        rows.append([name, *rates_and_ratio, matrices, f"{100 * share:.0f} %"])
+        print(", ".join(rows[-1]), flush=True)
     text = (
-        f"{markdown.table(HEAD, rows)}\n\n{machine()}. Matrices of 2,048 x 2,048: {rate}."
-        f" Medians of {args.rounds} rounds."
+        f"{markdown.table(HEAD, rows)}\n\n{machine()}, {precision}. Medians of {args.rounds}"
+        " rounds; matrices of 2,048 x 2,048, multiplied in the same rounds."
     )
     print(f"\n{text}")
     if args.write:
@@ -84,7 +89,7 @@ def main() -> None:
 
 HEAD = [
     "recipe", "tutorial's loop, images/s", "ours, images/s", "ratio",
-    "ours, share of the matrix rate",
+    "matrices, GFLOP/s", "share of it that ours uses",
 ]  # fmt: skip
 
 
@@ -121,21 +126,23 @@ def compare(name: str, rounds: int, seconds: float) -> tuple[float, float, dict[
     """
     params = recipes.load(Path("recipes") / f"{name}.yaml").params
     theirs, ours, rates = [], [], []
-    with tempfile.TemporaryDirectory() as scratch:
-        count = 20 * params.batch_size
-        pictures = Path(scratch)
-        images = make_pictures(pictures, name, count)
-        steps = 0
-        for turn in range(rounds + 1):
+    with tempfile.TemporaryDirectory() as folder:
+        make_pictures(Path(folder), name, 20 * params.batch_size)
+        first = in_a_process("ours", name, folder, 2 * WARM_UP)
+        steps = max(2 * WARM_UP, int(seconds * first / params.batch_size))
+        for _ in range(rounds):
             rates.append({kind: matrix_rate(kind) for kind in kinds()})
-            steps = steps or max(2 * WARM_UP, int(seconds / seconds_a_step(name, images)))
-            mine = our_rate(name, images, steps)
-            tutorial = TUTORIALS[name](DATASETS[name](pictures), params.batch_size, steps)
-            if turn:  # the first one warms up
-                ours.append(mine)
-                theirs.append(params.batch_size / tutorial)
+            ours.append(in_a_process("ours", name, folder, steps))
+            theirs.append(in_a_process("theirs", name, folder, steps))
     middle = {kind: statistics.median(each[kind] for each in rates) for kind in kinds()}
     return statistics.median(theirs), statistics.median(ours), middle
+
+
+def in_a_process(side: str, name: str, folder: str, steps: int) -> float:
+    """Images a second of one side."""
+    command = [sys.executable, __file__, "--side", side, name, folder, str(steps)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return float(done.stdout.splitlines()[-1])
 
 
 def kinds() -> list[str]:
@@ -164,14 +171,10 @@ def flops_of_a_step(name: str) -> float:
     return counter.get_total_flops() / params.batch_size
 
 
-def seconds_a_step(name: str, images: data.Images) -> float:
-    """A first guess."""
-    params = recipes.load(Path("recipes") / f"{name}.yaml").params
-    return params.batch_size / our_rate(name, images, 2 * WARM_UP)
-
-
-def our_rate(name: str, images: data.Images, steps: int) -> float:
+def our_rate(name: str, folder: Path, steps: int) -> float:
     """Images a second of our loop, without its first steps."""
+    devices.set_switches(CPU, deterministic=False)  # as the train stage does
+    images = np.load(folder / "prepared.npy", mmap_mode="r")
     ends: list[float] = []
     run(name, images, steps, lambda step, total: ends.append(time.perf_counter()))
     timed = ends[WARM_UP:-1]  # the last one has the checkpoint in it
@@ -196,8 +199,17 @@ def run(name: str, images: data.Images, steps: int, on_step: Callable[[int, int]
 # The tutorials' side.
 
 
-def make_pictures(folder: Path, name: str, count: int) -> data.Images:
-    """Write made-up pictures as the data set's own files; returns what `prepare` makes of them."""
+def their_rate(name: str, folder: Path, steps: int) -> float:
+    """Images a second of the tutorial's loop, without its first steps."""
+    params = recipes.load(Path("recipes") / f"{name}.yaml").params
+    return params.batch_size / TUTORIALS[name](DATASETS[name](folder), params.batch_size, steps)
+
+
+SIDES = {"ours": our_rate, "theirs": their_rate}
+
+
+def make_pictures(folder: Path, name: str, count: int) -> None:
+    """Write made-up pictures: the data set's own files, and the array that `prepare` makes."""
     draw = np.random.default_rng(1)
     if name == "celeba64":
         (folder / "people").mkdir()
@@ -208,7 +220,9 @@ def make_pictures(folder: Path, name: str, count: int) -> data.Images:
                 folder / "people" / f"{i:06}.jpg"
             )
         decoded = torchvision.datasets.ImageFolder(folder, transforms.Compose(crop_and_resize()))
-        return np.stack([np.asarray(image).transpose(2, 0, 1) for image, _ in decoded])
+        images = np.stack([np.asarray(image).transpose(2, 0, 1) for image, _ in decoded])
+        np.save(folder / "prepared.npy", images)
+        return
     images = draw.integers(0, 256, (count, 1, 28, 28), np.uint8)
     raw = folder / "MNIST" / "raw"
     raw.mkdir(parents=True)
@@ -217,7 +231,7 @@ def make_pictures(folder: Path, name: str, count: int) -> data.Images:
         (raw / f"{part}-images-idx3-ubyte").write_bytes(head + images.tobytes())
         head = np.array([0x801, count], ">i4").tobytes()
         (raw / f"{part}-labels-idx1-ubyte").write_bytes(head + bytes(count))
-    return images
+    np.save(folder / "prepared.npy", images)
 
 
 def crop_and_resize() -> list[Callable[[Image.Image], Image.Image]]:

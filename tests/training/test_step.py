@@ -6,10 +6,11 @@ import math
 import pytest
 import torch
 from torch.nn.utils import parametrizations
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from dcgan import data, rng
 from dcgan.errors import Diverged
-from dcgan.training import step
+from dcgan.training import loop, step
 from tests.support.small_training import small
 from tests.support.steps import UPDATES, build, fingerprint, same, train_step
 
@@ -224,6 +225,38 @@ def test_spectral_norm_is_estimated_once_a_phase(update, images, monkeypatch):
     train_step(state, params, data.to_float(images[:8]), measure=True)
     phases = 2  # with measure both are run, on whatever turn
     assert len(counts) == phases * 3  # two convolutions and the head
+
+
+class NothingWaits(TorchDispatchMode):
+    """Refuses every operation that brings a value to the host, where a GPU would be waited for."""
+
+    WAITING = ("_local_scalar_dense", "is_nonzero", "nonzero", "equal", "masked_select")
+
+    def __torch_dispatch__(self, operation, types, arguments=(), options=None):
+        assert operation.overloadpacket.__name__ not in self.WAITING, operation
+        return operation(*arguments, **(options or {}))
+
+
+@pytest.mark.parametrize("update", UPDATES)
+@pytest.mark.parametrize("optimizer", ["adam", "adam_keras", "rmsprop_keras"])
+def test_a_step_brings_no_value_to_the_host_until_its_outcome_is_read(update, optimizer, images):
+    params = small(
+        training__update=update,
+        training__optimizer=optimizer,
+        training__r1_gamma=1.0,
+        training__r1_every=1,
+        training__diff_augment=["color", "translation", "cutout"],
+        training__ema_half_life=8,
+        discriminator__spectral_norm=True,
+    )
+    state, real = build(params), data.to_float(images[:8])
+    options = {"seed": 1, "training": params.training, "precision": "float32", "measure": True}
+    with NothingWaits():
+        loop.set_learning_rates(state, 10, lr=params.lr, training=params.training)
+        outcome = step.train_step(state, real, **options)
+    assert outcome.read()
+    with pytest.raises(AssertionError, match="_local_scalar_dense"), NothingWaits():
+        state.bad.item()
 
 
 @pytest.mark.parametrize("norm", ["none", "batch"])
