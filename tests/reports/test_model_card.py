@@ -37,7 +37,7 @@ def test_the_card_says_data_figures_protocol_limits_licence_and_use() -> None:
         "| licence | MIT, Zalando SE (https://", METRICS["protocol"]["extractor_sha256"],
         "test split", "10000 generated", "models:/dcgan-fashion_mnist@champion --seed 7",
         "100 random numbers", "loss: hinge", "0123456789abcdef-5",
-        f"Epoch 5 of 5, {METRICS['weights']} weights",
+        f"Epoch {METRICS['epoch']:.0f} of 5, {METRICS['weights']} weights",
     ):  # fmt: skip
         assert part in text
     assert "Collapsed" not in text

@@ -16,7 +16,8 @@ def test_the_page_says_what_was_trained_how_good_it_is_and_how_to_remake_it() ->
     text = run_page.describe(TRAINING, METRICS)
     first, image, head, *_ = text.split("\n\n")
     assert first.startswith(
-        f"A DCGAN on **fashion_mnist**, 5 epochs, seed 999; epoch 5, {METRICS['weights']} weights"
+        f"A DCGAN on **fashion_mnist**, 5 epochs, seed 999; epoch {METRICS['epoch']:.0f},"
+        f" {METRICS['weights']} weights"
     )
     assert "render%2Freal_and_generated.png" in image and RUN_ID in image
     assert head.splitlines()[:3] == [
