@@ -42,7 +42,8 @@ from dcgan.progress import Bar
 from dcgan.reports import markdown
 from dcgan.training import loop
 from dcgan.training.checkpoint import Checkpoints
-from dcgan.training.step import State, train_step
+from dcgan.training.state import State
+from dcgan.training.step import train_step
 
 SCRATCH = Path(".scratch/recipes-table")
 REFERENCE = Path("results/reference")

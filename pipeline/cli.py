@@ -66,21 +66,17 @@ def catch_signals() -> Callable[[], int]:
     Returns:
         A function that gives the number of the noted signal, 0 before one comes.
     """
-    noted: list[int] = []
-    moments: list[float] = []
+    requests = processes.Requests()
 
     def note(number: int, _frame: object) -> None:
-        moments.append(time.monotonic())
-        if not noted:
-            noted.append(number)
-        elif moments[-1] - moments[0] > processes.SAME_REQUEST:
+        if requests.note(number) and len(requests.noted) > 1:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.raise_signal(number)
 
     signal.signal(signal.SIGINT, note)
     signal.signal(signal.SIGTERM, note)
-    return lambda: noted[0] if noted else 0
+    return lambda: requests.noted[0] if requests.noted else 0
 
 
 def _one_line(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -121,7 +117,7 @@ def out_of_memory(error: Exception) -> bool:
 
 def less_memory() -> str:
     """What to lower, by the stage that runs."""
-    keys = {
+    lower = {
         "prepare": "dataset.image_size or dataset.max_images",
         "reference": "reference.batch_size",
         "train": "batch_size, or the channels of the networks",
@@ -130,5 +126,5 @@ def less_memory() -> str:
         "paper": "paper.num_candidates",
     }
     stage = os.environ.get("DVC_STAGE") or Path(sys.argv[0]).stem
-    lower = f"lower {keys[stage]}" if stage in keys else "end other programs"
-    return f"{lower}; what was saved before is good, and the same command goes on from there"
+    advice = f"lower {lower[stage]}" if stage in lower else "end other programs"
+    return f"{advice}; what earlier stages and the last checkpoint saved is good"

@@ -28,10 +28,12 @@ def main() -> None:
     from dcgan.reports import model_card, run_page
     from dcgan.tracking import names, runs
 
-    training, device = trained.read(), devices.opened(params.training.device)
+    training = trained.read()
+    device = devices.opened(params.training.device)
     real = reference.Reference.open(Path("results/reference"), params.seed, device)
     key, dataset, section = training["fingerprint"], training["dataset"], real.section()
-    bar, tags = Bar("evaluate", unit="checkpoints"), {"extractor_sha256": real.extractor.sha256}
+    tags = {"extractor_sha256": real.extractor.sha256}
+    bar = Bar("evaluate", unit="checkpoints")
     with runs.open_run(key, dataset=dataset, tags=tags) as run, bar:
         bar.update(0, len(evaluation.epochs(MODELS / "checkpoints")))
 
@@ -41,19 +43,19 @@ def main() -> None:
             bar.update(done, total)
 
         result = evaluation.evaluate(real, params.evaluate.num_samples, MODELS, on_row, bar.say)
-        metrics = result.metrics | {"mlflow_run": names.of_run(dataset, key)}
+        metrics = {**result.metrics, "mlflow_run": names.of_run(dataset, key)}
         files.write_json(RESULTS / "metrics.json", metrics)
         files.write_csv(RESULTS / "by_epoch.csv", result.rows)
         plots.by_epoch(result.rows, result.real, *result.chosen, RESULTS / "by_epoch.png")
-        pair = result.generated, data.open_split(PREPARED, "train").images[result.nearest]
-        titles = ("generated", "nearest in train")
-        plots.pairs(*pair, titles, result.captions, result.title, RESULTS / "nearest.png")
+        nearest = data.open_split(PREPARED, "train").images[result.nearest]
+        pair, names_ = (result.generated, nearest), ("generated", "nearest in train")
+        plots.pairs(*pair, names_, result.captions, result.title, RESULTS / "nearest.png")
         flat = {f"{section}/{name}": value for name, value in keys.flatten(metrics).items()}
         run.log_metrics({name: x for name, x in flat.items() if isinstance(x, int | float)})
         run.describe(run_page.describe(training, metrics))
         run.log_folder(RESULTS, "evaluate")
-        card = model_card.write(training, data.read_manifest(PREPARED), metrics)
-        serving.log_model(run, MODELS, card)
+        manifest = data.read_manifest(PREPARED)
+        serving.log_model(run, MODELS, model_card.write(training, manifest, metrics))
         bar.say(f"evaluate: {evaluation.summary(metrics)}")
 
 

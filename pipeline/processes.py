@@ -22,25 +22,34 @@ POLL_SECONDS = 0.05
 SAME_REQUEST = 2.0
 
 
+class Requests:
+    """The signals that ask this process for its end, in order, without repeats."""
+
+    def __init__(self) -> None:
+        self.noted: list[int] = []
+        self._latest = -math.inf  # when the last of them came
+
+    def note(self, number: int) -> bool:
+        """Note a signal; False if it comes within SAME_REQUEST of the last one that was noted."""
+        now = time.monotonic()
+        if now - self._latest <= SAME_REQUEST:
+            return False
+        self._latest = now
+        self.noted.append(number)
+        return True
+
+
 @contextlib.contextmanager
 def noting(*numbers: signal.Signals) -> Iterator[list[int]]:
-    """Signals do not end this process in the body; they are noted in the list, in order.
-
-    What comes within SAME_REQUEST of the last one is not noted.
-    """
-    noted: list[int] = []
-    last = -math.inf
+    """Signals do not end this process in the body; they are noted in the list, see `Requests`."""
+    requests = Requests()
 
     def note(number: int, _frame: object) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last > SAME_REQUEST:
-            noted.append(number)
-        last = now
+        requests.note(number)
 
     before = {number: signal.signal(number, note) for number in numbers}
     try:
-        yield noted
+        yield requests.noted
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -37,9 +37,9 @@ def main() -> None:
             found = weights.fetch_inception(chosen.weights, chosen.weights_sha256, kept)
             inception.convert(*found, folder / "inception.safetensors")
         else:
-            options = {key: getattr(chosen, key) for key in ("epochs", "lr", "batch_size", "flip")}
             trained[kind] = extractor.train(
-                folder, kind, splits, manifest, seed=params.seed, device=device, **options,
+                folder, kind, splits, manifest, seed=params.seed, epochs=chosen.epochs,
+                lr=chosen.lr, batch_size=chosen.batch_size, flip=chosen.flip, device=device,
                 on_epoch=functools.partial(say, kind),
             )  # fmt: skip
     extractor.finish(folder, kinds)

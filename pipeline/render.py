@@ -14,6 +14,7 @@ class Params(sections.Section):
 
     seed: sections.Seed
     render: sections.Render
+    training: sections.OnDevice
 
 
 def main() -> None:
@@ -22,12 +23,13 @@ def main() -> None:
     import torch
 
     from dcgan import data, rng
-    from dcgan.networks import exports, sampling
+    from dcgan.networks import devices, exports, sampling
     from dcgan.pictures import gif, grids
     from dcgan.tracking import runs
 
     training = trained.read()
     generator, export = exports.load_generator(Path("models/generator.safetensors"))
+    generator.to(devices.opened(params.training.device))
     epochs: list[grids.Picture] = []
     for path in sorted(Path("results/train/samples").glob("epoch-*.png")):
         epochs.append(grids.labelled(grids.read(path), f"epoch {len(epochs)}"))

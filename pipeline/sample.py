@@ -38,18 +38,14 @@ def main(
     import numpy as np
 
     from dcgan import files
-    from dcgan.errors import DataError
-    from dcgan.networks import exports, sampling
+    from dcgan.networks import devices, exports, sampling
     from dcgan.pictures import gif, grids
     from dcgan.promotion import bundle, registry
 
     with tempfile.TemporaryDirectory() as folder:
-        fetched = registry.fetch(model, Path(folder, "model"), networks=False)
-        try:
-            generator, _ = exports.load_generator(fetched / bundle.GENERATOR)
-        except DataError as error:
-            # The message names the temporary folder.
-            raise DataError(str(error).replace(str(fetched), model)) from error
+        fetched = registry.fetch(model, Path(folder, "model"))
+        generator, _ = exports.load_generator(fetched / bundle.GENERATOR)
+    generator.to(devices.opened("auto"))
     a = generator.architecture
     z = sampling.latents(range(count), seed=seed, z_dim=a.z_dim, distribution=a.z_distribution)
     images = sampling.generate(

@@ -146,7 +146,7 @@ def test_a_discriminator_whose_image_is_smaller_than_its_kernel_is_refused(tmp_p
     def change(description):
         description["architecture"] |= {"padding": "symmetric", "kernel": 4, "image_size": 1}
 
-    with pytest.raises(DataError, match="describes no network"):
+    with pytest.raises(DataError, match="image_size is 1, expected one that leaves pixels after"):
         exports.load_discriminator(copy(tmp_path, "1", "discriminator", change))
 
 

@@ -301,9 +301,7 @@ def test_out_of_memory_is_one_line_with_what_to_lower(who, monkeypatch, capsys):
     assert ended.value.code == 6
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: out of memory (")
-    assert (
-        "lower batch_size, or the channels of the networks; what was saved before is good" in line
-    )
+    assert "lower batch_size, or the channels of the networks; what earlier stages" in line
 
 
 def test_another_runtime_error_is_not_taken_for_it():

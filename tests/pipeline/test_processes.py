@@ -89,3 +89,16 @@ def test_signals_are_noted_and_the_handlers_come_back(
         os.kill(os.getpid(), number)
         assert noted == [number, number]
     assert signal.getsignal(number) is before
+
+
+def test_impatience_counts_from_the_last_request_and_not_from_the_last_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(processes.time, "monotonic", lambda: clock[0])
+    requests = processes.Requests()
+    heard = []
+    for _ in range(5):
+        heard.append(requests.note(signal.SIGINT))
+        clock[0] += 1.5
+    assert heard == [True, False, True, False, True]

@@ -6,7 +6,7 @@ import torch
 
 from dcgan.config import sections
 from dcgan.training import loop
-from dcgan.training.step import State
+from dcgan.training.state import State
 from tests.support.params import parsed
 
 SMALL = {

@@ -3,12 +3,13 @@
 import torch
 
 from dcgan.training import optimizers, step
+from dcgan.training.state import State
 from tests.support import small_training
 
 CPU = torch.device("cpu")
 
 
-def build(params) -> step.State:
+def build(params) -> State:
     return small_training.build(params, 1, CPU)
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from dcgan import rng
+from dcgan.errors import Stopped
 from dcgan.judging import classifier
 from dcgan.networks import devices, sampling
 from dcgan.training import loop
@@ -48,7 +49,7 @@ def test_a_deterministic_training_repeats_itself_and_goes_on_after_a_kill(tmp_pa
     whole = fingerprint(trained(tmp_path / "a"))
     assert same(whole, fingerprint(trained(tmp_path / "b")))
     steps = iter([0, 0, 0, 15])
-    with pytest.raises(Exception, match="stopped after step 4"):
+    with pytest.raises(Stopped, match="stopped after step 4"):
         trained(tmp_path / "c", stop_signal=lambda: next(steps))
     assert same(whole, fingerprint(trained(tmp_path / "c")))
 

@@ -174,31 +174,6 @@ def logits(d, images):
     return d.head(images).squeeze(1)
 
 
-def test_the_average_follows_the_weights(images):
-    params = small(training__ema_half_life=8)
-    state = build(params)
-    old = [p.clone() for p in state.ema.parameters()]
-    train_step(state, params, data.to_float(images[:8]))
-    step.finish_ema(state, params.training)
-    for before, now, weight in zip(
-        old, state.ema.parameters(), state.generator.parameters(), strict=True
-    ):
-        torch.testing.assert_close(
-            now, before + (1 - 0.1) * (weight - before)
-        )  # warm-up: 1 / 10 at step 0
-    for mine, theirs in zip(state.ema.buffers(), state.generator.buffers(), strict=True):
-        assert torch.equal(mine, theirs)
-
-
-def test_without_an_average_it_is_the_network(images):
-    params = small(training__ema_half_life=0.0)
-    state = build(params)
-    train_step(state, params, data.to_float(images[:8]))
-    step.finish_ema(state, params.training)
-    weights = state.generator.state_dict()
-    assert all(torch.equal(value, weights[key]) for key, value in state.ema.state_dict().items())
-
-
 def test_no_weight_moves_after_a_step_that_was_not_finite(images):
     """A GPU may be a step ahead when the first one is looked at."""
     params = small(training__ema_half_life=8)

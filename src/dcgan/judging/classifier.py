@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from dcgan import files, rng
-from dcgan.data import Images, to_float
+from dcgan.data import Images
 from dcgan.errors import DataError, Diverged
 from dcgan.judging.sample import Verdicts
 from dcgan.networks import batches, devices
@@ -119,7 +119,7 @@ def train_classifier(
         total = torch.zeros((), device=device)
         for step in range(steps):
             chosen = order[step * batch_size : (step + 1) * batch_size]
-            batch = to_float(torch.from_numpy(images[chosen.numpy()]).to(device))
+            batch = batches.on_device(torch.from_numpy(images[chosen.numpy()]), device)
             expected = answers[chosen].to(device)
             if flip:
                 mirrored = flips[chosen, None, None, None].to(device)
@@ -261,8 +261,7 @@ def _outputs(
     device = classifier.head.weight.device
     start = 0
     for batch, count in batches.padded(images, batch_size):
-        pixels = to_float(batch.to(device)).to(memory_format=torch.channels_last)
-        features, logits = classifier(pixels)
+        features, logits = classifier(batches.on_device(batch, device))
         yield slice(start, start + count), features[:count], logits[:count]
         start += count
 

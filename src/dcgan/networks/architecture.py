@@ -118,9 +118,14 @@ class DiscriminatorArchitecture(_Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         _same_length(self)
+        if min(self.sizes()) < 1:
+            raise ValueError(
+                f"image_size is {self.image_size}, expected one that leaves pixels after"
+                f" {len(self.strides)} layers with a kernel of {self.kernel}"
+            )
 
     def sizes(self) -> list[int]:
-        """The side of the maps that leave each convolution, pixels."""
+        """The side of the maps that leave each convolution, pixels; below 1: they have none."""
         sizes, size = [], self.image_size
         for stride in self.strides:
             if self.padding == "same":

@@ -1,4 +1,7 @@
-"""Batches of one size: in a batch of another size, a network's last bits would differ."""
+"""Batches as networks take them: floats, channels-last, of one size.
+
+In a batch of another size, a network's last bits would differ.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+
+from dcgan import data
 
 
 def padded(images: npt.NDArray[Any] | Tensor, size: int) -> Iterator[tuple[Tensor, int]]:
@@ -25,3 +30,21 @@ def padded(images: npt.NDArray[Any] | Tensor, size: int) -> Iterator[tuple[Tenso
         # A copy, because torch warns about read-only arrays, such as mapped ones.
         rows = part if isinstance(part, Tensor) else torch.from_numpy(np.array(part))
         yield torch.cat([rows, rows.new_zeros(size - len(rows), *rows.shape[1:])]), len(rows)
+
+
+def on_device(images: npt.NDArray[Any] | Tensor, device: torch.device) -> Tensor:
+    """Images as a network on `device` takes them.
+
+    They move there as bytes, a quarter of what floats would be.
+
+    Args:
+        images: uint8, N x C x H x W; of a tensor in pinned memory the copy is not waited for.
+        device: of the network.
+
+    Returns:
+        float32 in [-1, 1], channels-last.
+    """
+    # A copy, because torch warns about read-only arrays, such as mapped ones.
+    pixels = images if isinstance(images, Tensor) else torch.from_numpy(np.array(images))
+    moved = pixels.to(device, non_blocking=True).contiguous(memory_format=torch.channels_last)
+    return data.to_float(moved)

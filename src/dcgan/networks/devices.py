@@ -43,7 +43,7 @@ def set_switches(device: torch.device, *, deterministic: bool) -> None:
         # cuBLAS reads it at its first use.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a property
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # torch makes it by the module's class
 
 
 def opened(name: str, *, deterministic: bool = False) -> torch.device:
@@ -78,4 +78,5 @@ def computes_in_bfloat16(device: torch.device) -> bool:
     """Whether the hardware itself computes in bfloat16; an emulation is slower than float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_avx512_bf16_supported()
+    # Of other GPUs nothing was measured.
+    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()

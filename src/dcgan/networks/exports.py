@@ -126,7 +126,7 @@ def _build(kind: type[Network], described: Any, path: Path) -> Network:
     try:
         with torch.device("meta"):
             return kind(described)
-    except (RuntimeError, ValueError) as error:
+    except RuntimeError as error:
         raise DataError(
             f"{path.with_suffix('.json')}: describes no network"
             f" ({' '.join(str(error).split())[:200]}): export it again"

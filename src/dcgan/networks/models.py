@@ -148,8 +148,6 @@ class Discriminator(nn.Module):
         )
         self.draws = any(probabilities)  # whether a pass in training mode needs random numbers
         channels, size = a.channels[-1], a.sizes()[-1]
-        if size < 1:
-            raise ValueError(f"image_size {a.image_size} leaves no pixel after {a.strides}")
         if a.head == "linear":
             self.head = nn.Sequential(
                 nn.Flatten(), nn.Linear(channels * size * size, 1, bias=a.bias)

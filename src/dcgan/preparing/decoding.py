@@ -92,14 +92,14 @@ def decode_part(
         on_progress: called with the number of images done, after each chunk.
         white: of images of more than 8 bits; None: these are left DEEP, with their peaks.
     """
-    todo = (PENDING,) if white is None else (PENDING, DEEP)
+    wanted = (PENDING,) if white is None else (PENDING, DEEP)
     # Once for all threads, because the filters are shared. An image that Pillow reads, but with a
     # warning, is not bad.
     with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as threads:
         warnings.filterwarnings("ignore", module="PIL")
         for start in range(0, len(part.chosen), CHUNK):
             chunk = np.arange(start, min(start + CHUNK, len(part.chosen)))
-            chunk = chunk[np.isin(part.status[chunk], todo)]
+            chunk = chunk[np.isin(part.status[chunk], wanted)]
             if len(chunk):
                 one = functools.partial(_decode_one, part, dataset=dataset, white=white)
                 _mark(part, chunk, list(threads.map(one, chunk.tolist())))

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from dcgan.data import Images, to_float
+from dcgan.networks.batches import on_device
 from dcgan.networks.models import Discriminator
 
 POOLED = 4  # side of every map after pooling
@@ -44,12 +45,6 @@ def extract(
             features = torch.empty(len(images), pooled.shape[1])
         features[start : start + len(pooled)] = pooled
     return features.numpy()
-
-
-def on_device(images: Images, device: torch.device) -> torch.Tensor:
-    """What the network takes, float32 with the channels last."""
-    pixels = torch.from_numpy(np.array(images)).to(device)
-    return to_float(pixels).contiguous(memory_format=torch.channels_last)
 
 
 def squared_length(features: npt.NDArray[np.float32]) -> float:

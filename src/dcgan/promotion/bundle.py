@@ -67,7 +67,7 @@ def seal(folder: Path) -> str:
     return files.sha256(folder / MANIFEST)
 
 
-def check(folder: Path, expected: str | None = None, *, networks: bool = True) -> str:
+def check(folder: Path, expected: str | None = None) -> str:
     """Check a model folder from any source.
 
     Checked are the names, the sha256 of every file, that nothing is a pickle, and that the networks
@@ -76,8 +76,6 @@ def check(folder: Path, expected: str | None = None, *, networks: bool = True) -
     Args:
         folder: as `seal` left it, perhaps with a file that MLflow adds.
         expected: sha256 of its list; None: it is not compared.
-        networks: also build the networks, see `check_networks`; False: the caller builds those that
-            it uses, which checks them. Their sha256 are compared all the same.
 
     Returns:
         The sha256 of the list.
@@ -115,8 +113,7 @@ def check(folder: Path, expected: str | None = None, *, networks: bool = True) -
                 " fetch or export it again"
             )
     _check_flavor(folder)
-    if networks:
-        check_networks(folder)
+    check_networks(folder)
     return sha256
 
 

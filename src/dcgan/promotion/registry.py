@@ -178,7 +178,7 @@ def history(dataset: str, name: str = "champion") -> list[Move]:
     return sorted(moves, key=lambda move: move.at, reverse=True)
 
 
-def fetch(uri: str, folder: Path, *, networks: bool = True) -> Path:
+def fetch(uri: str, folder: Path) -> Path:
     """Copy a model into a folder of its own, every sha256 checked.
 
     Args:
@@ -186,7 +186,6 @@ def fetch(uri: str, folder: Path, *, networks: bool = True) -> Path:
             generator (`models/generator.safetensors`; a discriminator beside it comes along).
         folder: where; empty, or not there yet. The networks are at `bundle.GENERATOR` and
             `bundle.DISCRIMINATOR` in it.
-        networks: also build the networks to check them; False: the caller builds those it uses.
 
     Returns:
         `folder`.
@@ -200,14 +199,14 @@ def fetch(uri: str, folder: Path, *, networks: bool = True) -> Path:
     with bundle.making(folder) as temporary:
         if not re.match(r"[a-zA-Z][\w+.-]*:", uri):
             bundle.copy(Path(uri).expanduser(), temporary)
-            if networks and not (temporary / bundle.MANIFEST).exists():
+            if not (temporary / bundle.MANIFEST).exists():
                 bundle.check_networks(temporary)
             return folder
         with versions.opened(f"fetch {uri}") as client:
             source, expected = versions.source(client, uri)
             versions.download(source, temporary)
         try:
-            bundle.check(temporary, expected, networks=networks)
+            bundle.check(temporary, expected)
         except (DataError, NoCheckpoint) as error:
             # The message names the temporary folder.
             raise type(error)(str(error).replace(str(temporary), uri)) from error

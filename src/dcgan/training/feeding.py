@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dcgan import data, rng
+from dcgan.networks.batches import on_device
 
 # Of the GPU's free memory that the images may take; what is left is for the training.
 RESIDENT_SHARE = 0.4
@@ -53,7 +54,7 @@ def batches(
     if fits(images.nbytes, device):
         resident = torch.from_numpy(np.array(images)).to(device)
         for step in steps:
-            yield prepared(resident[rows(step).to(device, non_blocking=True)])
+            yield on_device(resident[rows(step).to(device, non_blocking=True)], device)
         return
 
     shape = (batch_size, *images.shape[1:])
@@ -72,12 +73,7 @@ def batches(
         for step in steps:
             batch = ahead.pop().result()
             ahead += [pool.submit(gather, step + 1)] if step + 1 in steps else []
-            yield prepared(batch.to(device, non_blocking=True))
-
-
-def prepared(batch: Tensor) -> Tensor:
-    """uint8 to what the networks take."""
-    return data.to_float(batch.contiguous(memory_format=torch.channels_last))
+            yield on_device(batch, device)
 
 
 def fits(num_bytes: int, device: torch.device) -> bool:

@@ -18,7 +18,8 @@ from dcgan.networks import exports, sampling
 from dcgan.pictures import grids
 from dcgan.training import feeding, fresh, optimizers
 from dcgan.training.checkpoint import Checkpoints
-from dcgan.training.step import FIGURES, Outcome, Row, State, finish_ema, train_step
+from dcgan.training.state import Row, State, finish_ema
+from dcgan.training.step import FIGURES, Outcome, train_step
 
 
 def train(

@@ -55,6 +55,9 @@ class KerasAdam(torch.optim.Optimizer):
                 "exp_avg": torch.zeros_like(weight),
                 "exp_avg_sq": torch.zeros_like(weight),
             }
+        self._far = {
+            weight: torch.full_like(state["step"], self.FAR) for weight, state in self.state.items()
+        }
         self.found_inf: Tensor | None = None
 
     @torch.no_grad()
@@ -76,7 +79,7 @@ class KerasAdam(torch.optim.Optimizer):
                 [state["exp_avg"] for state in states],
                 [state["exp_avg_sq"] for state in states],
                 [],
-                [torch.full_like(step, self.FAR) for step in steps],
+                [self._far[weight] for weight in weights],
                 fused=True, amsgrad=False, beta1=beta1, beta2=beta2, lr=rate,
                 weight_decay=0.0, eps=group["eps"], maximize=False, found_inf=self.found_inf,
             )  # fmt: skip

@@ -5,64 +5,28 @@ apart: `UPDATES` has one function for each. They share a `Batch`.
 """
 
 import contextlib
-import dataclasses
 import math
 from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils import get_total_norm, parametrize
 
 from dcgan import rng
 from dcgan.config.sections import Training
 from dcgan.errors import Diverged
-from dcgan.networks.models import Discriminator, Generator, evaluating
+from dcgan.networks.models import evaluating
 from dcgan.training.augment import augment
 from dcgan.training.losses import LOSSES
+from dcgan.training.state import Row, Side, State, update_ema
 
-Row = dict[str, float]
 Figures = dict[str, Tensor]  # scalars
 FIGURES = (
     "loss_d", "loss_g",
     "d_real", "d_fake_before", "d_fake_after",  # mean D(x), D(G(z)) before and after D's update
     "grad_norm_d", "grad_norm_g",
 )  # fmt: skip
-
-
-class Side:
-    """One of the two networks with its optimizer, and the tensors that a step needs of it.
-
-    They are listed once: to walk through a network's modules takes as long as a small layer.
-    """
-
-    def __init__(self, name: str, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        self.name, self.network, self.optimizer = name, network, optimizer
-        self.parameters: list[Tensor] = list(network.parameters())
-        self.buffers = list(network.buffers())
-        self.float_buffers = [buffer for buffer in self.buffers if buffer.is_floating_point()]
-
-
-@dataclasses.dataclass
-class State:
-    """Everything that a step changes."""
-
-    generator: Generator
-    discriminator: Discriminator
-    ema: Generator  # exponential moving average of the generator's weights; see `finish_ema`
-    opt_g: torch.optim.Optimizer
-    opt_d: torch.optim.Optimizer
-    step: int = 0  # steps taken
-    history: list[Row] = dataclasses.field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.g = Side("G", self.generator, self.opt_g)
-        self.d = Side("D", self.discriminator, self.opt_d)
-        # 1 from the first step on that found something not finite; no weight moves any more.
-        self.bad = torch.zeros((), device=self.g.parameters[0].device)
-        self.opt_g.found_inf = self.opt_d.found_inf = self.bad  # type: ignore[attr-defined]  # torch reads it so
-        self.ema_parameters: list[Tensor] = list(self.ema.parameters())
-        self.ema_buffers = list(self.ema.buffers())
 
 
 def train_step(
@@ -151,8 +115,8 @@ class Batch:
     def dropout(self, phase: str) -> torch.Generator | None:
         """What D's dropout is drawn with, if it has any.
 
-        Not `draws`: a mask has a value for each of D's, and the CPU makes those of a torch
-        generator thrice as fast.
+        Not `draws`: a mask needs a number for each value of a map, and torch's own generator makes
+        these faster on the CPU (docs/performance.md).
         """
         if not self.state.discriminator.draws:
             return None
@@ -183,8 +147,8 @@ class Batch:
     def logits_of_both(self, fake: Tensor) -> tuple[Tensor, Tensor]:
         """D's logits of the real images and of `fake`, in D's phase.
 
-        In one pass, which is faster, unless D has batch norm: real and fake images have statistics
-        of their own (Radford et al. 2016 trained so, and so do the tutorials).
+        In one pass, which is faster, unless D has batch norm: there real and fake images have
+        statistics of their own, as in the tutorials.
         """
         if self.state.discriminator.architecture.norm == "batch":
             return self.logits(self.real, "d"), self.logits(fake, "d")
@@ -404,27 +368,3 @@ UPDATES = {
     "concatenated": concatenated,
     "one_network": one_network,
 }
-
-
-@torch.no_grad()
-def update_ema(state: State, half_life: float) -> None:
-    """Move the moving average's weights towards G's.
-
-    Args:
-        state: of which both are.
-        half_life: steps after which a weight counts half, more than 0. Early on it is shorter, so
-            that the first weights are forgotten.
-    """
-    decay = min(0.5 ** (1 / half_life), (1 + state.step) / (10 + state.step))
-    torch._foreach_lerp_(state.ema_parameters, state.g.parameters, 1 - decay)
-
-
-@torch.no_grad()
-def finish_ema(state: State, training: Training) -> None:
-    """Give the average G's buffers, and without an average G's weights too.
-
-    For who looks at it: the steps do not keep it up to date, which would cost a copy each.
-    """
-    torch._foreach_copy_(state.ema_buffers, state.g.buffers)
-    if not training.ema_half_life:
-        torch._foreach_copy_(state.ema_parameters, state.g.parameters)

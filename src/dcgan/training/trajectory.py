@@ -14,7 +14,7 @@ from typing import Any
 import dcgan
 from dcgan import data, files
 from dcgan.pictures import plots
-from dcgan.training.step import Row
+from dcgan.training.state import Row
 
 RUN_FORMAT = 1  # of run.json
 # The modules whose code decides the weights: a change to one of them starts a new trajectory, a
@@ -25,7 +25,8 @@ CODE = (
     "networks/layers.py", "networks/models.py", "networks/sampling.py", "pictures/grids.py",
     "pictures/letters.py",
     "training/augment.py", "training/checkpoint.py", "training/feeding.py", "training/fresh.py",
-    "training/loop.py", "training/losses.py", "training/optimizers.py", "training/step.py",
+    "training/loop.py", "training/losses.py", "training/optimizers.py",
+    "training/state.py", "training/step.py",
 )  # fmt: skip
 
 

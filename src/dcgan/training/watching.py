@@ -9,7 +9,7 @@ from dcgan import files
 from dcgan.networks import summary
 from dcgan.training import loop
 from dcgan.training.checkpoint import Checkpoints
-from dcgan.training.step import Row, State
+from dcgan.training.state import Row, State
 from dcgan.training.trajectory import sample_grid
 
 # Of a training: pictures need about a thousand at least, and get better for some thousands.
