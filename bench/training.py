@@ -191,7 +191,7 @@ def run(name: str, images: data.Images, steps: int, on_step: Callable[[int, int]
             repeated, checkpoints, seed=1, lr=params.lr, beta1=params.beta1,
             batch_size=params.batch_size, epochs=1, generator=params.generator,
             discriminator=params.discriminator,
-            training=params.training.model_copy(update={"save_every": steps + 1}), device=CPU,
+            training=params.training.model_copy(update={"save_seconds": 1e4}), device=CPU,
             precision=devices.choose_precision("auto", CPU), on_step=on_step,
         )  # fmt: skip
 

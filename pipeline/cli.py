@@ -48,7 +48,8 @@ def run(
         code = ended.code if isinstance(ended.code, int) else 1
         raise
     finally:
-        if stage := os.environ.get("DVC_STAGE"):
+        # Of several processes that were launched together, the one that DVC started notes it.
+        if (stage := os.environ.get("DVC_STAGE")) and "LOCAL_RANK" not in os.environ:
             workspace.note_stage(stage, time.monotonic() - started, int(code or 0))
     sys.exit(code)
 

@@ -5,6 +5,7 @@ process would leave the others running.
 """
 
 import contextlib
+import ctypes
 import math
 import os
 import signal
@@ -20,6 +21,7 @@ POLL_SECONDS = 0.05
 # Schedulers signal every process of a job, and launchers pass on a signal of their own. One
 # that comes so soon after the last is the same request: a person needs longer to lose patience.
 SAME_REQUEST = 2.0
+PR_SET_PDEATHSIG = 1  # as sys/prctl.h has it
 
 
 class Requests:
@@ -53,6 +55,13 @@ def noting(*numbers: signal.Signals) -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def die_with_parent() -> None:
+    """Let this process be killed when the one that started it ends, however that ends; on Linux."""
+    library = ctypes.CDLL(None)
+    if hasattr(library, "prctl"):
+        library.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Group:

@@ -17,8 +17,8 @@ STOPPED = (
     " again, and it goes on from .scratch"
 )
 # SIGINT, which dvc leaves to its stage and waits for: SIGTERM would kill dvc in the midst of its
-# work. A stage has 15 s to save its state.
-ENDING = ((signal.SIGINT, 15.0), (signal.SIGKILL, 5.0))
+# work. A stage has a minute to save its state; a second signal ends it at once.
+ENDING = ((signal.SIGINT, 60.0), (signal.SIGKILL, 5.0))
 
 
 def arguments(args: list[str]) -> list[str]:

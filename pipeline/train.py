@@ -1,9 +1,16 @@
 """The train stage: a DCGAN on the train split, with exports and a grid each epoch."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dcgan.config import keys, reading, sections
-from pipeline import cli, data_docs
+from pipeline import cli, data_docs, launcher
+
+if TYPE_CHECKING:
+    import torch
+
+    from dcgan.training.ranks import Ranks
 
 PREPARED, REPORT = Path("data/prepared"), Path("results/validate/report.json")
 RESULTS, EXPORTS = Path("results/train"), Path("models/checkpoints")
@@ -23,8 +30,25 @@ class Params(sections.Section):
 
 
 def main() -> None:
-    """Train the networks, or go on where a killed training stopped: python -m pipeline.train."""
+    """Train the networks, or go on where a killed training stopped: python -m pipeline.train.
+
+    With training.processes it starts so many; `torchrun ... -m pipeline.train` starts them itself.
+    """
     params = reading.load(Params)
+    from dcgan.networks import devices
+
+    device = devices.opened(params.training.device, deterministic=params.training.deterministic)
+    num = launcher.count(params.training.processes, device, params.batch_size)
+    if num > 1 and not launcher.launched():
+        launcher.launch("pipeline.train", num)
+        return
+    stop = cli.catch_signals()
+    with launcher.joined(device) as ranks:
+        train(params, device, ranks, stop)
+
+
+def train(params: Params, device: "torch.device", ranks: "Ranks", stop: Callable[[], int]) -> None:
+    """Train as one of the processes. The first one checks, logs, prints and writes."""
     from dcgan import data, files
     from dcgan.networks import devices
     from dcgan.progress import Bar
@@ -32,13 +56,15 @@ def main() -> None:
     from dcgan.training import checkpoint, loop, trajectory, watching
 
     settings, validated = params.model_dump(), files.read_json(REPORT)["success"]
-    images = data.open_split(PREPARED, "train", verify=True).images
-    device = devices.opened(params.training.device, deterministic=params.training.deterministic)
+    images = data.open_split(PREPARED, "train", verify=ranks.first).images
     precision = devices.choose_precision(params.training.precision, device)
+    options = {**dict(params), "device": device, "precision": precision, "ranks": ranks}
+    if not ranks.first:
+        loop.train(images, None, **options, stop_signal=stop)
+        return
     name, record = trajectory.identity(settings, PREPARED, device.type, precision)
     checkpoints = checkpoint.Checkpoints(files.scratch("train"), name)
     bar = Bar("train", unit="images", per_step=params.batch_size)
-    stop = cli.catch_signals()
     tracking = reading.load(sections.AllParams).tracking.model_dump()  # decides no output
     tags = {**record, "params_hash": provenance.params_hash(settings), "validation": validated}
     tracked = runs.open_run(record["fingerprint"], dataset=record["dataset"], tags=tags, **tracking)
@@ -47,8 +73,8 @@ def main() -> None:
         watcher = watching.Watcher(run, bar, checkpoints, record, params.training.num_samples)
         watcher.start(len(images), PREPARED, REPORT, data_docs.ensure(PREPARED))
         state = loop.train(
-            images, checkpoints, **dict(params), device=device, precision=precision,
-            on_row=watcher.on_row, on_step=bar.update, on_epoch=watcher.on_epoch, stop_signal=stop,
+            images, checkpoints, **options, stop_signal=stop,
+            on_row=watcher.on_row, on_step=bar.update, on_epoch=watcher.on_epoch,
         )  # fmt: skip
         rows = trajectory.publish(watcher.folder, state.history, record, settings, RESULTS, EXPORTS)
         watcher.finish(rows, RESULTS, EXPORTS)

@@ -127,7 +127,10 @@ def verify(path: Path, expected: str) -> None:
 def write_tensors(
     path: Path, tensors: dict[str, "torch.Tensor"], description: dict[str, Any]
 ) -> str:
-    """Write tensors as safetensors and, last, `description` with their sha256 as JSON beside them.
+    """Write tensors as safetensors and, last, `description` as JSON beside them.
+
+    The JSON also gets the `sha256` of the tensors' file, and a `seal`: the sha256 of all the rest
+    of the JSON.
 
     The safetensors file has no metadata of its own, whose keys are written in random order: equal
     tensors would give unequal files.
@@ -140,12 +143,20 @@ def write_tensors(
     content = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
     digest = hashlib.sha256(content).hexdigest()
     write_bytes(path, content)
-    write_json(path.with_suffix(".json"), {**description, "sha256": digest})
+    whole = {**description, "sha256": digest}
+    write_json(path.with_suffix(".json"), {**whole, "seal": _seal(whole)})
     return digest
 
 
-def read_tensors(path: Path) -> tuple[dict[str, "torch.Tensor"], dict[str, Any]]:
+def read_tensors(
+    path: Path, *, sealed: bool = False
+) -> tuple[dict[str, "torch.Tensor"], dict[str, Any]]:
     """Read what `write_tensors` wrote: tensors and description.
+
+    Args:
+        path: of the tensors.
+        sealed: whether a description without a seal is refused. Models that were registered before
+            there were seals have none.
 
     Raises:
         DataError: a file is missing, its sha256 is not the recorded one, or a value is not finite.
@@ -156,6 +167,9 @@ def read_tensors(path: Path) -> tuple[dict[str, "torch.Tensor"], dict[str, Any]]
     description = read_json(path.with_suffix(".json"))
     if not isinstance(description, dict) or not isinstance(description.get("sha256"), str):
         raise DataError(f"{path.with_suffix('.json')}: has no sha256: run the stage that makes it")
+    seal = description.pop("seal", None)
+    if seal != _seal(description) and (sealed or seal is not None):
+        raise _damaged(path.with_suffix(".json"), _seal(description), str(seal))
     # One read, so that the bytes hashed are the bytes used.
     try:
         content = path.read_bytes()
@@ -178,6 +192,10 @@ def read_tensors(path: Path) -> tuple[dict[str, "torch.Tensor"], dict[str, Any]]
                 f"{path}: tensor {name} has values that are not finite: run the stage that makes it"
             )
     return tensors, description
+
+
+def _seal(description: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
 
 
 def _reached(phase: str, path: Path) -> None:

@@ -35,11 +35,18 @@ class Draws:
         self, seed: int, stream: str, step: int, device: str | torch.device = "cpu"
     ) -> None:
         """Start the draws of `stream` at `step`."""
-        self._device = torch.device(device)
+        self._device, self._stream = torch.device(device), stream
         on = self._device if self._device.type in ("cpu", "cuda") else "cpu"  # where Philox is
         self._key = torch.zeros(2, dtype=torch.uint64, device=on)
+        self.restart(seed, step)
+
+    def restart(self, seed: int, step: int) -> None:
+        """Go on with the draws of another step.
+
+        The key stays where it is: a recorded step that is replayed reads it from there.
+        """
         # Filled, because a tensor made of a list would be a copy that a GPU waits for.
-        self._key[0].fill_(derive(seed, stream, step))
+        self._key[0].fill_(derive(seed, self._stream, step))
         self._drawn = 0
 
     def normal(self, *shape: int) -> torch.Tensor:
@@ -59,6 +66,39 @@ class Draws:
     def _next(self) -> torch.Tensor:
         self._drawn += 1
         return torch.func._random.fold_in(self._key, self._drawn)
+
+
+class Streams:
+    """The draws of a training's steps: for each purpose `Draws`, and torch's own generators.
+
+    Each is made when it is first drawn from, and serves all later steps.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        """None is there at first."""
+        self._device, self._seed, self._step = device, 0, 0
+        self._draws: dict[str, Draws] = {}
+        self.generators: dict[str, torch.Generator] = {}
+
+    def begin(self, seed: int, step: int) -> None:
+        """Go to a step."""
+        self._seed, self._step = seed, step
+        for draws in self._draws.values():
+            draws.restart(seed, step)
+        for stream, made in self.generators.items():
+            made.manual_seed(derive(seed, stream, step))
+
+    def draws(self, stream: str) -> Draws:
+        """What one purpose draws from, wherever it stands."""
+        if stream not in self._draws:
+            self._draws[stream] = Draws(self._seed, stream, self._step, self._device)
+        return self._draws[stream]
+
+    def generator(self, stream: str) -> torch.Generator:
+        """A generator of torch's own for one purpose."""
+        if stream not in self.generators:
+            self.generators[stream] = generator(self._seed, stream, self._step, self._device)
+        return self.generators[stream]
 
 
 def generator(

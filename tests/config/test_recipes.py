@@ -36,7 +36,16 @@ FREE = {
         "duplicates",
         "near_bits",
     },
-    "training": {"precision", "device", "deterministic", "log_every", "save_every"},
+    "training": {
+        "precision",
+        "device",
+        "deterministic",
+        "log_every",
+        "save_seconds",
+        "processes",
+        "sync_batch_norm",
+        "cuda_graphs",
+    },
 }
 
 

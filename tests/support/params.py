@@ -13,7 +13,7 @@ from tests.support.imports import ROOT
 STAGES = {
     "epochs": 2, "dataset.validation_size": 100,
     "reference.epochs": 1, "reference.batch_size": 50,
-    "training.num_samples": 16, "training.log_every": 4, "training.save_every": 5,
+    "training.num_samples": 16, "training.log_every": 4, "training.save_seconds": 0.0,
     "evaluate.num_samples": 100, "probe.num_train": 400, "probe.c": [1.0, 10.0],
     "paper.num_candidates": 200, "render.walk_points": 2, "render.walk_frames": 3,
 }  # fmt: skip

@@ -19,7 +19,7 @@ SMALL = {
     "training.update": "simultaneous", "training.loss": "non_saturating",
     "training.generator_lr_scale": 1.0, "training.beta2": 0.999,
     "training.linear_decay_from": 1.0, "training.num_samples": 4, "training.log_every": 1,
-    "training.save_every": 3,
+    "training.save_seconds": 0.0,
 }  # fmt: skip
 
 

@@ -244,7 +244,7 @@ def test_a_hopeless_learning_rate_ends_before_a_broken_checkpoint_is_written(
         training__update=update,
         training__eps=1e-30,
         generator__norm="none",
-        training__save_every=1,
+        training__save_seconds=0.0,
     )
     params = params.model_copy(update={"lr": 1e20})
     with pytest.raises(Diverged, match="not finite any more") as caught:

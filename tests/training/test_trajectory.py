@@ -44,7 +44,7 @@ def test_the_name_is_the_same_for_all_that_changes_no_weight(prepared):
     name, record = identity(prepared)
     assert set(record) == RECORD
     assert record["fingerprint"] == f"{name}-2"
-    same = {"epochs": 3, "training__save_every": 7, "training__device": "cpu"}
+    same = {"epochs": 3, "training__save_seconds": 7.0, "training__device": "cpu"}
     for key, value in same.items():
         assert identity(prepared, **{key: value})[0] == name, key
 

@@ -244,7 +244,10 @@ class Training(OnDevice):
     deterministic: bool
     num_samples: int = Field(ge=1, le=1024)
     log_every: int = Field(ge=1, le=1_000_000)
-    save_every: int = Field(ge=1, le=1_000_000)
+    save_seconds: float = Field(ge=0, le=86_400)
+    processes: Annotated[int, Field(ge=1, le=10_000)] | Literal["auto"]
+    sync_batch_norm: bool
+    cuda_graphs: bool
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -257,6 +260,11 @@ class Training(OnDevice):
             raise _mismatch(
                 f"label_smoothing = {self.label_smoothing}:"
                 " must be 0 with loss: hinge, which knows no labels"
+            )
+        if self.cuda_graphs and self.processes != 1:
+            raise _mismatch(
+                f"cuda_graphs = true: needs processes = 1, not {self.processes}:"
+                " what processes tell each other cannot be recorded"
             )
         return self
 

@@ -14,27 +14,33 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dcgan.rng import Draws
+from dcgan.training.ranks import Part
 
 SHIFT = 1 / 8  # of the side, at most
 HOLE = 1 / 2  # of the side
 
 
-def augment(images: Tensor, policy: Sequence[str], draws: Draws) -> Tensor:
+def augment(
+    images: Tensor, policy: Sequence[str], draws: Draws, part: Part | None = None
+) -> Tensor:
     """Change each image on its own; differentiable, twice.
 
     Args:
         images: float N x C x H x W in [-1, 1]; the result may leave this range.
         policy: names of the changes, in order.
         draws: on the device of the images.
+        part: which images of all processes these are; None: all of them. It is drawn for all.
     """
+    part = part or Part(len(images), slice(None))
     for name in policy:
-        images = AUGMENTATIONS[name](images, draws)
+        images = AUGMENTATIONS[name](images, draws, part)
     return images
 
 
-def color(images: Tensor, draws: Draws) -> Tensor:
+def color(images: Tensor, draws: Draws, part: Part) -> Tensor:
     """Brightness by -.5 to .5, saturation by 0 to 2, contrast by .5 to 1.5."""
-    brightness, saturation, contrast = draws.uniform(3, len(images), 1, 1, 1).to(images.dtype)
+    drawn = draws.uniform(3, part.total, 1, 1, 1)[:, part.rows]
+    brightness, saturation, contrast = drawn.to(images.dtype)
     images = images + (brightness - 0.5)
     grey = images.mean(dim=1, keepdim=True)
     images = (images - grey) * (2 * saturation) + grey
@@ -42,20 +48,20 @@ def color(images: Tensor, draws: Draws) -> Tensor:
     return (images - mean) * (contrast + 0.5) + mean
 
 
-def translation(images: Tensor, draws: Draws) -> Tensor:
+def translation(images: Tensor, draws: Draws, part: Part) -> Tensor:
     """A shift by up to an eighth of the side each way; pixels from outside the image are 0."""
     down, right = (
-        draws.integers(len(images), low=-round(size * SHIFT), high=round(size * SHIFT))
+        draws.integers(part.total, low=-round(size * SHIFT), high=round(size * SHIFT))[part.rows]
         for size in images.shape[2:]
     )
     return _Shift.apply(images, down, right)
 
 
-def cutout(images: Tensor, draws: Draws) -> Tensor:
+def cutout(images: Tensor, draws: Draws, part: Part) -> Tensor:
     """A square of half the side, at a random place, is 0; it may reach over the edge."""
     inside = []
     for size in images.shape[2:]:
-        centre = draws.integers(len(images), 1, low=0, high=size)
+        centre = draws.integers(part.total, 1, low=0, high=size)[part.rows]
         reach = round(size * HOLE) // 2
         place = torch.arange(size, device=images.device)
         inside.append((place >= centre - reach) & (place < centre + reach))

@@ -8,6 +8,9 @@ training needs to resume. It is never pickled, and read only after its sha256 is
 import logging
 import os
 import shutil
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +36,9 @@ class Checkpoints:
     def __init__(self, root: Path, trajectory: str) -> None:
         self.folder = root / trajectory
         self._lock = _lock(self.folder)
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoints")
+        self._writing: Future[None] | None = None
+        self._saved = time.monotonic()
 
     def __enter__(self) -> "Checkpoints":
         """Lock the folder, and delete what a killed process has left half-written in it.
@@ -68,20 +74,55 @@ class Checkpoints:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._lock.release()
+        try:
+            self.wait()
+        finally:
+            self._writer.shutdown()
+            self._lock.release()
 
     def save(self, step: int, tensors: dict[str, Tensor], description: dict[str, Any]) -> None:
-        """Write the checkpoint after `step` steps, then delete all but the two newest."""
-        files.write_tensors(
-            self.folder / f"state-{step:09d}.safetensors", tensors, {**description, "step": step}
-        )
+        """Write the checkpoint after `step` steps, then delete all but the two newest.
+
+        The tensors are copied here. The rest happens in the background, because hashing and writing
+        take longer than many steps on a GPU.
+
+        Raises:
+            EnvironmentProblem: the last one could not be written.
+        """
+        self.wait()
+        copies = {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+        whole = {**description, "step": step, "trajectory": self.folder.name}
+        self._writing = self._writer.submit(self._write, step, copies, whole)
+        self._saved = time.monotonic()
+
+    def wait(self) -> None:
+        """Wait until the last checkpoint is written.
+
+        Raises:
+            EnvironmentProblem: it could not be written.
+        """
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            writing.result()
+
+    def age(self) -> float:
+        """Seconds since the last checkpoint, or since this object was made."""
+        return time.monotonic() - self._saved
+
+    def _write(self, step: int, tensors: dict[str, Tensor], description: dict[str, Any]) -> None:
+        files.write_tensors(self.folder / f"state-{step:09d}.safetensors", tensors, description)
         for old in self._paths()[:-KEPT_CHECKPOINTS]:
             # The JSON goes first: a checkpoint without it does not count.
             old.with_suffix(".json").unlink(missing_ok=True)
             old.unlink(missing_ok=True)
 
-    def load_newest(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    def load_newest(
+        self, check: Callable[[dict[str, Tensor]], str | None] = lambda tensors: None
+    ) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Tensors and description of the newest intact checkpoint, or None in a new folder.
+
+        Args:
+            check: says what is wrong with the tensors, or None.
 
         Raises:
             NoCheckpoint: there are checkpoints and none is intact.
@@ -89,7 +130,13 @@ class Checkpoints:
         paths = self._paths()
         for path in reversed(paths):
             try:
-                return files.read_tensors(path)
+                tensors, description = files.read_tensors(path, sealed=True)
+                whose = description.get("trajectory")
+                if whose != self.folder.name:
+                    raise DataError(f"{path}: is of another training ({whose})")
+                if wrong := check(tensors):
+                    raise DataError(f"{path}: does not fit this training ({wrong})")
+                return tensors, description
             except DataError as error:
                 log.warning("%s; trying the checkpoint before it", error)
         if paths:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dcgan import data, rng
 from dcgan.networks.batches import on_device
+from dcgan.training.ranks import ALONE, Ranks
 
 # Of the GPU's free memory that the images may take; what is left is for the training.
 RESIDENT_SHARE = 0.4
@@ -25,8 +26,9 @@ def batches(
     batch_size: int,
     seed: int,
     device: torch.device,
+    ranks: Ranks = ALONE,
 ) -> Iterator[Tensor]:
-    """The batch of each step, in turn.
+    """The batch of each step, in turn; of several processes, the rows of this one.
 
     Images stay uint8 until they are on the device: a quarter of the bytes to move. On a GPU that
     has the memory for them, all of them are moved there once.
@@ -35,9 +37,10 @@ def batches(
         images: N x C x H x W, memory-mapped.
         steps: numbers of the steps, from 0 at the first step of the training.
         steps_per_epoch: after so many steps the images come in a new order.
-        batch_size: images in a batch; the last one of an epoch may have fewer.
+        batch_size: images in a batch of all processes; the last one of an epoch may have fewer.
         seed: of the orders.
         device: where the batches go.
+        ranks: the processes.
 
     Yields:
         float32, N x C x H x W in [-1, 1], channels-last.
@@ -49,7 +52,8 @@ def batches(
 
     def rows(step: int) -> Tensor:
         epoch, index = divmod(step, steps_per_epoch)
-        return order(epoch)[index * batch_size : (index + 1) * batch_size]
+        batch = order(epoch)[index * batch_size : (index + 1) * batch_size]
+        return batch[ranks.rows(len(batch))]
 
     if fits(images.nbytes, device):
         resident = torch.from_numpy(np.array(images)).to(device)

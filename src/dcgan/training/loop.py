@@ -4,27 +4,32 @@ Nothing here knows of DVC or MLflow; a caller that wants to watch passes callbac
 """
 
 import copy
+import logging
 import math
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dcgan import data, rng
 from dcgan.config.sections import DiscriminatorParams, GeneratorParams, Training
 from dcgan.errors import DataError, Stopped
 from dcgan.networks import exports, sampling
 from dcgan.pictures import grids
-from dcgan.training import feeding, fresh, optimizers
+from dcgan.training import feeding, fresh, optimizers, synchronised
 from dcgan.training.checkpoint import Checkpoints
+from dcgan.training.ranks import ALONE, Ranks
+from dcgan.training.replay import Recordings
 from dcgan.training.state import Row, State, finish_ema
 from dcgan.training.step import FIGURES, Outcome, train_step
+
+log = logging.getLogger(__name__)
 
 
 def train(
     images: data.Images,  # N x C x H x W, memory-mapped
-    checkpoints: Checkpoints,  # locked; the training resumes from the newest one
+    checkpoints: Checkpoints | None,  # locked; resumed from; None in processes but the first
     *,
     seed: int,
     lr: float,  # of D, and of G before `training.generator_lr_scale`
@@ -36,6 +41,7 @@ def train(
     training: Training,
     device: torch.device,
     precision: str,  # float32 or bfloat16
+    ranks: Ranks = ALONE,  # the processes; all of them call this
     on_row: Callable[[Row], None] = lambda row: None,
     on_step: Callable[[int, int], None] = lambda step, total: None,
     on_epoch: Callable[[int, State], None] = lambda epoch, state: None,  # epoch 0: untrained
@@ -53,8 +59,8 @@ def train(
         NoCheckpoint: there are checkpoints and none is intact.
     """
     steps_per_epoch, last = divmod(len(images), batch_size)
-    # One image alone has no batch statistics; `Watcher.start` says that it is left out.
-    if last > 1 and not training.drop_last:
+    # One image alone has no batch statistics; `Watcher.start` says what is left out.
+    if last // ranks.count > 1 and not training.drop_last:
         steps_per_epoch += 1
     if steps_per_epoch == 0:
         raise DataError(
@@ -65,16 +71,25 @@ def train(
     state = build(
         images.shape[1], seed=seed, lr=lr, beta1=beta1,
         generator=generator, discriminator=discriminator, training=training, device=device,
+        ranks=ranks,
     )  # fmt: skip
-    if not restore(state, checkpoints):
-        finish_ema(state, training)
-        on_epoch(0, state)
-        save(state, checkpoints)
+
+    def begin() -> tuple[int, list[Row]]:
+        assert checkpoints is not None
+        if not restore(state, checkpoints, ranks):
+            finish_ema(state, training)
+            on_epoch(0, state)
+            save(state, checkpoints, ranks)
+        return state.step, state.history
+
+    state.step, state.history = ranks.from_first(begin)
+    ranks.share(list(tensors(state).values()))
     on_step(state.step, total)
     batches = feeding.batches(
         images, range(state.step, total), steps_per_epoch=steps_per_epoch, batch_size=batch_size,
-        seed=seed, device=device,
+        seed=seed, device=device, ranks=ranks,
     )  # fmt: skip
+    recordings = Recordings() if training.cuda_graphs and device.type == "cuda" else None
     unread: list[Outcome] = []
     for real in batches:
         # Update both networks.
@@ -83,10 +98,12 @@ def train(
         set_learning_rates(state, total, lr=lr, training=training)
         measure = last_of_epoch or (state.step + 1) % training.log_every == 0
         outcome = train_step(
-            state, real, seed=seed, training=training, precision=precision, measure=measure
-        )
-        signal_number = stop_signal()
-        writes = bool(last_of_epoch or signal_number or state.step % training.save_every == 0)
+            state, real, seed=seed, training=training, precision=precision, measure=measure,
+            ranks=ranks, recordings=recordings,
+        )  # fmt: skip
+        old = checkpoints is not None and checkpoints.age() >= training.save_seconds
+        signal_number, save_now = ranks.agree(stop_signal(), old)
+        writes = bool(last_of_epoch or signal_number or save_now)
         # See whether all is finite. A GPU may be one step ahead of it, but never of a file.
         unread.append(outcome)
         while len(unread) > (0 if measure or writes else 1):
@@ -96,11 +113,13 @@ def train(
                 state.history.append(row)
                 on_row(row)
         # Save and show.
-        if writes:
+        if writes and checkpoints is not None:
             finish_ema(state, training)
             if last_of_epoch:
                 on_epoch(epoch + 1, state)
-            save(state, checkpoints)
+            save(state, checkpoints, ranks)
+            if signal_number or state.step == total:
+                checkpoints.wait()
         on_step(state.step, total)
         if signal_number and state.step < total:
             raise Stopped(
@@ -120,6 +139,7 @@ def build(
     discriminator: DiscriminatorParams,
     training: Training,
     device: torch.device,
+    ranks: Ranks = ALONE,
 ) -> State:
     """The state of a training before its first step.
 
@@ -132,6 +152,7 @@ def build(
         discriminator: the section of params.yaml.
         training: the section of params.yaml.
         device: where both networks, the average and the optimizers go.
+        ranks: the processes, which may find the statistics of a batch together.
 
     Returns:
         Both networks, the average (a copy of G) and both optimizers. Weights are float32 with any
@@ -144,6 +165,9 @@ def build(
     g.to(device).to(memory_format=torch.channels_last)
     d.to(device).to(memory_format=torch.channels_last)
     ema = copy.deepcopy(g).eval().requires_grad_(False)
+    if training.sync_batch_norm and ranks.count > 1:
+        for network in (g, d):
+            synchronised.convert(network)
     opt_g = optimizers.build(g, training, lr=lr * training.generator_lr_scale, beta1=beta1)
     opt_d = optimizers.build(d, training, lr=lr, beta1=beta1)
     return State(g, d, ema, opt_g, opt_d)
@@ -186,44 +210,63 @@ def write_epoch(epoch: int, state: State, folder: Path, *, seed: int, num_sample
         exports.export(target / f"{name}.safetensors", network, {**when, **weights})
 
 
-def save(state: State, checkpoints: Checkpoints) -> None:
+def save(state: State, checkpoints: Checkpoints, ranks: Ranks) -> None:
     """Write a checkpoint of this step."""
-    tensors = {
-        f"{name}.{key}": value
-        for name, network in _networks(state).items()
-        for key, value in network.state_dict().items()
-    }
-    tensors |= optimizers.moments(state.opt_g, "opt_g") | optimizers.moments(state.opt_d, "opt_d")
-    checkpoints.save(state.step, tensors, {"history": state.history})
+    description = {"history": list(state.history), "made_by": _decides_bits(state, ranks)}
+    checkpoints.save(state.step, tensors(state), description)
 
 
-def restore(state: State, checkpoints: Checkpoints) -> bool:
+def restore(state: State, checkpoints: Checkpoints, ranks: Ranks) -> bool:
     """Load the newest intact checkpoint; False in a new folder."""
-    newest = checkpoints.load_newest()
+    own = tensors(state)
+    expected = {name: (tensor.shape, tensor.dtype) for name, tensor in own.items()}
+
+    def check(read: dict[str, Tensor]) -> str | None:
+        found = {name: (tensor.shape, tensor.dtype) for name, tensor in read.items()}
+        wrong = [name for name in found | expected if found.get(name) != expected.get(name)]
+        return f"tensor {wrong[0]}, among {len(wrong)}" if wrong else None
+
+    newest = checkpoints.load_newest(check)
     if newest is None:
         return False
-    tensors, description = newest
-    for name, network in _networks(state).items():
-        prefix = f"{name}."
-        network.load_state_dict(
-            {
-                key.removeprefix(prefix): value
-                for key, value in tensors.items()
-                if key.startswith(prefix)
-            }
-        )
-    optimizers.load_moments(state.opt_g, "opt_g", tensors)
-    optimizers.load_moments(state.opt_d, "opt_d", tensors)
+    read, description = newest
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(read[name])  # in its own memory layout: the next step's bits depend on it
     state.step = description["step"]
     # JSON has sorted the columns; history.csv and the bar show them in this order.
     columns = ("epoch", "step", *FIGURES)
     state.history = [{name: row[name] for name in columns} for row in description["history"]]
+    before, now = description["made_by"], _decides_bits(state, ranks)
+    changed = [f"{key} {before[key]}, now {now[key]}" for key in now if before[key] != now[key]]
+    if changed:
+        log.warning(
+            "train: going on, but not to the bits of a training that was never stopped: %s",
+            "; ".join(changed),
+        )
     return True
 
 
-def _networks(state: State) -> dict[str, nn.Module]:
-    return {
+def tensors(state: State) -> dict[str, Tensor]:
+    """Every tensor of a checkpoint, by name; the state's own, no copies."""
+    networks: dict[str, nn.Module] = {
         "generator": state.generator,
         "discriminator": state.discriminator,
         "ema": state.ema,
     }
+    of_networks = {
+        f"{name}.{key}": value
+        for name, network in networks.items()
+        for key, value in network.state_dict().items()
+    }
+    moments = optimizers.moments(state.opt_g, "opt_g") | optimizers.moments(state.opt_d, "opt_d")
+    return of_networks | moments
+
+
+def _decides_bits(state: State, ranks: Ranks) -> dict[str, int | str]:
+    """What the bits of a step depend on and the trajectory's name does not."""
+    made_by: dict[str, int | str] = {"processes": ranks.count}
+    if state.bad.device.type == "cpu":
+        made_by["threads"] = torch.get_num_threads()
+        made_by["instructions"] = torch.backends.cpu.get_cpu_capability()
+    return made_by

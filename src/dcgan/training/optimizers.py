@@ -29,7 +29,21 @@ def build(
         return KerasRMSprop(parameters, lr=rate, rho=beta2, eps=eps)
     if training.optimizer == "adam_keras":
         return KerasAdam(parameters, lr=rate, betas=(beta1, beta2), eps=eps)
-    return torch.optim.Adam(parameters, lr=rate, betas=(beta1, beta2), eps=eps, fused=True)
+    adam_of_torch = torch.optim.Adam(
+        parameters, lr=rate, betas=(beta1, beta2), eps=eps, fused=True, capturable=rate.is_cuda
+    )
+    for weight in parameters:
+        adam_of_torch.state[weight] = _first_moments(weight)
+    return adam_of_torch
+
+
+def _first_moments(weight: Tensor) -> dict[str, Tensor]:
+    """Adam's, as torch makes them at the first step; made here, a checkpoint of step 0 has them."""
+    return {
+        "step": torch.zeros((), device=weight.device),
+        "exp_avg": torch.zeros_like(weight),
+        "exp_avg_sq": torch.zeros_like(weight),
+    }
 
 
 class KerasAdam(torch.optim.Optimizer):
@@ -50,11 +64,7 @@ class KerasAdam(torch.optim.Optimizer):
     ) -> None:
         super().__init__(parameters, {"lr": lr, "betas": betas, "eps": eps})
         for weight in self.param_groups[0]["params"]:
-            self.state[weight] = {
-                "step": torch.zeros((), device=weight.device),
-                "exp_avg": torch.zeros_like(weight),
-                "exp_avg_sq": torch.zeros_like(weight),
-            }
+            self.state[weight] = _first_moments(weight)
         self._far = {
             weight: torch.full_like(state["step"], self.FAR) for weight, state in self.state.items()
         }
@@ -129,33 +139,16 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
 
 
 def moments(optimizer: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:
-    """The optimizer's moments and step counts, named `prefix.<index of the parameter>.<name>`."""
+    """The optimizer's moments and step counts, named `prefix.<index of the parameter>.<name>`.
+
+    `Optimizer.load_state_dict` is not used: it accepts wrong parameter ids in silence.
+    """
     tensors: dict[str, Tensor] = {}
     for i, parameter in enumerate(_parameters(optimizer)):
         tensors |= {
             f"{prefix}.{i}.{name}": value for name, value in optimizer.state[parameter].items()
         }
     return tensors
-
-
-def load_moments(optimizer: torch.optim.Optimizer, prefix: str, tensors: dict[str, Tensor]) -> None:
-    """Put saved moments back under their parameters; learning rate and the like stay as they are.
-
-    `Optimizer.load_state_dict` is not used: it accepts wrong parameter ids in silence.
-    """
-    parameters = _parameters(optimizer)
-    for name, value in tensors.items():
-        if not name.startswith(f"{prefix}."):
-            continue
-        _, index, field = name.split(".")
-        parameter = parameters[int(index)]
-        if value.dim() == 0:
-            # The step count.
-            optimizer.state[parameter][field] = value.to(parameter.device)
-        else:
-            # Like the parameter in memory layout, so that the next step is the same to the last
-            # bit.
-            optimizer.state[parameter][field] = torch.empty_like(parameter).copy_(value)
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:

@@ -5,6 +5,7 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
+from dcgan import rng
 from dcgan.config.sections import Training
 from dcgan.networks.models import Discriminator, Generator
 
@@ -42,6 +43,14 @@ class State:
         # 1 from the first step on that found something not finite; no weight moves any more.
         self.bad = torch.zeros((), device=self.g.parameters[0].device)
         self.opt_g.found_inf = self.opt_d.found_inf = self.bad  # type: ignore[attr-defined]  # torch reads it so
+        self.streams = rng.Streams(self.bad.device)
+        # Each process of a training finds its own; spectral norm's vectors are equal anyway.
+        self.statistics: list[Tensor] = [
+            buffer
+            for network in (self.generator, self.discriminator)
+            for name, buffer in network.named_buffers()
+            if name.endswith(("running_mean", "running_var"))
+        ]
         self.ema_parameters: list[Tensor] = list(self.ema.parameters())
         self.ema_buffers = list(self.ema.buffers())
 

@@ -6,19 +6,20 @@ apart: `UPDATES` has one function for each. They share a `Batch`.
 
 import contextlib
 import math
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Hashable, Iterator
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.utils import get_total_norm, parametrize
 
-from dcgan import rng
 from dcgan.config.sections import Training
 from dcgan.errors import Diverged
 from dcgan.networks.models import evaluating
 from dcgan.training.augment import augment
 from dcgan.training.losses import LOSSES
+from dcgan.training.ranks import ALONE, Ranks
+from dcgan.training.replay import Recordings
 from dcgan.training.state import Row, Side, State, update_ema
 
 Figures = dict[str, Tensor]  # scalars
@@ -31,23 +32,35 @@ FIGURES = (
 
 def train_step(
     state: State,
-    real: Tensor,  # float32 N x C x H x W in [-1, 1]
+    real: Tensor,  # float32 N x C x H x W in [-1, 1]; of several processes, the rows of this one
     *,
     seed: int,
     training: Training,
     precision: str,  # float32 or bfloat16
     measure: bool,  # whether figures are wanted
+    ranks: Ranks = ALONE,
+    recordings: Recordings | None = None,  # of steps on a GPU, to be replayed
 ) -> "Outcome":
     """Update D, G or both on one batch.
 
     Nothing here waits for a GPU: what the step found is in the outcome, for later.
     """
-    batch = Batch(state, real, seed, training, precision, measure)
-    figures = UPDATES[training.update](batch)
+    batch = Batch(state, real, seed, training, precision, measure, ranks)
+    found = batch.update() if recordings is None else recordings.update(batch)
+    # Here and not with the gradients, whose graphs hold the statistics.
+    ranks.average([*state.statistics, *found.checked.values(), *found.figures.values()])
     if batch.turn_g and training.ema_half_life:
-        update_ema(state, training.ema_half_life / (batch.batches_between * len(real)))
+        images = batch.batches_between * len(real) * ranks.count
+        update_ema(state, training.ema_half_life / images)
     state.step += 1
-    return Outcome(state.step, batch.checked, figures)
+    return Outcome(state.step, found.checked, found.figures)
+
+
+class Found(NamedTuple):
+    """What an update gives: scalars on the device, by name."""
+
+    checked: Figures  # must be finite
+    figures: Figures  # FIGURES, or none
 
 
 class Outcome:
@@ -93,9 +106,10 @@ class Batch:
         training: Training,
         precision: str,
         measure: bool,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.state, self.real, self.training = state, real, training
-        self.seed, self.precision, self.measure = seed, precision, measure
+        self.precision, self.measure, self.ranks = precision, measure, ranks
         self.loss = LOSSES[training.loss]
         self.checked: Figures = {}  # what must be finite, by name
         n = training.discriminator_steps
@@ -103,14 +117,17 @@ class Batch:
         self.batches_between = n + 1 if one_network else n  # from one update of G to the next
         self.turn_g = state.step % (n + 1) == 0 if one_network else (state.step + 1) % n == 0
         self.turn_d = not (one_network and self.turn_g)
-        self._draws: dict[str, rng.Draws] = {}
-        self._dropout: dict[str, torch.Generator] = {}
+        self.with_r1 = bool(training.r1_gamma) and state.step % training.r1_every == 0
+        state.streams.begin(seed, state.step)
 
-    def draws(self, stream: str) -> rng.Draws:
-        """The random numbers of one purpose in this step; made when first drawn from."""
-        if stream not in self._draws:
-            self._draws[stream] = rng.Draws(self.seed, stream, self.state.step, self.real.device)
-        return self._draws[stream]
+    def kind(self) -> Hashable:
+        """What of this step its operations depend on; all else of it are values."""
+        return self.turn_g, self.turn_d, self.with_r1, self.measure, self.real.shape
+
+    def update(self) -> Found:
+        """Update D, G or both."""
+        figures = UPDATES[self.training.update](self)
+        return Found(self.checked, figures)
 
     def dropout(self, phase: str) -> torch.Generator | None:
         """What D's dropout is drawn with, if it has any.
@@ -120,18 +137,17 @@ class Batch:
         """
         if not self.state.discriminator.draws:
             return None
-        if phase not in self._dropout:
-            self._dropout[phase] = rng.generator(
-                self.seed, f"dropout {phase}", self.state.step, self.real.device
-            )
-        return self._dropout[phase]
+        # Each process has masks of its own, so here their number makes a difference.
+        whose = f" {self.ranks.rank}" if self.ranks.rank else ""
+        return self.state.streams.generator(f"dropout {phase}{whose}")
 
     def z(self) -> Tensor:
-        """Fresh latent vectors, N x z_dim."""
-        a, draws = self.state.generator.architecture, self.draws("z")
-        if a.z_distribution == "normal":
-            return draws.normal(len(self.real), a.z_dim)
-        return draws.uniform(len(self.real), a.z_dim, low=-1.0)
+        """Fresh latent vectors, N x z_dim: this process's rows of those of all."""
+        a, draws = self.state.generator.architecture, self.state.streams.draws("z")
+        shape = len(self.real) * self.ranks.count, a.z_dim
+        normal = a.z_distribution == "normal"
+        drawn = draws.normal(*shape) if normal else draws.uniform(*shape, low=-1.0)
+        return drawn[self.ranks.rows(len(drawn))]
 
     def logits(self, images: Tensor, phase: str) -> Tensor:
         """D's logits of images, in D's phase (`d`) or in G's (`g`).
@@ -140,8 +156,9 @@ class Batch:
         the other.
         """
         if self.training.diff_augment:
-            draws = self.draws(f"augment {phase}")
-            images = augment(images, self.training.diff_augment, draws)
+            draws = self.state.streams.draws(f"augment {phase}")
+            part = self.ranks.part(len(images), len(self.real), images.device)
+            images = augment(images, self.training.diff_augment, draws, part)
         return self.state.discriminator(images, self.dropout(phase))
 
     def logits_of_both(self, fake: Tensor) -> tuple[Tensor, Tensor]:
@@ -185,7 +202,7 @@ class Batch:
         Mescheder et al. 2018, eq. 9; lazily: Karras et al. 2020.
         """
         gamma, every = self.training.r1_gamma, self.training.r1_every
-        if not gamma or self.state.step % every:
+        if not self.with_r1:
             return 0.0
         real = self.real.detach().requires_grad_()
         # In float32: the square of a gradient in bfloat16 has two digits.
@@ -200,15 +217,18 @@ class Batch:
         `retain_graph` keeps what the forward pass has saved, for another loss that came through
         the same pass.
 
-        They and the network's buffers are noted to be `checked`.
+        They and the network's buffers are noted to be `checked`. Of several processes gradients
+        and loss are means.
         """
         gradients = list(torch.autograd.grad(loss, side.parameters, retain_graph=retain_graph))
+        loss = loss.detach().clone()
+        self.ranks.average([*gradients, loss])
         norm = get_total_norm(gradients)
         checked = {"loss": loss, "gradient norm": norm}
         if side.float_buffers:
             checked["buffer norm"] = get_total_norm(side.float_buffers)
         self.checked |= {f"{name} of {side.name}": value for name, value in checked.items()}
-        total = torch.stack([value.detach() for value in checked.values()]).sum()
+        total = torch.stack(list(checked.values())).sum()
         torch.maximum(self.state.bad, (~total.isfinite()).to(total.dtype), out=self.state.bad)
         return gradients, norm
 

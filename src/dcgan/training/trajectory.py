@@ -25,8 +25,8 @@ CODE = (
     "networks/layers.py", "networks/models.py", "networks/sampling.py", "pictures/grids.py",
     "pictures/letters.py",
     "training/augment.py", "training/checkpoint.py", "training/feeding.py", "training/fresh.py",
-    "training/loop.py", "training/losses.py", "training/optimizers.py",
-    "training/state.py", "training/step.py",
+    "training/loop.py", "training/losses.py", "training/optimizers.py", "training/ranks.py",
+    "training/replay.py", "training/state.py", "training/step.py", "training/synchronised.py",
 )  # fmt: skip
 
 
@@ -53,8 +53,9 @@ def identity(
     Raises:
         DataError: there are no prepared images.
     """
-    # `save_every` changes no result; device and precision count as what `auto` became.
-    unnamed = ("save_every", "device", "precision")
+    # `save_seconds` and `cuda_graphs` change no result, and checkpoints of any number of processes
+    # can be resumed; device and precision count as what `auto` became.
+    unnamed = ("save_seconds", "cuda_graphs", "processes", "device", "precision")
     training = {key: value for key, value in settings["training"].items() if key not in unnamed}
     named = {**settings, "training": training}
     if training["linear_decay_from"] == 1:
