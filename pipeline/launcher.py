@@ -90,13 +90,17 @@ def launch(module: str, num: int) -> None:
         sys.exit(128 + int(error.sigval))
     except ChildFailedError as error:
         codes = [failure.exitcode for _, failure in sorted(error.failures.items())]
-        killed = [code for code in codes if code < 0]
+        said = [code for code in codes if code > 0 and code != EnvironmentProblem.exit_code]
+        if said:
+            sys.exit(said[0])
+        # The agent ends by SIGTERM what is left after a failure; what was killed is the cause.
+        killed = [-code for code in codes if code < 0 and -code != signal.SIGTERM]
         if killed:
             raise EnvironmentProblem(
-                f"a process of the training was ended by {signal.Signals(-killed[0]).name}:"
+                f"a process of the training was ended by {signal.Signals(killed[0]).name}:"
                 " run the same command again, and it goes on from the last checkpoint"
             ) from None
-        sys.exit(codes[0])  # the first process has said why
+        sys.exit(EnvironmentProblem.exit_code)
 
 
 @contextlib.contextmanager
