@@ -58,7 +58,7 @@ def main() -> None:
     text = f"{markdown.table(head, rows)}\n\n{machine()}."
     print(text)
     if args.write:
-        put_table("evaluation", text)
+        put_table("evaluation.py", text)
 
 
 def row(what: str, beside: str, theirs: float, ours: float) -> list[str]:

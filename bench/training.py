@@ -44,6 +44,7 @@ from dcgan.networks import devices
 from dcgan.reports import markdown
 from dcgan.training import loop
 from dcgan.training.checkpoint import Checkpoints
+from dcgan.training.ranks import ALONE, Ranks
 
 DOCUMENT = Path("docs/performance.md")
 MARKS = ("<!-- {} -->", "<!-- end of {} -->")
@@ -84,7 +85,7 @@ def main() -> None:
     )
     print(f"\n{text}")
     if args.write:
-        put_table("training", text)
+        put_table(f"training.py, {precision}", text)
 
 
 HEAD = [
@@ -95,7 +96,7 @@ HEAD = [
 
 def put_table(name: str, text: str) -> None:
     """Put the text between its marks in the document."""
-    start, end = (mark.format(f"the table of bench/{name}.py") for mark in MARKS)
+    start, end = (mark.format(f"the table of bench/{name}") for mark in MARKS)
     before, _, rest = DOCUMENT.read_text().partition(start)
     assert rest, f"{DOCUMENT} has no {start}"
     files.write_text(DOCUMENT, f"{before}{start}\n\n{text}\n\n{end}{rest.partition(end)[2]}")
@@ -171,28 +172,34 @@ def flops_of_a_step(name: str) -> float:
     return counter.get_total_flops() / params.batch_size
 
 
-def our_rate(name: str, folder: Path, steps: int) -> float:
+def our_rate(name: str, folder: Path, steps: int, ranks: Ranks = ALONE) -> float:
     """Images a second of our loop, without its first steps."""
     devices.set_switches(CPU, deterministic=False)  # as the train stage does
     images = np.load(folder / "prepared.npy", mmap_mode="r")
     ends: list[float] = []
-    run(name, images, steps, lambda step, total: ends.append(time.perf_counter()))
+    run(name, images, steps, lambda step, total: ends.append(time.perf_counter()), ranks)
     timed = ends[WARM_UP:-1]  # the last one has the checkpoint in it
     batch_size = recipes.load(Path("recipes") / f"{name}.yaml").params.batch_size
     return batch_size * (len(timed) - 1) / (timed[-1] - timed[0])
 
 
-def run(name: str, images: data.Images, steps: int, on_step: Callable[[int, int], None]) -> None:
+def run(
+    name: str,
+    images: data.Images,
+    steps: int,
+    on_step: Callable[[int, int], None],
+    ranks: Ranks = ALONE,
+) -> None:
     """Train `steps` steps in our loop."""
     params = recipes.load(Path("recipes") / f"{name}.yaml").params
     repeated = np.resize(images, (steps * params.batch_size, *images.shape[1:]))
     with tempfile.TemporaryDirectory() as folder, Checkpoints(Path(folder), name) as checkpoints:
         loop.train(
-            repeated, checkpoints, seed=1, lr=params.lr, beta1=params.beta1,
+            repeated, checkpoints if ranks.first else None, seed=1, lr=params.lr, beta1=params.beta1,
             batch_size=params.batch_size, epochs=1, generator=params.generator,
             discriminator=params.discriminator,
             training=params.training.model_copy(update={"save_seconds": 1e4}), device=CPU,
-            precision=devices.choose_precision("auto", CPU), on_step=on_step,
+            precision=devices.choose_precision("auto", CPU), on_step=on_step, ranks=ranks,
         )  # fmt: skip
 
 
