@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # One lock for all platforms and Pythons: markers say which lines are for whom.
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-emit-index-url
-SCRIPTS := .ci/run .ci/figures docker/entrypoint.sh
+SCRIPTS := .ci/run .ci/figures docker/entrypoint.sh jobs/slurm.sh
 
 .DEFAULT_GOAL := help
 .PHONY: help repro ui retrain drill test test-slow lint format lock bench recipes-table probe-table sweep clean

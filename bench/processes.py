@@ -15,10 +15,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parent)]
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
 import torch
-import training  # also finds src
+import training  # beside this file
+
 from dcgan.config import recipes
 from dcgan.networks import devices
 from dcgan.reports import markdown

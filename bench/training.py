@@ -195,7 +195,8 @@ def run(
     repeated = np.resize(images, (steps * params.batch_size, *images.shape[1:]))
     with tempfile.TemporaryDirectory() as folder, Checkpoints(Path(folder), name) as checkpoints:
         loop.train(
-            repeated, checkpoints if ranks.first else None, seed=1, lr=params.lr, beta1=params.beta1,
+            repeated, checkpoints if ranks.first else None,
+            seed=1, lr=params.lr, beta1=params.beta1,
             batch_size=params.batch_size, epochs=1, generator=params.generator,
             discriminator=params.discriminator,
             training=params.training.model_copy(update={"save_seconds": 1e4}), device=CPU,

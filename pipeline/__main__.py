@@ -21,6 +21,7 @@ COMMANDS = {
     "repro": "Build everything that has changed, and say what came out.",
     "init": "Set params.yaml for a folder of pictures.",
     "run": "Run an experiment with DVC, safe from a second one and from signals.",
+    "sweep": "List, run and show the cells of a grid of experiments, on any number of machines.",
     "compare": "Compare runs side by side: parameters, figures with verdicts, samples.",
     "recipe": "List, show and apply the recipes, each a known system as an overlay of params.yaml.",
     "promote": "Promote models/, refuse it, or say that one cannot tell (exit 0, 4, 7).",
@@ -48,6 +49,10 @@ def main() -> None:
         from pipeline import recipe
 
         cli.run(*recipe.SUBCOMMANDS, args=rest, prog=f"{prog} recipe")
+    elif name == "sweep":
+        from pipeline import sweep
+
+        cli.run(*sweep.SUBCOMMANDS, args=rest, prog=f"{prog} sweep")
     elif name in COMMANDS:
         command = importlib.import_module(f"pipeline.{name}").main
         cli.run(command, args=rest, prog=f"{prog} {name}")

@@ -110,7 +110,7 @@ def test_the_networks_have_the_parameters_of_the_reference_to_the_last_digit(nam
 def test_the_probe_nets_give_the_papers_number_of_features(name, features, flat):
     discriminator = networks(name)[1]
     assert 16 * sum(discriminator.architecture.channels) == features
-    assert discriminator.head[1].in_features == flat
+    assert discriminator.head[0].in_features == flat
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from dcgan.networks.layers import Conv, ConvTranspose, Dropout
+from dcgan.networks.layers import Conv, ConvTranspose, Dropout, Logit
 
 
 def ones(layer):
@@ -59,15 +59,40 @@ def test_torchs_own_padding_is_one_pixel_off():
 
 @pytest.mark.parametrize("probability", [0.0, 0.3, 0.5])
 def test_dropout_keeps_the_mean_and_drops_the_asked_share(probability):
-    values = Dropout(probability)(torch.ones(300_001), torch.Generator().manual_seed(0))
+    ones_ = torch.ones(3, 5, 20_001, 1)
+    values = Dropout(probability)(ones_, torch.Generator().manual_seed(0))
     assert (values == 0).float().mean().item() == pytest.approx(probability, abs=0.005)
     assert values.mean().item() == pytest.approx(1, abs=0.01)
 
 
 def test_dropout_depends_on_its_generator_alone_and_rests_in_evaluation():
-    layer, ones_ = Dropout(0.5), torch.ones(1000)
+    layer, ones_ = Dropout(0.5), torch.ones(2, 5, 10, 10)
     first = layer(ones_, torch.Generator().manual_seed(1))
     torch.rand(7)  # the global generator has no say
     assert torch.equal(first, layer(ones_, torch.Generator().manual_seed(1)))
     assert not torch.equal(first, layer(ones_, torch.Generator().manual_seed(2)))
     assert torch.equal(layer.eval()(ones_, None), ones_)
+
+
+@pytest.mark.parametrize("kernel", [4, 5])
+def test_a_transposed_convolution_adds_its_bias_apart_and_gives_the_same(kernel):
+    layer = ConvTranspose(6, 3, kernel=kernel, stride=2, padding="symmetric", bias=True)
+    torch.nn.init.normal_(layer.bias)
+    maps = torch.randn(2, 6, 7, 7)
+    torch.testing.assert_close(layer(maps), torch.nn.ConvTranspose2d.forward(layer, maps))
+
+
+def test_a_logit_is_a_linear_layer_on_flattened_maps():
+    layer, maps = Logit(5 * 3 * 4, 1), torch.randn(2, 5, 3, 4)
+    expected = torch.nn.functional.linear(maps.flatten(1), layer.weight, layer.bias)
+    for each in (maps, maps.contiguous(memory_format=torch.channels_last)):
+        torch.testing.assert_close(layer(each), expected)
+
+
+def test_dropout_and_logit_leave_maps_and_gradients_channels_last():
+    """Another layout makes each layer before them take three times as long."""
+    maps = torch.randn(2, 8, 5, 5).contiguous(memory_format=torch.channels_last).requires_grad_()
+    dropped = Dropout(0.5)(maps, torch.Generator().manual_seed(0))
+    assert dropped.is_contiguous(memory_format=torch.channels_last)
+    (gradient,) = torch.autograd.grad(Logit(200, 1)(dropped).sum(), maps)
+    assert gradient.is_contiguous(memory_format=torch.channels_last)

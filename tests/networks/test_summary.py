@@ -34,7 +34,7 @@ def test_parameters_are_counted_to_the_last_digit(network, trainable, running):
     ("network", "first", "last"),
     [
         (generator(MNIST_TF), ("Linear", "12544", 1_254_400), ("Tanh", "1 x 28 x 28", 0)),
-        (discriminator(MNIST_TF_D), ("Conv", "64 x 14 x 14", 1664), ("Linear", "1", 6273)),
+        (discriminator(MNIST_TF_D), ("Conv", "64 x 14 x 14", 1664), ("Logit", "1", 6273)),
     ],
     ids=["generator", "discriminator"],
 )

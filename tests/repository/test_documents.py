@@ -168,7 +168,7 @@ def test_every_command_of_ours_in_a_document_exists_with_its_options():
         # The options of these two are those of dvc.
         if name in ("run", "repro"):
             continue
-        which = " ".join([name, rest[0]] if name == "recipe" else [name])
+        which = " ".join([name, rest[0]] if name in ("recipe", "sweep") else [name])
         if which not in helps:
             helps[which] = subprocess.run(
                 [sys.executable, "-m", "pipeline", *which.split(), "--help"],

@@ -4,6 +4,7 @@ Images are float32 N x C x H x W in [-1, 1]; latent vectors are N x z_dim; D ret
 """
 
 import contextlib
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import cast
 
@@ -13,7 +14,7 @@ from torch.nn.utils import parametrizations, parametrize
 
 from dcgan import rng
 from dcgan.networks.architecture import DiscriminatorArchitecture, GeneratorArchitecture
-from dcgan.networks.layers import Conv, ConvTranspose, Dropout, activation
+from dcgan.networks.layers import Conv, ConvTranspose, Dropout, Logit, activation
 
 
 @contextlib.contextmanager
@@ -149,9 +150,9 @@ class Discriminator(nn.Module):
         self.draws = any(probabilities)  # whether a pass in training mode needs random numbers
         channels, size = a.channels[-1], a.sizes()[-1]
         if a.head == "linear":
-            self.head = nn.Sequential(
-                nn.Flatten(), nn.Linear(channels * size * size, 1, bias=a.bias)
-            )
+            # Exports call it head.1.
+            logit = Logit(channels * size * size, 1, bias=a.bias)
+            self.head = nn.Sequential(OrderedDict({"1": logit}))
         else:
             self.head = nn.Sequential(nn.Conv2d(channels, 1, size, bias=a.bias), nn.Flatten())
         if init is not None:
