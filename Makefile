@@ -14,10 +14,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # One lock for all platforms and Pythons: markers say which lines are for whom.
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-emit-index-url
-SCRIPTS := .ci/run .ci/figures docker/entrypoint.sh jobs/slurm.sh
+SCRIPTS := .ci/run .ci/audit .ci/figures docker/entrypoint.sh jobs/slurm.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help repro ui retrain drill test test-slow lint format lock bench recipes-table probe-table sweep clean
+.PHONY: help repro ui retrain drill test test-slow lint format lock audit sbom bench recipes-table probe-table sweep clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,12 @@ format: .venv/.dev  ## Bring the code into style
 lock: .venv/.dev  ## Compile both lock files from pyproject.toml
 	$(LOCK) pyproject.toml -o requirements.lock
 	$(LOCK) --constraint requirements.lock --group dev -o requirements-dev.lock
+
+audit: .venv/.dev  ## Compare the runtime's packages with the database of known vulnerabilities
+	.ci/audit
+
+sbom: .venv/.dev  ## Write sbom.json: the runtime's packages in CycloneDX form
+	$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-reproducible --output-file sbom.json
 
 bench: .venv/.dev  ## Measure speed beside what people would use instead
 	$(BIN)/dvc repro reference

@@ -28,6 +28,7 @@ COMMANDS = {
     "rollback": "Make the previous champion the champion again.",
     "retrain": "Rebuild what has changed and let the gate decide.",
     "sample": "Draw images from a model.",
+    "judge": "Judge any images by this project's protocol.",
     "sync": "Send to MLflow what waits in the journal.",
     "ui": "Browse the runs in MLflow.",
     "doctor": "Show what this machine has and what is missing.",

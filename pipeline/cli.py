@@ -8,7 +8,8 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from types import FrameType
+from typing import Any, NoReturn, TextIO, cast
 
 import typer
 from typer.exceptions import TyperException
@@ -22,6 +23,75 @@ EXIT_CODES = (
 )
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a command as Ctrl-C does."""
+
+
+class Ending:
+    """Answers a signal by an exception that ends the command.
+
+    Not while a module is being imported: an exception in the midst of torch's import may abort the
+    process, or leave half a module behind. The answer then comes when the import is done.
+    """
+
+    def __init__(self) -> None:
+        self._asked = int(signal.SIGTERM)
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Be the handler of the signal `number`, and of the alarm that asks again."""
+        if number != signal.SIGALRM:
+            self._asked = number
+        if _importing(frame):
+            signal.signal(signal.SIGALRM, self)
+            signal.setitimer(signal.ITIMER_REAL, IMPORT_POLL)
+            return
+        raise Terminated if self._asked == signal.SIGTERM else KeyboardInterrupt
+
+
+def _importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
+
+
+class Outliving:
+    """A stream to a reader that may go, as `head` does: what is written after that is lost.
+
+    A training must not end because nobody reads its lines.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write, or lose the text."""
+        try:
+            return self._stream.write(text)
+        except BrokenPipeError:
+            self._lose()
+            return len(text)
+
+    def flush(self) -> None:
+        """Flush, or lose what waits."""
+        try:
+            self._stream.flush()
+        except BrokenPipeError:
+            self._lose()
+
+    def _lose(self) -> None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self._stream.fileno())
+        os.close(nowhere)
+
+
+IMPORT_POLL = 0.1  # seconds until we look again whether an import is done
+
+
 def run(
     *commands: Callable[..., Any], args: list[str] | None = None, prog: str | None = None
 ) -> None:
@@ -30,6 +100,15 @@ def run(
         # A terminal without UTF-8, such as cron's, shows other letters escaped.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    streams = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (cast(TextIO, Outliving(stream)) for stream in streams)
+    answers = {signal.SIGTERM: signal.getsignal(signal.SIGTERM)}
+    if (
+        signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    ):  # else we are told to ignore it
+        answers[signal.SIGINT] = signal.default_int_handler
+    for number in answers:
+        signal.signal(number, Ending())
     args = sys.argv[1:] if args is None else args
     debug = "--debug" in args
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -48,6 +127,10 @@ def run(
         code = ended.code if isinstance(ended.code, int) else 1
         raise
     finally:
+        sys.stdout.flush()
+        sys.stdout, sys.stderr = streams
+        for number, answer in answers.items():
+            signal.signal(number, answer)
         # Of several processes that were launched together, the one that DVC started notes it.
         if (stage := os.environ.get("DVC_STAGE")) and "LOCAL_RANK" not in os.environ:
             workspace.note_stage(stage, time.monotonic() - started, int(code or 0))
@@ -88,14 +171,11 @@ def _one_line(command: Callable[..., Any]) -> Callable[..., Any]:
             command(*args, **kwargs)
         except UserError as error:
             fail(str(error), error.exit_code)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as asked:
             stage = os.environ.get("DVC_STAGE")
             gone = f"; DVC had removed the outputs of {stage}" if stage else ""
-            fail(f"stopped by the keyboard{gone}; run the same command again to go on", 130)
-        except BrokenPipeError:
-            # The reader of our output has closed it, which is no error of ours; without this line
-            # the interpreter would complain at its end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            by, code = ("SIGTERM", 143) if isinstance(asked, Terminated) else ("the keyboard", 130)
+            fail(f"stopped by {by}{gone}; run the same command again to go on", code)
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise

@@ -1,9 +1,12 @@
 """Show what this machine has and what is missing."""
 
+import configparser
+import hashlib
 import importlib.metadata
 import platform
 import shutil
 import sqlite3
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -11,33 +14,45 @@ from rich.table import Table
 from rich.text import Text
 from typer import Option
 
-from dcgan.errors import EnvironmentProblem
+from dcgan.errors import DataError, EnvironmentProblem
 from dcgan.tracking import provenance, store
 from pipeline import cli, tables, workspace
 
 PACKAGES = ("torch", "torchvision", "mlflow", "dvc", "great-expectations", "torch-fidelity")
 NEEDED_GB = 2  # data, checkpoints, DVC's cache and the MLflow store of a few runs
+NEEDED_MEMORY_GB = 4  # of the default parameters
+OUTPUTS = ("data", "models", "results")
+CACHE = Path(".dvc/cache/files/md5")
+Check = tuple[str, Callable[[], str]]
 
 
 def main(
     data: Annotated[
         str | None, Option(help="A folder of pictures: say what will be done with it.")
     ] = None,
+    deep: Annotated[
+        bool,
+        Option("--deep", metavar="", help="Also hash DVC's cache and the checkpoints: minutes."),
+    ] = False,
 ) -> None:
     """Show what this machine has and what is missing: python -m pipeline doctor.
 
-    Exit code 6 where something is missing. With --data FOLDER it looks at a folder of pictures
-    instead, and changes nothing.
+    Exit code 6 where something is missing or broken. With --data FOLDER it looks at a folder of
+    pictures instead. It changes nothing.
     """
     if data is not None:
         about(data)
         return
     table = Table("", "", show_header=False)
     problems = []
-    for title, check in (
+    checks: list[Check] = [
         ("Python", platform.python_version), ("packages", packages), ("device", device),
-        ("git", git), ("DVC", dvc), ("MLflow store", mlflow_store), ("disk", disk),
-    ):  # fmt: skip
+        ("memory", memory), ("disk", disk), ("git", git), ("DVC", dvc), ("DVC remote", remote),
+        ("MLflow store", mlflow_store), ("journal", journal), ("left over", left_over),
+    ]  # fmt: skip
+    if deep:
+        checks += [("DVC cache", cache), ("checkpoints", checkpoints)]
+    for title, check in checks:
         try:
             table.add_row(title, check())
         except EnvironmentProblem as error:
@@ -130,6 +145,92 @@ def disk() -> str:
     if free < NEEDED_GB:
         raise EnvironmentProblem(f"{free:.1f} GB free: need {NEEDED_GB} GB: make room")
     return f"{free:.1f} GB free"
+
+
+def memory() -> str:
+    """Memory that a stage can have."""
+    import psutil
+
+    free = psutil.virtual_memory().available / 1e9
+    if free < NEEDED_MEMORY_GB:
+        raise EnvironmentProblem(
+            f"{free:.1f} GB free: need {NEEDED_MEMORY_GB} GB: end other programs"
+        )
+    return f"{free:.1f} GB free"
+
+
+def remote() -> str:
+    """Where `dvc push` goes, and whether what comes back is verified."""
+    config = configparser.ConfigParser(strict=False, interpolation=None)
+    config.read([".dvc/config", ".dvc/config.local"])
+    name = config.get("core", "remote", fallback=None)
+    if name is None:
+        return "none: results stay on this machine"
+    section = next(
+        (each for each in config.sections() if each.strip("'") == f'remote "{name}"'), ""
+    )
+    url = store.shown(config.get(section, "url", fallback="no url"))
+    if config.get(section, "verify", fallback="false").lower() != "true":
+        return (
+            f"{name}, {url}; a damaged object is not noticed when it comes back:"
+            f" dvc remote modify {name} verify true"
+        )
+    return f"{name}, {url}"
+
+
+def journal() -> str:
+    """What waits to be sent to MLflow."""
+    folder = store.journals()
+    waiting = sum(1 for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else 0
+    return f"{waiting} runs wait: python -m pipeline sync" if waiting else "nothing waits"
+
+
+def left_over() -> str:
+    """What processes that were killed have left half-written."""
+    parts = [str(path) for name in OUTPUTS for path in Path(name).rglob(".part-*")]
+    if parts:
+        raise EnvironmentProblem(
+            f"{parts[0]}, among {len(parts)}: half-written by a process that was killed:"
+            f" delete them: find {' '.join(OUTPUTS)} -name '.part-*' -delete"
+        )
+    return "nothing"
+
+
+def cache() -> str:
+    """Whether every object of DVC's cache has the content that its name says."""
+    total, damaged = 0, []
+    for path in sorted(CACHE.glob("??/*")):
+        total += 1
+        with open(path, "rb") as file:
+            # MD5 is DVC's choice of a name.
+            digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
+        if digest.hexdigest() != path.parent.name + path.name.removesuffix(".dir"):
+            damaged.append(str(path))
+    if damaged:
+        raise EnvironmentProblem(
+            f"{damaged[0]}, among {len(damaged)} of {total}: damaged: delete them, then dvc repro"
+        )
+    return f"{total} objects, all as their names say"
+
+
+def checkpoints() -> str:
+    """Whether every checkpoint can be read."""
+    damaged = list(_damaged_checkpoints())
+    if damaged:
+        raise EnvironmentProblem(
+            f"{damaged[0]}: a training would go on from the checkpoint before; delete it"
+        )
+    return "all of them can be read"
+
+
+def _damaged_checkpoints() -> Iterator[str]:
+    from dcgan import files
+
+    for path in sorted(files.scratch("train").glob("*/state-*.safetensors")):
+        try:
+            files.read_tensors(path, sealed=True)
+        except DataError as error:
+            yield str(error)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """A lean MLflow server on loopback, for `ui` and for pictures of its pages."""
 
 import contextlib
+import glob
 import os
 import signal
 import socket
@@ -67,8 +68,19 @@ def start(uri: str, host: str, port: int) -> processes.Group:
     command = [
         sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port),
         "--workers", "1", "--uvicorn-opts", "--log-level warning",
+        "--allowed-hosts", ",".join(allowed_hosts(host)),
     ]  # fmt: skip
     return processes.Group(command, ENDING, env=environment)
+
+
+def allowed_hosts(host: str) -> list[str]:
+    """The names by which a browser may ask, any port with each: a tunnel has a port of its own.
+
+    MLflow's own list has 10.*, which also 10.example.com matches: a page from there could read
+    every run.
+    """
+    names = dict.fromkeys(["localhost", "127.0.0.1", "[::1]", f"[{host}]" if ":" in host else host])
+    return [pattern for name in names for pattern in (name, f"{glob.escape(name)}:*")]
 
 
 def wait_until_it_answers(server: processes.Group, address: str) -> None:

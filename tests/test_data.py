@@ -113,6 +113,7 @@ def test_the_data_hash_changes_with_the_data_and_with_nothing_else(tmp_path, pre
     assert len(digests) == 7
 
 
+@pytest.mark.holds("R-72")
 @pytest.mark.parametrize("file", ["train.images.npy", "train.labels.npy"])
 def test_verify_finds_one_wrong_bit(prepared, file):
     flip_last_bit(prepared / file)

@@ -9,6 +9,7 @@ from dcgan import files
 from dcgan.errors import DataError, EnvironmentProblem
 
 
+@pytest.mark.holds("R-71")
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "a.txt"
     files.write_text(path, "old")
@@ -19,6 +20,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.holds("R-90", "R-91", "R-92")
 @pytest.mark.parametrize("call", ["fsync", "replace"])
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.ESTALE])
 def test_every_disk_error_is_named_and_keeps_the_old_file(tmp_path, monkeypatch, call, number):
@@ -37,12 +39,14 @@ def test_every_disk_error_is_named_and_keeps_the_old_file(tmp_path, monkeypatch,
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.holds("R-91")
 def test_a_folder_that_is_a_file_is_named(tmp_path):
     (tmp_path / "a").write_text("")
     with pytest.raises(EnvironmentProblem, match="cannot be written"):
         files.write_text(tmp_path / "a" / "b.txt", "")
 
 
+@pytest.mark.holds("R-45")
 def test_json_refuses_nan_and_equal_values_give_equal_bytes(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         files.write_json(tmp_path / "a.json", {"a": float("nan")})
@@ -70,6 +74,7 @@ def test_tensors_come_back_and_equal_tensors_give_equal_bytes(tmp_path):
     ).read_bytes()
 
 
+@pytest.mark.holds("R-13")
 def test_every_flipped_bit_of_either_file_is_noticed(tmp_path):
     path = tmp_path / "a.safetensors"
     files.write_tensors(path, tensors(), {})
@@ -90,6 +95,7 @@ def test_every_flipped_bit_of_either_file_is_noticed(tmp_path):
         target.write_bytes(good)
 
 
+@pytest.mark.holds("R-14")
 @pytest.mark.parametrize("length", [0, 1, 8, 50])
 def test_a_cut_or_missing_file_is_refused(tmp_path, length):
     path = tmp_path / "a.safetensors"
@@ -105,12 +111,14 @@ def test_a_cut_or_missing_file_is_refused(tmp_path, length):
         files.read_tensors(path)
 
 
+@pytest.mark.holds("R-17")
 def test_weights_that_are_not_finite_are_refused(tmp_path):
     files.write_tensors(tmp_path / "a.safetensors", {"w": torch.tensor([1.0, float("nan")])}, {})
     with pytest.raises(DataError, match="tensor w has values that are not finite"):
         files.read_tensors(tmp_path / "a.safetensors")
 
 
+@pytest.mark.holds("R-16")
 def test_no_code_of_ours_unpickles():
     for path in [*Path("src").rglob("*.py"), *Path("pipeline").rglob("*.py")]:
         text = path.read_text()

@@ -6,6 +6,7 @@ import torch
 from dcgan import rng
 
 
+@pytest.mark.holds("R-05")
 def test_every_epoch_visits_each_image_once_in_an_order_of_its_own():
     orders = [rng.epoch_order(100, 7, epoch) for epoch in range(3)]
     assert all(sorted(order.tolist()) == list(range(100)) for order in orders)
@@ -69,3 +70,19 @@ def test_draws_have_their_distributions():
     assert counts[0].tolist() == [-2, -1, 0, 1, 2]
     assert counts[1].min() > 5_500
     assert not torch.equal(draws.normal(9), draws.normal(9))
+
+
+def test_streams_go_from_step_to_step_at_the_same_place_and_draw_what_draws_draw():
+    streams = rng.Streams(torch.device("cpu"))
+    for step in (3, 4):
+        streams.begin(7, step)
+        assert torch.equal(streams.draws("z").normal(5), rng.Draws(7, "z", step).normal(5))
+        assert torch.equal(
+            torch.rand(5, generator=streams.generator("mask")),
+            torch.rand(5, generator=rng.generator(7, "mask", step)),
+        )
+    key = streams.draws("z")._key.data_ptr()
+    streams.begin(8, 4)
+    assert streams.draws("z")._key.data_ptr() == key
+    # What is first drawn from later begins at that step.
+    assert torch.equal(streams.draws("late").uniform(5), rng.Draws(8, "late", 4).uniform(5))

@@ -206,6 +206,7 @@ IN_MANIFEST = {
 IN_TABLE = {"column_values_to_not_be_null mean": _nan}
 
 
+@pytest.mark.holds("R-69")
 @pytest.mark.parametrize("kind", KINDS)
 def test_good_images_meet_every_expectation_and_each_has_a_reason_and_a_counterexample(
     tmp_path, kind
@@ -218,6 +219,7 @@ def test_good_images_meet_every_expectation_and_each_has_a_reason_and_a_countere
     assert sorted(map(key, report["expectations"])) == sorted([*IN_IMAGES, *IN_MANIFEST, *IN_TABLE])
 
 
+@pytest.mark.holds("R-68", "R-69")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("broken", [*IN_IMAGES, *IN_MANIFEST, *IN_TABLE])
 def test_each_expectation_is_broken_alone_by_its_counterexample(tmp_path, kind, broken):
@@ -298,6 +300,7 @@ def test_a_single_pixel_that_is_no_byte_is_found(tmp_path, splits, pixel, broken
     json.dumps(report, allow_nan=False)
 
 
+@pytest.mark.holds("R-68")
 def test_channels_last_is_found(tmp_path, splits):
     changed = {
         split: (images.transpose(0, 2, 3, 1), labels) for split, (images, labels) in splits.items()
@@ -337,6 +340,7 @@ def test_a_damaged_array_never_reaches_the_table(tmp_path, splits):
         validation.statistics(tmp_path, manifest)
 
 
+@pytest.mark.holds("R-68")
 def test_arrays_of_another_form_are_refused(tmp_path, splits):
     flat = {split: (images[:, 0], labels) for split, (images, labels) in splits.items()}
     manifest = write(tmp_path, flat)
@@ -357,6 +361,7 @@ def test_data_docs_are_written_and_show_the_reasons(tmp_path, splits):
     assert "images in two splits make the test no test" in pages
 
 
+@pytest.mark.holds("R-70")
 def test_data_docs_that_cannot_be_written_change_no_verdict(tmp_path, splits, caplog):
     manifest = write(tmp_path / "prepared", splits)
     (tmp_path / "file").write_text("not a folder")

@@ -10,6 +10,7 @@ from dcgan.config.sections import AllParams, Section
 from tests.config.values import changed, message
 
 
+@pytest.mark.holds("R-86")
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
@@ -147,6 +148,7 @@ def test_a_list_s_value_that_is_no_choice_is_refused_with_its_place() -> None:
     assert said.startswith("params.yaml: training.diff_augment[1] = 'colour': must be one of: ")
 
 
+@pytest.mark.holds("R-86")
 def test_a_misspelt_key_is_unknown_and_not_missing():
     values = changed("lr", ...)
     values["lrr"] = 0.001

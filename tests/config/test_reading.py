@@ -23,6 +23,7 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
+@pytest.mark.holds("R-87")
 def test_a_hand_written_exponent_is_a_float_as_dvc_reads_it(tmp_path):
     text = re.sub(
         r"^lr: \S+", "lr: 2e-4", Path("params.yaml").read_text(), count=1, flags=re.MULTILINE
@@ -35,6 +36,7 @@ def test_a_hand_written_exponent_is_a_float_as_dvc_reads_it(tmp_path):
     }
 
 
+@pytest.mark.holds("R-86")
 @pytest.mark.parametrize(
     "text",
     ["a: 1\na: 2\n", "a:\n\t- 1\n", "a: [1\n", "a: !!python/object/apply:os.system [echo]\n"],
@@ -46,6 +48,7 @@ def test_what_is_no_plain_yaml_is_refused_in_one_line(tmp_path, text):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.holds("R-86")
 def test_missing_empty_huge_and_binary_files_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read"):
         reading.load(sections.AllParams, path=tmp_path / "params.yaml")
@@ -58,6 +61,7 @@ def test_missing_empty_huge_and_binary_files_are_refused(tmp_path):
         reading.load(sections.AllParams, path=tmp_path / "params.yaml")
 
 
+@pytest.mark.holds("R-86")
 def test_aliases_that_multiply_are_refused_without_being_written_out(tmp_path):
     bomb = "a: &a [x, x]\n" + "".join(
         f"{chr(98 + i)}: &{chr(98 + i)} [*{chr(97 + i)}, *{chr(97 + i)}]\n" for i in range(20)

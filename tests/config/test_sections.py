@@ -18,6 +18,29 @@ def test_what_does_not_fit_together_is_refused():
     assert "source = None: must be the folder with the images" in message(values)
 
 
+@pytest.mark.holds("R-84")
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("", "must be a folder, an https URL or null"),
+        ("  ", "must be a folder, an https URL or null"),
+        ("https://me:canary@example.org/a", "must hold no user or password"),
+        ("https://canary@example.org/a", "must hold no user or password"),
+        ("https://me:can/ary@example.org", "must hold no user or password"),
+        ("https://example.org/a@b", None),
+        ("https://[::1]:5000/a", None),
+        ("http://127.0.0.1:5000", None),
+        ("pictures/of me: 2", None),
+    ],
+)
+def test_a_source_is_a_place_and_holds_no_password(source, said):
+    values = changed("dataset.source", source)
+    if said is None:
+        assert reading.parse(values).dataset.source == source
+    else:
+        assert said in message(values) and "ary@" not in message(values)
+
+
 @pytest.mark.parametrize(
     ("names", "said"),
     [

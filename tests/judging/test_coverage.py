@@ -115,11 +115,13 @@ def test_the_width_is_half_the_median_distance_of_real_images():
     assert Diversity.of(Sample(real[6:]), seed=0).width == pytest.approx(5)  # 91 + 45 pairs of 276
 
 
+@pytest.mark.holds("R-43")
 def test_a_constant_generator_is_flagged(diversity):
     flagged, score = diversity.collapsed(Sample(np.repeat(clusters(1, seed=2), 500, axis=0)))
     assert flagged is True and score == pytest.approx(1)
 
 
+@pytest.mark.holds("R-43")
 @pytest.mark.parametrize("noise", [0, 0.1, 0.3])
 @pytest.mark.parametrize("count", [20, 500, 2000])
 def test_a_generator_of_two_modes_is_flagged(diversity, noise, count):
@@ -129,6 +131,7 @@ def test_a_generator_of_two_modes_is_flagged(diversity, noise, count):
     assert flagged is True and score < 3
 
 
+@pytest.mark.holds("R-43")
 @pytest.mark.parametrize("seed", range(20))
 def test_real_images_are_not_flagged(seed):
     measured = Diversity.of(Sample(clusters(1200, seed=50 + seed)), seed)

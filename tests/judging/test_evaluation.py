@@ -94,6 +94,7 @@ def judged(tmp_path):
     return measure
 
 
+@pytest.mark.holds("R-43")
 def test_a_constant_generator_is_flagged_at_every_evaluation_and_all_its_figures_are_finite(judged):
     judge, real, rows, folder, train = judged(constant=True)
     assert [evaluation.collapsed(row) for row in rows] == [["raw", "ema"]] * 3

@@ -185,6 +185,7 @@ def test_a_list_of_networks_that_names_no_extractor_is_refused(tmp_path, content
         extractors.load(tmp_path)
 
 
+@pytest.mark.holds("R-67")
 def test_a_network_no_better_than_guessing_is_told():
     def trained(accuracy):
         return extractors.Trained(accuracy, 0.5, {"used": True})

@@ -66,11 +66,13 @@ def test_fid_of_a_set_with_itself_is_nothing_and_never_negative(count):
     assert 0 <= fid(features, features) <= 1e-6 * np.trace(Sample(features).statistics.sigma)
 
 
+@pytest.mark.holds("R-44")
 def test_fid_is_symmetric():
     a, b = correlated(500, 32, seed=1), correlated(700, 32, seed=2)
     assert fid(a, b) == pytest.approx(fid(b, a), rel=1e-9)
 
 
+@pytest.mark.holds("R-44")
 def test_fid_equals_pytorch_fid_and_scipy():
     from pytorch_fid.fid_score import calculate_frechet_distance
 
@@ -94,6 +96,7 @@ def test_fid_of_normal_distributions_is_nearly_that_of_their_parameters():
     assert fid(a, b) == pytest.approx(4 * 0.5**2 + 4 * (2 - 1) ** 2, rel=0.02)
 
 
+@pytest.mark.holds("R-44")
 def test_fid_of_identical_sets_is_at_most_a_millionth():
     for features in (normal(500, 32), activations(500, seed=1)):
         assert fid(features, features.copy()) <= 1e-6
@@ -185,6 +188,7 @@ def test_too_few_images_to_extrapolate_are_refused(count):
     assert np.isfinite(infinity(normal(), normal(18)))
 
 
+@pytest.mark.holds("R-44")
 def test_identical_images_have_a_finite_distance():
     same = np.ones((50, 8), np.float32)
     assert fid(same, same) == 0
@@ -193,6 +197,7 @@ def test_identical_images_have_a_finite_distance():
     assert infinity(same, same + 2) == pytest.approx(32)
 
 
+@pytest.mark.holds("R-44")
 def test_too_few_images_for_the_dimensions_get_a_note_and_a_finite_distance():
     few, enough = Sample(normal(8)).statistics, Sample(normal(9)).statistics
     assert few.caution == "n too small: 8 images for 8 features"
@@ -251,6 +256,7 @@ BAD = {
 }
 
 
+@pytest.mark.holds("R-44")
 @pytest.mark.parametrize("name", BAD)
 @pytest.mark.parametrize("figure", [fid, kid, infinity])
 def test_bad_features_are_refused_in_one_line(name, figure):

@@ -86,6 +86,7 @@ def remove(*keys):
     return change
 
 
+@pytest.mark.holds("R-17")
 @pytest.mark.parametrize("version", FORMATS)
 @pytest.mark.parametrize(
     ("change", "message"),

@@ -36,6 +36,7 @@ def test_a_gif_keeps_colours(tmp_path):
     assert np.abs(np.array(pixels) - np.array(colours)).max() < 12
 
 
+@pytest.mark.holds("R-74")
 def test_a_gif_of_one_frame_works_and_of_none_or_mixed_sizes_is_refused(tmp_path):
     gif.gif([frame(9)], tmp_path / "a.gif", frame_ms=100)
     assert Image.open(tmp_path / "a.gif").size == (20, 20)

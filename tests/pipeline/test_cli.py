@@ -144,6 +144,7 @@ def test_a_bad_option_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert first.startswith("error: Invalid value for '--count'") and "--count" in second
 
 
+@pytest.mark.holds("R-21")
 def test_the_keyboard_ends_a_command_with_130(capsys: pytest.CaptureFixture[str]) -> None:
     def main() -> None:
         raise KeyboardInterrupt
@@ -152,24 +153,84 @@ def test_the_keyboard_ends_a_command_with_130(capsys: pytest.CaptureFixture[str]
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-def test_a_closed_pipe_is_no_error() -> None:
+@pytest.mark.holds("R-26")
+def test_a_command_goes_on_when_the_reader_of_its_lines_has_gone(tmp_path: Path) -> None:
     script = """if True:
+        import pathlib, sys
         from pipeline import cli
 
         def main():
             for _ in range(100000):
                 print("line")
+            pathlib.Path(sys.argv[1]).touch()
 
-        cli.run(main)
+        cli.run(main, args=[])
+    """
+    done = tmp_path / "done"
+    with subprocess.Popen(
+        [sys.executable, "-c", script, done], cwd=ROOT, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdout and process.stderr
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(timeout=60) == 0
+    assert done.exists()
+
+
+@pytest.mark.holds("R-20", "R-22")
+def test_sigterm_ends_any_command_with_one_line_and_143() -> None:
+    script = """if True:
+        import time
+        from pipeline import cli
+
+        def main():
+            print("ready", flush=True)
+            time.sleep(60)
+
+        cli.run(main, args=[])
     """
     with subprocess.Popen(
         [sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         assert process.stdout and process.stderr
         process.stdout.readline()
-        process.stdout.close()
-        assert process.stderr.read() == b""
-        assert process.wait(timeout=60) == 0
+        process.terminate()
+        said = process.stderr.read().decode()
+        assert process.wait(timeout=60) == 143
+    assert said == "error: stopped by SIGTERM; run the same command again to go on\n"
+
+
+@pytest.mark.holds("R-22")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_during_an_import_is_answered_after_it(
+    number: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    (tmp_path / "slow.py").write_text(
+        "import time\nprint('importing', flush=True)\n"
+        "for _ in range(20): time.sleep(.05)\nprint('imported', flush=True)\n"
+    )
+    script = """if True:
+        import time
+        from pipeline import cli
+
+        def main():
+            import slow
+            time.sleep(60)
+
+        cli.run(main, args=[])
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    ) as process:  # fmt: skip
+        assert process.stdout and process.stderr
+        assert process.stdout.readline() == "importing\n"
+        process.send_signal(number)
+        said, complaint = process.communicate(timeout=60)
+    assert (said, process.returncode) == ("imported\n", code)
+    assert len(complaint.splitlines()) == 1 and complaint.startswith("error: stopped by")
 
 
 @pytest.fixture
@@ -180,6 +241,7 @@ def handlers() -> Iterator[None]:
         signal.signal(number, handler)
 
 
+@pytest.mark.holds("R-21")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_is_noted_and_a_later_one_ends_the_command(
     handlers: None, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
@@ -195,6 +257,7 @@ def test_the_first_signal_is_noted_and_a_later_one_ends_the_command(
         os.kill(os.getpid(), signal.SIGINT)
 
 
+@pytest.mark.holds("R-21")
 def test_repeats_within_two_seconds_are_the_same_request(
     handlers: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -284,6 +347,7 @@ def test_ctrl_c_in_a_stage_says_what_dvc_has_removed(
     assert "DVC had removed the outputs of train" in capsys.readouterr().err
 
 
+@pytest.mark.holds("R-95")
 @pytest.mark.parametrize("who", ["torch", "numpy", "python"])
 def test_out_of_memory_is_one_line_with_what_to_lower(who, monkeypatch, capsys):
     def command():
@@ -304,6 +368,7 @@ def test_out_of_memory_is_one_line_with_what_to_lower(who, monkeypatch, capsys):
     assert "lower batch_size, or the channels of the networks; what earlier stages" in line
 
 
+@pytest.mark.holds("R-95")
 def test_another_runtime_error_is_not_taken_for_it():
     def command():
         """Fail."""

@@ -11,6 +11,7 @@ from dcgan.errors import EnvironmentProblem
 from pipeline import folder_lock
 
 
+@pytest.mark.holds("R-76")
 def test_a_second_one_is_refused_and_told_the_first_ones_number(tmp_path: Path) -> None:
     path = tmp_path / "deep/run.lock"
     lock = folder_lock.hold(path)

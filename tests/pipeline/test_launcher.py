@@ -70,6 +70,7 @@ def test_two_processes_agree_and_end_well(tmp_path):
     ]
 
 
+@pytest.mark.holds("R-32")
 def test_the_first_ones_failure_is_said_once_and_is_the_exit_code(tmp_path):
     with launched("fails", tmp_path) as process:
         _, err = process.communicate(timeout=60)
@@ -80,6 +81,7 @@ def test_the_first_ones_failure_is_said_once_and_is_the_exit_code(tmp_path):
     assert "Traceback" not in err
 
 
+@pytest.mark.holds("R-28")
 def test_a_killed_process_ends_all_with_one_line_and_exit_code_6(tmp_path):
     with launched("one is killed", tmp_path) as process:
         _, err = process.communicate(timeout=60)
@@ -89,6 +91,7 @@ def test_a_killed_process_ends_all_with_one_line_and_exit_code_6(tmp_path):
     wait_until_gone(workers(tmp_path))
 
 
+@pytest.mark.holds("R-27")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_to_the_launcher_and_to_the_workers_lets_them_save_and_is_the_exit_code(
     number, tmp_path
@@ -102,6 +105,7 @@ def test_a_signal_to_the_launcher_and_to_the_workers_lets_them_save_and_is_the_e
     assert (tmp_path / "saved-0").is_file() and (tmp_path / "saved-1").is_file()
 
 
+@pytest.mark.holds("R-29")
 def test_a_signal_to_one_worker_ends_all_with_its_exit_code(tmp_path):
     with launched("waits", tmp_path) as process:
         os.kill(workers(tmp_path)[1], signal.SIGTERM)
@@ -110,6 +114,7 @@ def test_a_signal_to_one_worker_ends_all_with_its_exit_code(tmp_path):
     assert (tmp_path / "saved-0").is_file() and (tmp_path / "saved-1").is_file()
 
 
+@pytest.mark.holds("R-24")
 def test_workers_do_not_outlive_a_launcher_that_is_killed(tmp_path):
     with launched("waits", tmp_path) as process:
         pids = workers(tmp_path)

@@ -3,11 +3,13 @@
 import socket
 
 import pytest
+from mlflow.server.security_utils import is_allowed_host_header
 
 from dcgan.errors import ConfigError, EnvironmentProblem
 from pipeline import mlflow_server
 
 
+@pytest.mark.holds("R-104")
 def test_ui_refuses_an_address_that_others_can_reach() -> None:
     for host in ("0.0.0.0", "192.168.0.7", "example.org", "::"):
         with pytest.raises(
@@ -27,3 +29,15 @@ def test_ui_refuses_a_port_that_is_taken() -> None:
         with pytest.raises(EnvironmentProblem, match=f"port {port} .* choose another with --port"):
             mlflow_server.check_address("127.0.0.1", port)
     mlflow_server.check_address("127.0.0.1", port)
+
+
+@pytest.mark.holds("R-104")
+def test_a_page_of_another_name_cannot_read_the_runs() -> None:
+    """MLflow's own list has 10.*, so that a page from 10.example.com passed."""
+    allowed = mlflow_server.allowed_hosts("127.0.0.1")
+    for host in ("localhost:5000", "127.0.0.1:5000", "127.0.0.1:6001", "[::1]:5000", "localhost"):
+        assert is_allowed_host_header(allowed, host), host
+    for host in ("10.example.com", "10.0.0.7:5000", "192.168.evil.org", "localhost.evil.org:5000",
+                 "127.0.0.1.evil.org", "evil.org"):  # fmt: skip
+        assert not is_allowed_host_header(allowed, host), host
+    assert is_allowed_host_header(mlflow_server.allowed_hosts("fd00::1"), "[fd00::1]:5000")

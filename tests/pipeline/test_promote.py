@@ -212,6 +212,7 @@ def test_a_probe_without_a_figure_refuses(name, bad):
     assert "probe accuracy" in gate()["reasons"][0]
 
 
+@pytest.mark.holds("R-46")
 @pytest.mark.parametrize("bad", ["NaN", "damaged"])
 def test_a_generator_that_cannot_be_measured_is_refused_and_the_champion_stays(name, bad):
     assert run(name, 2) == 0
@@ -330,6 +331,7 @@ def test_killed_between_any_two_effects_the_same_command_completes_it(name, step
     assert (champion(name), numbers(name)) == (1, [1])
 
 
+@pytest.mark.holds("R-79")
 def test_of_two_jobs_at_once_one_wins_and_both_versions_stay(name, monkeypatch):
     assert run(name, 2) == 0
     real, order = children.has_remote, iter((0,))

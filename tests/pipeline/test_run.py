@@ -112,6 +112,7 @@ def refused(process: "subprocess.Popen[str]", holder: int) -> None:
     assert f"process {holder})" in line and "dvc queue start" in line
 
 
+@pytest.mark.holds("R-76")
 @pytest.mark.parametrize("offset", [0, 1])
 def test_a_second_one_is_refused_in_a_line_and_the_first_ends_with_its_result(
     repo: Repository, offset: int
@@ -137,6 +138,7 @@ def test_a_second_one_is_refused_in_a_line_and_the_first_ends_with_its_result(
     assert repo.read("out") == params
 
 
+@pytest.mark.holds("R-24")
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
@@ -187,6 +189,7 @@ def test_the_lock_outlives_a_killed_wrapper_until_dvc_ends(repo: Repository) -> 
     assert repo.run(sys.executable, "-m", "pipeline", "run", "-S", "lr=0.007").returncode == 0
 
 
+@pytest.mark.holds("R-71")
 def test_the_exit_code_is_that_of_dvc_and_params_go_back_when_it_fails(repo: Repository) -> None:
     # As a person would leave it: not committed.
     repo.set(beta1=0.25)

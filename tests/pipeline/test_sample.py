@@ -158,6 +158,7 @@ def test_what_cannot_be_done_is_refused_in_one_line(
     assert left == set()
 
 
+@pytest.mark.holds("R-16")
 @pytest.mark.parametrize("change", ["pickle", "flipped"])
 def test_a_hostile_model_is_refused_and_nothing_of_it_runs(
     root: Path, models: Path, change: str

@@ -132,6 +132,7 @@ def test_a_server_that_answers_500_takes_nothing_and_sync_says_so(
     assert [session.waiting() for session in journal.sessions(run_folder)] == [3]
 
 
+@pytest.mark.holds("R-80")
 def test_a_server_that_dies_midway_and_comes_back_has_everything_once(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

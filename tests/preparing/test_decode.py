@@ -222,6 +222,7 @@ def run(name: str, *, channels: int = 3, **settings: object) -> np.ndarray:
     )
 
 
+@pytest.mark.holds("R-64")
 @pytest.mark.parametrize(
     "name", [name for name, (_, expected) in AWKWARD.items() if not isinstance(expected, str)]
 )
@@ -235,6 +236,7 @@ def test_a_good_file_gives_the_documented_pixels(name):
         np.testing.assert_allclose(image[:, *place].astype(int), expected, atol=12 if lossy else 0)
 
 
+@pytest.mark.holds("R-64")
 @pytest.mark.parametrize(
     "name", [name for name, (_, expected) in AWKWARD.items() if not isinstance(expected, str)]
 )
@@ -246,6 +248,7 @@ def test_a_good_file_becomes_grey_where_one_channel_is_wanted(name):
     )
 
 
+@pytest.mark.holds("R-61")
 @pytest.mark.parametrize(
     "name", [name for name, (_, expected) in AWKWARD.items() if isinstance(expected, str)]
 )
@@ -356,11 +359,13 @@ def test_a_portable_graymap_says_its_own_range():
     assert set(pixels(header + rows).ravel()) == {128}
 
 
+@pytest.mark.holds("R-61")
 def test_a_file_that_is_too_long_is_refused():
     with pytest.raises(BadImage, match="67108865 bytes, more than 67108864"):
         pixels(bytes(decode.MAX_IMAGE_BYTES + 1), size=SIZE, channels=1)
 
 
+@pytest.mark.holds("R-63")
 @pytest.mark.parametrize(
     ("kind", "options"),
     [
@@ -387,6 +392,7 @@ def test_a_file_that_is_cut_short_anywhere_is_refused_or_complete(kind, options)
         assert length > 0.9 * len(content)
 
 
+@pytest.mark.holds("R-63")
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"])
 def test_wrong_bits_anywhere_never_raise_anything_else(kind):
     generator = np.random.default_rng(0)
@@ -431,6 +437,7 @@ def wide() -> np.ndarray:
     return image
 
 
+@pytest.mark.holds("R-64")
 @pytest.mark.parametrize("source", [wide(), encode(wide(), "PNG")])
 def test_what_is_no_square_is_cropped_padded_or_stretched(source):
     crop, pad, stretch = (decoded(source, fit=fit) for fit in ("crop", "pad", "stretch"))

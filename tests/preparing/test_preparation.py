@@ -282,6 +282,7 @@ def test_bad_images_are_refused_by_name_and_reason_in_one_line(tmp_path):
     assert not (tmp_path / "prepared").exists()
 
 
+@pytest.mark.holds("R-63")
 def test_ten_bad_images_are_named_at_most(tmp_path):
     with pytest.raises(
         DataError, match=r"^30 of 100 images .*photo 9\.png \(no bytes\), \.\.\.; repair"

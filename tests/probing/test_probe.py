@@ -100,6 +100,7 @@ def test_with_few_labels_test_labels_change_nothing_but_the_test_figures():
     assert figures == other
 
 
+@pytest.mark.holds("R-47")
 def test_a_class_with_too_few_images_for_a_draw_is_refused():
     features, labels = splits()
     with pytest.raises(

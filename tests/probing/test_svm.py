@@ -98,6 +98,7 @@ BAD = {
 }
 
 
+@pytest.mark.holds("R-47")
 @pytest.mark.parametrize("name", BAD)
 @pytest.mark.filterwarnings("ignore:invalid value")
 def test_images_that_cannot_be_told_apart_are_refused_in_one_line(name):

@@ -137,6 +137,7 @@ HOSTILE = [
 ]  # fmt: skip
 
 
+@pytest.mark.holds("R-16")
 @pytest.mark.parametrize("harm", HOSTILE, ids=lambda harm: harm.__name__)
 def test_a_hostile_folder_is_refused_everywhere(
     root: Path, made: Path, model: Path, harm: object
@@ -170,6 +171,7 @@ def test_a_link_in_a_folder_is_refused(root: Path, model: Path) -> None:
         registry.fetch(str(model), root / "fetched")
 
 
+@pytest.mark.holds("R-17")
 def test_the_description_of_a_network_that_is_too_large_costs_no_memory(
     root: Path, model: Path
 ) -> None:

@@ -124,6 +124,7 @@ def test_a_figure_that_the_data_set_does_not_have_is_not_asked_for_and_a_missing
     assert decision.outcome == "refused" and "missing" in decision.reasons[0]
 
 
+@pytest.mark.holds("R-46")
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_a_value_that_is_not_finite_never_promotes_wherever_it_stands(bad):
     good = {name: list(values) for name, values in figures(1.0).values.items()}

@@ -102,6 +102,7 @@ def test_an_alias_moves_only_from_where_it_was_seen(root: Path, made: Path) -> N
     assert champion and champion.number == 2 and registry.alias("toys", "challenger") is None
 
 
+@pytest.mark.holds("R-79")
 def test_of_many_that_saw_the_same_champion_one_moves_it(root: Path, made: Path) -> None:
     add(made / "first")
     add(made / "second")

@@ -26,6 +26,7 @@ class Listing:
         self.asked.append(path)
 
 
+@pytest.mark.holds("R-85")
 @pytest.mark.parametrize(
     "path",
     [

@@ -97,6 +97,7 @@ PAX_SPARSE = member(
 )
 
 
+@pytest.mark.holds("R-56")
 @pytest.mark.parametrize(
     ("packed", "complaint"),
     [
@@ -145,6 +146,7 @@ def test_hostile_and_damaged_tars_are_refused_and_leave_nothing(path, packed, co
     assert [found for found in outside(path) if found.name != "out.bin"] == []
 
 
+@pytest.mark.holds("R-58", "R-61")
 def test_neither_a_bomb_nor_a_giant_header_takes_memory_or_time(path):
     def bomb(*blocks):
         squeezer = zlib.compressobj(1, wbits=31)
@@ -216,6 +218,7 @@ def test_the_wanted_entry_comes_out_of_a_zip(path):
     assert outside(path) == [path.parent.parent / "out.bin"]
 
 
+@pytest.mark.holds("R-57")
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize(
     ("packed", "complaint"),
@@ -250,6 +253,7 @@ def test_hostile_and_damaged_zips_are_refused_and_leave_nothing(path, packed, co
     assert outside(path) == []
 
 
+@pytest.mark.holds("R-57")
 def test_a_zip_that_hides_its_size_gives_no_more_than_it_declares(path):
     packed = zipped((WANTED, bytes(100 << 20)))
     directory = packed.index(b"PK\x01\x02")
@@ -259,6 +263,7 @@ def test_a_zip_that_hides_its_size_gives_no_more_than_it_declares(path):
     assert outside(path) == []
 
 
+@pytest.mark.holds("R-59")
 @pytest.mark.parametrize(
     ("damage", "complaint"),
     [
@@ -282,6 +287,7 @@ def test_damaged_gzip_files_are_told_apart_and_named(tmp_path, idx_source, damag
     assert not (tmp_path / "raw").exists()
 
 
+@pytest.mark.holds("R-58")
 def test_a_gzip_bomb_is_stopped_at_its_expected_size(tmp_path, idx_source):
     source = copy_of(idx_source, tmp_path / "source")
     bomb = gzip.compress(struct.pack(">2I", 0x801, 100) + bytes(200 << 20), compresslevel=1)

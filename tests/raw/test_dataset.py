@@ -33,6 +33,7 @@ def test_the_facts_of_a_data_set_fit_together_and_cannot_be_changed(name):
         data_set.licence = "mine"
 
 
+@pytest.mark.holds("R-62")
 def test_no_format_that_starts_a_program_or_has_no_signature_is_opened():
     Image.init()
     assert not {"EPS", "PDF", "WMF", "PSD", "MPEG", "TGA"} & set(FORMATS)

@@ -81,6 +81,7 @@ def test_a_source_with_wrong_bytes_is_passed_over_for_a_good_one(tmp_path, serve
     bad.close()
 
 
+@pytest.mark.holds("R-60")
 def test_verified_files_are_not_fetched_again(tmp_path, server, pins):
     fetch_from([mirror(server)], tmp_path / "raw", pins)
     before = tree(tmp_path)
@@ -98,6 +99,7 @@ def test_a_damaged_file_is_replaced(tmp_path, server, pins):
     assert tree(tmp_path) == before
 
 
+@pytest.mark.holds("R-50")
 def test_any_single_flipped_bit_is_refused_and_what_was_there_stays(tmp_path, server, pins):
     old = {path: b"older data" for path in IDX_NAMES}
     (tmp_path / "raw").mkdir()
@@ -116,6 +118,7 @@ def test_any_single_flipped_bit_is_refused_and_what_was_there_stays(tmp_path, se
     assert tree(tmp_path) == before
 
 
+@pytest.mark.holds("R-51")
 @pytest.mark.parametrize(
     ("answer", "error"),
     [
@@ -150,6 +153,7 @@ def test_a_body_that_is_not_the_file_is_refused_and_what_was_there_stays(
         assert tree(tmp_path) == before
 
 
+@pytest.mark.holds("R-55")
 def test_of_two_at_once_one_downloads_and_the_other_waits(tmp_path, server, pins):
     results: list[str] = []
     source = mirror(server)
@@ -177,6 +181,7 @@ def test_a_lock_that_another_process_keeps_is_reported(tmp_path, idx_source, mon
         downloads.fetch(tmp_path / "raw", fashion(str(idx_source)))
 
 
+@pytest.mark.holds("R-54")
 @pytest.mark.parametrize("kill_at", [1, 2, 4])
 def test_a_download_that_was_killed_is_done_by_the_next(tmp_path, server, kill_at):
     hanging, done = threading.Event(), threading.Event()
@@ -284,6 +289,7 @@ def test_files_whose_sha256_nobody_pinned_are_fetched_again(tmp_path, server, mo
         downloads.fetch(tmp_path / "raw", section("mnist", None))
 
 
+@pytest.mark.holds("R-60")
 def test_a_pinned_file_is_fetched_once(tmp_path, store):
     path = tmp_path / "kept" / "weights.pth"
     for _ in range(2):

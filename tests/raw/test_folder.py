@@ -35,6 +35,7 @@ def contents(target):
         return {name: archive.read(name) for name in archive.namelist()}
 
 
+@pytest.mark.holds("R-62")
 def test_images_are_known_by_their_content_and_other_files_are_counted_by_suffix(tmp_path):
     kinds = {"a.png": "PNG", "b.JPG": "WEBP", "c.jfif": "JPEG", "d.part": "GIF", "e": "PPM"}
     images = {name: picture(number, kind) for number, (name, kind) in enumerate(kinds.items())}
@@ -117,6 +118,7 @@ def test_pictures_that_are_not_read_are_told_with_a_way(tmp_path):
     ]  # fmt: skip
 
 
+@pytest.mark.holds("R-65")
 def test_awkward_names_are_kept_apart_sorted_by_bytes_and_shown_in_one_line(tmp_path):
     awkward = {
         b"A.png": "A.png",
@@ -142,6 +144,7 @@ def test_awkward_names_are_kept_apart_sorted_by_bytes_and_shown_in_one_line(tmp_
     assert (tmp_path / "raw" / "images.json").read_bytes().isascii()
 
 
+@pytest.mark.holds("R-65")
 def test_links_to_files_and_folders_are_followed_except_for_loops(tmp_path):
     write_tree(tmp_path / "outside", {"x.png": picture(1), "deep/y.png": picture(2)})
     source = write_tree(tmp_path / "source", {"a.png": picture(3), "b/c.png": picture(4)})
@@ -217,6 +220,7 @@ def test_what_cannot_be_read_is_listed_with_the_reason_and_no_bytes(tmp_path):
     ]
 
 
+@pytest.mark.holds("R-65")
 def test_files_and_folders_without_rights_are_named(tmp_path):
     source = write_tree(tmp_path / "source", {"a.png": picture(1), "b.png": picture(2)})
     (source / "b.png").chmod(0)
@@ -283,6 +287,7 @@ def test_memory_is_that_of_one_image(tmp_path):
         tracemalloc.stop()
 
 
+@pytest.mark.holds("R-65")
 def test_a_folder_without_images_is_refused_with_what_is_needed(tmp_path):
     source = write_tree(tmp_path / "source", {"notes.txt": b"x", ".hidden.png": b"x"})
     with pytest.raises(

@@ -16,6 +16,7 @@ def test_an_idx_file_gives_its_numbers(tmp_path):
     assert idx.read(tmp_path / "labels").tolist() == [5, 9]
 
 
+@pytest.mark.holds("R-66")
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
@@ -45,6 +46,7 @@ def test_a_bad_idx_file_is_refused_without_allocating_what_it_claims(tmp_path, c
         tracemalloc.stop()
 
 
+@pytest.mark.holds("R-66")
 def test_labels_of_another_number_than_images_are_refused(tmp_path):
     (tmp_path / "images").write_bytes(struct.pack(">4I", 0x803, 2, 1, 1) + bytes(2))
     (tmp_path / "labels").write_bytes(struct.pack(">2I", 0x801, 3) + bytes(3))

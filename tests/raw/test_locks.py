@@ -47,6 +47,7 @@ def test_the_message_names_the_process_that_holds_the_lock(tmp_path, holder):
         )
 
 
+@pytest.mark.holds("R-55")
 def test_a_process_that_dies_frees_its_lock_and_the_next_leaves_no_file(tmp_path, holder):
     holder.kill()
     holder.wait()

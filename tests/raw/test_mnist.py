@@ -39,6 +39,7 @@ def test_idx_files_give_grey_images_and_labels_of_both_splits(tmp_path, idx_sour
     assert raw.test.name(0) == "t10k-images-idx3-ubyte[0]"
 
 
+@pytest.mark.holds("R-67")
 def test_a_label_that_one_of_both_files_lacks_is_refused(tmp_path, idx_source):
     dataset = section("mnist", idx_source)
     downloads.fetch(tmp_path / "raw", dataset)

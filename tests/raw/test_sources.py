@@ -26,6 +26,7 @@ from tests.raw.given import (
 from tests.support.tiny import section
 
 
+@pytest.mark.holds("R-52")
 def test_an_error_500_is_tried_three_times_and_no_more(tmp_path, server):
     server.behave = lambda request, _: request.send_error(500)
     with pytest.raises(EnvironmentProblem, match=f"{IMAGES}.gz: answers 500"):
@@ -40,6 +41,7 @@ def test_a_file_that_the_server_has_not_is_named(tmp_path, server):
     assert not (tmp_path / "raw").exists()
 
 
+@pytest.mark.holds("R-52")
 def test_a_reset_connection_is_tried_three_times_and_no_more(tmp_path, server):
     def reset(request: BaseHTTPRequestHandler, _: bytes) -> None:
         # Lingering for 0 s makes the kernel send RST.
@@ -52,6 +54,7 @@ def test_a_reset_connection_is_tried_three_times_and_no_more(tmp_path, server):
     assert len(server.asked) == 3
 
 
+@pytest.mark.holds("R-52")
 def test_a_server_that_accepts_and_says_nothing_is_left(tmp_path, server, monkeypatch):
     monkeypatch.setattr(sources, "ANSWER_SECONDS", 0.3)
     done = threading.Event()
@@ -61,6 +64,7 @@ def test_a_server_that_accepts_and_says_nothing_is_left(tmp_path, server, monkey
     done.set()
 
 
+@pytest.mark.holds("R-52")
 def test_a_server_that_stops_in_the_middle_is_left(tmp_path, server, monkeypatch):
     monkeypatch.setattr(sources, "READ_SECONDS", 0.3)
     done = threading.Event()
@@ -75,6 +79,7 @@ def test_a_server_that_stops_in_the_middle_is_left(tmp_path, server, monkeypatch
     done.set()
 
 
+@pytest.mark.holds("R-52")
 def test_a_server_that_drips_is_left_at_the_limit(tmp_path, server, monkeypatch):
     quick = tuple(replace(file, seconds=0.5) for file in IDX_FILES)
     monkeypatch.setitem(catalog.DATA_SETS, "fashion_mnist", replace(FASHION_MNIST, files=quick))
@@ -121,6 +126,7 @@ def test_an_offline_machine_is_told_of_every_source(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.holds("R-53")
 @pytest.mark.parametrize(
     "location",
     ["http://127.0.0.1:9/x", "http://example.org/x", "https://example.org/x", "/data/again", "//"],
@@ -213,6 +219,7 @@ def test_a_redirect_to_a_host_on_the_list_is_followed_without_the_password(tmp_p
         downloads.fetch_file(url, path, SHA256, LIMITS, [host(store)])
 
 
+@pytest.mark.holds("R-53")
 @pytest.mark.parametrize(
     "location",
     [
@@ -236,6 +243,7 @@ def test_a_redirect_anywhere_else_is_refused(tmp_path, server, store, location):
     assert store.asked == []
 
 
+@pytest.mark.holds("R-53")
 def test_a_second_redirect_is_refused(tmp_path, server, store):
     server.files["weights.pth"] = b""
     server.behave = sends_on(f"{store.url}/weights.pth")

@@ -20,6 +20,7 @@ BUILD, FINAL = dockerfile.stages()
 ENTRYPOINT = ROOT / "docker/entrypoint.sh"
 
 
+@pytest.mark.holds("R-103")
 def test_both_stages_start_from_one_base_of_an_exact_version():
     bases = {stage[0].words[0] for stage in (BUILD, FINAL)}
     assert len(bases) == 1
@@ -42,6 +43,7 @@ def test_packages_come_from_the_lock_with_their_hashes_and_nothing_else_is_insta
     assert "pip install" not in run.value
 
 
+@pytest.mark.holds("R-103")
 def test_no_build_tool_stays():
     (run,) = dockerfile.values(FINAL, "RUN")
     assert "pip uninstall --yes pip setuptools wheel" in run.value
@@ -50,6 +52,7 @@ def test_no_build_tool_stays():
     assert copied[0] == ["--from=build", "/opt/venv", "/opt/venv"]
 
 
+@pytest.mark.holds("R-103")
 def test_it_runs_as_a_numeric_user_who_is_not_root():
     (user,) = dockerfile.values(FINAL, "USER")
     uid, gid = map(int, user.value.split(":"))
@@ -96,6 +99,7 @@ def test_the_build_sees_only_what_it_copies():
     assert all(line.startswith("!") and (ROOT / line[1:]).is_file() for line in lines[1:])
 
 
+@pytest.mark.holds("R-99")
 @pytest.mark.parametrize(
     ("old", "new", "rule"),
     [

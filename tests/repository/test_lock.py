@@ -32,6 +32,7 @@ def blocks(name: str) -> dict[str, str]:
     }
 
 
+@pytest.mark.holds("R-100")
 @pytest.mark.parametrize("name", LOCKS)
 def test_every_package_of_a_lock_is_pinned_with_hashes_and_comes_from_any_index(name):
     for package, block in blocks(name).items():
@@ -111,6 +112,7 @@ def copy(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.holds("R-100")
 @pytest.mark.slow
 def test_the_locks_are_current_with_pyproject(copy: Path) -> None:
     # Versions that are in a lock already stay while they meet pyproject.toml.

@@ -4,6 +4,8 @@ import json
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.support.imports import ROOT
 
 # Hashes are no secrets, and this project is full of them.
@@ -27,6 +29,7 @@ def found(*arguments: str, folder: Path = ROOT) -> set[tuple[str, str]]:
     }
 
 
+@pytest.mark.holds("R-105")
 def test_no_committed_file_holds_what_looks_like_a_secret():
     assert found() == set()
 
@@ -42,6 +45,7 @@ def test_a_key_a_password_and_an_address_with_a_password_would_be_found(tmp_path
     assert kinds == {"AWS Access Key", "Secret Keyword", "Basic Auth Credentials"}
 
 
+@pytest.mark.holds("R-105")
 def test_files_that_hold_secrets_or_the_store_are_ignored():
     for path in (".dvc/config.local", ".env", ".mlflow/mlflow.db", "mlflow.db"):
         assert (

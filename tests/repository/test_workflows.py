@@ -25,6 +25,7 @@ STEPS = [(name, step) for name, job in JOBS for step in job["steps"]]
 RETRAIN = {step["name"]: step for name, step in STEPS if name == "retrain" and "name" in step}
 
 
+@pytest.mark.holds("R-99")
 def test_actions_are_pinned_by_commit_with_their_version_beside_it():
     lines = [
         line
@@ -42,6 +43,7 @@ def test_actions_are_pinned_by_commit_with_their_version_beside_it():
     )
 
 
+@pytest.mark.holds("R-99")
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_nothing_is_allowed_but_what_a_job_says(name):
     assert WORKFLOWS[name]["permissions"] == {}
@@ -50,12 +52,14 @@ def test_nothing_is_allowed_but_what_a_job_says(name):
         assert job["permissions"]["contents"] == {"ci": "read", "retrain": "write"}[name]
 
 
+@pytest.mark.holds("R-99")
 def test_the_checkout_leaves_no_credentials():
     for _, step in STEPS:
         if step.get("uses", "").startswith("actions/checkout@"):
             assert step["with"]["persist-credentials"] is False
 
 
+@pytest.mark.holds("R-88")
 def test_no_expression_reaches_a_shell():
     assert not [step["run"] for _, step in STEPS if "${{" in step.get("run", "")]
 
@@ -128,6 +132,7 @@ def linters() -> list[list[str]]:
     ]
 
 
+@pytest.mark.holds("R-99")
 @pytest.mark.parametrize("linter", [0, 1], ids=["actionlint", "zizmor"])
 def test_the_linters_find_nothing(linter):
     command = [*linters()[linter], *map(str, FILES)]

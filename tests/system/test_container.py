@@ -218,6 +218,7 @@ def test_the_build_stages_environment_has_the_locked_package_and_no_pip(image):
     assert not list(packages.glob("pip*")) and not list(packages.glob("setuptools*"))
 
 
+@pytest.mark.holds("R-100")
 def test_a_lock_with_wrong_hashes_is_not_installed(image):
     assert image.with_wrong_hashes.returncode != 0
     assert "DO NOT MATCH THE HASHES" in image.with_wrong_hashes.stderr
@@ -234,6 +235,7 @@ def test_no_build_tool_is_left(image, repository):
     )
 
 
+@pytest.mark.holds("R-103")
 def test_only_the_volume_and_tmp_can_be_written(image, repository):
     script = """
 import os
@@ -252,6 +254,7 @@ print(os.getuid(), os.getgid(), open("/proc/1/comm").read().strip())
     ]
 
 
+@pytest.mark.holds("R-25")
 def test_sigterm_ends_the_container_with_143_and_a_checkpoint_and_the_same_command_goes_on(
     image, repository
 ):

@@ -165,6 +165,7 @@ def test_an_experiment_in_a_temporary_folder_keeps_its_run(repo: Repository) -> 
     check_both_ways(repo, "aside")
 
 
+@pytest.mark.holds("R-77")
 def test_queued_experiments_equal_their_serial_runs_bit_for_bit(
     repo: Repository, source: Path, tmp_path: Path
 ) -> None:
@@ -246,6 +247,7 @@ def test_diff_apply_branch_push_and_pull_work(repo: Repository, tmp_path: Path) 
     assert "| lr | 0.0004 | 0.0006 |" in (clone / "results/compare/compare.md").read_text()
 
 
+@pytest.mark.holds("R-20")
 def test_a_terminated_experiment_goes_on_to_the_same_bits(
     repo: Repository, source: Path, tmp_path: Path
 ) -> None:

@@ -45,6 +45,7 @@ def test_draws_are_those_of_the_cpu():
         torch.testing.assert_close(on_gpu.cpu(), on_cpu, rtol=0, atol=1e-6)
 
 
+@pytest.mark.holds("R-34")
 def test_a_deterministic_training_repeats_itself_and_goes_on_after_a_kill(tmp_path):
     whole = fingerprint(trained(tmp_path / "a"))
     assert same(whole, fingerprint(trained(tmp_path / "b")))

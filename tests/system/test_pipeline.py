@@ -43,6 +43,7 @@ def would_run(repo) -> list[str]:
     return ran(repo.run("dvc", "repro", "--dry").stdout)
 
 
+@pytest.mark.holds("R-03")
 def test_a_second_repro_does_nothing(repo):
     assert "Data and pipelines are up to date." in repo.run("dvc", "repro").stdout
 
@@ -92,6 +93,7 @@ def test_metrics_name_their_protocol_and_stand_between_floor_and_ceiling(repo):
     )
 
 
+@pytest.mark.holds("R-07")
 def test_the_history_has_every_column_and_no_step_twice(repo):
     rows = list(csv.DictReader(repo.read("results/train/history.csv").decode().splitlines()))
     steps = [int(row["step"]) for row in rows]
@@ -307,6 +309,7 @@ def test_a_wrong_byte_in_the_raw_data_is_refused_in_one_line(repo):
     assert "train-images-idx3-ubyte" in done.stderr
 
 
+@pytest.mark.holds("R-68")
 def test_bad_data_never_trains(repo):
     report = repo.folder / "results/validate/report.json"
     prepared = repo.folder / "data/prepared"

@@ -43,6 +43,7 @@ def exports(repo: Repository) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.*")}
 
 
+@pytest.mark.holds("R-27", "R-28")
 def test_two_processes_killed_and_stopped_end_with_the_same_bits(idx_source, tmp_path):
     whole = Repository(tmp_path / "whole", idx_source, **small(**TWO))
     whole.run("dvc", "repro", "train")

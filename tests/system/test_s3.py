@@ -75,6 +75,7 @@ def test_what_was_pushed_comes_back(workspace: Workspace) -> None:
     assert (workspace.folder / "weights").read_bytes() == CONTENT
 
 
+@pytest.mark.holds("R-73")
 @pytest.mark.parametrize(
     "damage", [lambda content: content[:-1], lambda content: b"x" + content[1:], None]
 )

@@ -259,6 +259,7 @@ def test_nobody_gets_in_without_the_password(shared: Shared) -> None:
     assert answer(shared, "experiments/get?experiment_id=0")["experiment"]["name"] == "Default"
 
 
+@pytest.mark.holds("R-104")
 def test_only_the_named_hosts_and_origins_are_answered(shared: Shared) -> None:
     def status(method: str, **headers: str) -> int:
         address = f"{shared.address}/api/2.0/mlflow/experiments/search"

@@ -212,6 +212,7 @@ def test_a_folder_that_cannot_be_made_is_an_error_and_no_endless_loop(tmp_path: 
         Writer(tmp_path / "journal", "aa")
 
 
+@pytest.mark.holds("R-85")
 @pytest.mark.parametrize(
     "name", ["../x", "%2e%2e/x", "a#b", "x" * 300, "a\0b", "\x1b[31mred", "..", "", "/etc/x", "ä ö"]
 )
@@ -241,6 +242,7 @@ CANARIES = {
 }
 
 
+@pytest.mark.holds("R-84")
 def test_secrets_are_not_written_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in CANARIES.items():
         monkeypatch.setenv(name, value)

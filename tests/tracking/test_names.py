@@ -15,6 +15,7 @@ from tests.support.stores import (
 HOSTILE = ["../x", "%2e%2e/x", "a#b", "x" * 300, "a\0b", "\x1b[31mred", "..", "/etc/x"]
 
 
+@pytest.mark.holds("R-85")
 def test_hostile_names_are_escaped_and_nothing_is_written_outside(
     root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

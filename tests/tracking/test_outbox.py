@@ -34,6 +34,7 @@ from tests.support.stores import (
 )
 
 
+@pytest.mark.holds("R-78")
 def test_four_processes_share_a_fresh_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,6 +71,7 @@ def test_four_processes_share_a_fresh_store(
     assert [len(points(run_id, "loss")) for run_id, _ in answers] == [200] * 4
 
 
+@pytest.mark.holds("R-81")
 @pytest.mark.parametrize("damage", ["deleted", "locked", "no database"])
 def test_a_store_that_fails_midway_costs_one_warning(
     root: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, damage: str
@@ -97,6 +99,7 @@ def test_a_store_that_fails_midway_costs_one_warning(
     assert database.exists() == (damage != "deleted")
 
 
+@pytest.mark.holds("R-80")
 def test_a_server_that_never_answers_is_tried_twice(
     root: Path,
     caplog: pytest.LogCaptureFixture,
@@ -114,6 +117,7 @@ def test_a_server_that_never_answers_is_tried_twice(
     assert len(warnings(caplog)) == 1
 
 
+@pytest.mark.holds("R-80")
 def test_a_dead_server_costs_one_warning_without_the_password(
     root: Path,
     caplog: pytest.LogCaptureFixture,
@@ -133,6 +137,7 @@ def test_a_dead_server_costs_one_warning_without_the_password(
     assert "canary" not in caplog.text + output.out + output.err
 
 
+@pytest.mark.holds("R-81")
 def test_a_store_that_comes_back_gets_what_it_missed_once_and_each_outage_is_one_warning(
     root: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,6 +195,7 @@ def test_what_the_store_missed_comes_with_the_next_stage_though_the_sources_are_
     assert (data.dataset.name, data.dataset.digest) == ("toys", "0" * 36)
 
 
+@pytest.mark.holds("R-80")
 def test_a_silent_server_does_not_hold_a_stage_up(
     root: Path,
     caplog: pytest.LogCaptureFixture,
@@ -217,6 +223,7 @@ def killed_in_the_middle() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.holds("R-83")
 def test_a_killed_run_is_marked_at_the_next_start_of_any_stage_and_a_living_one_is_not(
     root: Path,
 ) -> None:
@@ -240,6 +247,7 @@ def test_a_killed_run_is_marked_at_the_next_start_of_any_stage_and_a_living_one_
     assert again.id == killed.info.run_id and client.get_run(again.id).info.status == "FINISHED"
 
 
+@pytest.mark.holds("R-80")
 @pytest.mark.parametrize("damage", ["no store", "silent", "locked", "read-only", "no database"])
 def test_weights_do_not_depend_on_the_store(
     root: Path,

@@ -22,6 +22,7 @@ from tests.support.stores import (
 )
 
 
+@pytest.mark.holds("R-03")
 def test_the_same_fingerprint_finds_the_same_run_again(root: Path) -> None:
     with runs.open_run("aa", dataset="toys") as first, runs.open_run("bb", dataset="toys") as other:
         pass
@@ -65,6 +66,7 @@ def test_a_description_may_name_its_run(root: Path) -> None:
     )
 
 
+@pytest.mark.holds("R-90")
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 @pytest.mark.parametrize("log", ["rows", "file", "image"])
 def test_a_full_disk_under_the_journal_ends_the_stage(
@@ -117,6 +119,7 @@ def test_rows_logged_again_add_no_point(root: Path) -> None:
     assert points(run.id, "loss_d") == [(row["step"], row["loss_d"]) for row in ROWS]
 
 
+@pytest.mark.holds("R-07")
 def test_a_resumed_training_adds_only_what_is_missing(root: Path) -> None:
     with pytest.raises(KeyboardInterrupt), runs.open_run("aa", dataset="toys") as run:
         run.log_rows(ROWS[:12])
@@ -137,6 +140,7 @@ def test_a_changed_figure_supersedes_the_old_and_an_equal_one_adds_no_point(root
     assert store.connect().get_run(run.id).data.metrics["fid.mean"] == 8.0
 
 
+@pytest.mark.holds("R-45")
 def test_what_is_not_finite_becomes_a_tag(root: Path) -> None:
     with runs.open_run("aa", dataset="toys") as run:
         run.log_metrics({"fid.mean": math.inf, "kid.mean": 0.5, "absent": None}, step=3)
@@ -149,6 +153,7 @@ def test_what_is_not_finite_becomes_a_tag(root: Path) -> None:
     )
 
 
+@pytest.mark.holds("R-83")
 @pytest.mark.parametrize(
     ("error", "status"),
     [
@@ -221,6 +226,7 @@ def test_a_missing_file_is_a_warning_and_the_run_goes_on(
     assert len(warnings(caplog)) == 1
 
 
+@pytest.mark.holds("R-22")
 def test_sigterm_ends_a_stage_without_an_answer_of_its_own_as_killed(root: Path) -> None:
     before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
@@ -245,6 +251,7 @@ def test_a_password_in_an_address_reaches_no_store(root: Path) -> None:
     assert b"canary" not in (root / ".mlflow/mlflow.db").read_bytes()
 
 
+@pytest.mark.holds("R-84")
 def test_canaries_are_found_in_nothing_that_is_written(
     root: Path,
     caplog: pytest.LogCaptureFixture,

@@ -91,6 +91,7 @@ def killed_at_mark(number: int, rows: list[dict[str, float]], image: Path) -> No
         run.log_image(image, "samples", 1)
 
 
+@pytest.mark.holds("R-01")
 def test_a_stage_that_is_killed_between_sending_and_marking_sends_nothing_twice(root: Path) -> None:
     store.connect()
     codes = []
@@ -137,6 +138,7 @@ def test_a_store_that_was_replaced_meanwhile_gets_a_run_of_its_own(
     ]
 
 
+@pytest.mark.holds("R-97")
 def test_a_figure_supersedes_another_though_the_clock_was_set_back(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,6 +26,7 @@ def test_a_folder_with_strange_characters_works(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a b#é"]
 
 
+@pytest.mark.holds("R-82")
 def test_a_required_store_that_does_not_open_ends_the_stage_before_it_begins(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (10, 3, 4, 4), dtype=np.uint8
 OPTIONS = {"steps_per_epoch": 3, "batch_size": 4, "seed": 7, "device": torch.device("cpu")}
 
 
+@pytest.mark.holds("R-05")
 @pytest.mark.parametrize("resident", [False, True])
 def test_each_step_has_its_rows_of_the_epochs_order(resident, monkeypatch):
     monkeypatch.setattr(feeding, "fits", lambda num_bytes, device: resident)
@@ -29,6 +30,7 @@ def test_a_batch_that_was_given_out_does_not_change():
     assert all(torch.equal(batch, copy) for batch, copy in given)
 
 
+@pytest.mark.holds("R-05")
 def test_it_starts_at_any_step_and_without_steps_gives_nothing():
     whole = list(feeding.batches(IMAGES, range(6), **OPTIONS))
     rest = list(feeding.batches(IMAGES, range(4, 6), **OPTIONS))

@@ -69,6 +69,7 @@ VARIANTS = [
 ]
 
 
+@pytest.mark.holds("R-10", "R-20")
 @pytest.mark.parametrize(
     "changes", VARIANTS, ids=lambda changes: "-".join(map(str, changes.values()))
 )
@@ -107,6 +108,7 @@ def spoil(state, how):
         state.history.pop()
 
 
+@pytest.mark.holds("R-03", "R-04")
 @pytest.mark.parametrize(
     "how",
     ["one weight by one ulp", "Adam's step count", "a moment", "the step", "a row of the history"],
@@ -119,6 +121,7 @@ def test_the_comparison_notices_a_spoilt_state(how, images, tmp_path):
     assert not same(whole, fingerprint(state))
 
 
+@pytest.mark.holds("R-09")
 def test_more_epochs_extend_a_finished_training_to_the_same_bits(images, tmp_path):
     run(small(), images, tmp_path / "a")
     extended = run(small(epochs=4), images, tmp_path / "a")
@@ -139,6 +142,7 @@ KILL_POINTS = {
     "an old checkpoint, after its JSON is deleted": ("unlink", "state-000000003.safetensors"),
     "between D's and G's update": ("update of G", 3),
     "before a batch": ("batch", 6),
+    "before an epoch's last batch": ("batch", 9),
 }  # fmt: skip
 
 
@@ -188,6 +192,7 @@ t.train_and_export(t.small(), images, folder)
 """
 
 
+@pytest.mark.holds("R-01", "R-18")
 @pytest.mark.parametrize("point", KILL_POINTS)
 def test_a_killed_training_goes_on_to_the_same_bits_and_leaves_nothing_behind(
     point, images, tmp_path
@@ -217,6 +222,7 @@ def test_a_killed_training_goes_on_to_the_same_bits_and_leaves_nothing_behind(
             assert path.read_bytes() == other.read_bytes(), path
 
 
+@pytest.mark.holds("R-15")
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(images, tmp_path, caplog):
     whole = fingerprint(run(small(), images, tmp_path / "a"))
     newest = max((tmp_path / "a" / "t").glob("state-*.safetensors"))
@@ -229,11 +235,50 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(images, tmp_path
         run(small(), images, tmp_path / "a")
 
 
+@pytest.mark.holds("R-08", "R-17")
+@pytest.mark.parametrize(
+    "changes",
+    [{"generator__channels": [8, 6]}, {"training__optimizer": "rmsprop_keras"},
+     {"discriminator__norm": "batch"}],
+    ids=["other shapes", "missing moments", "missing statistics"],
+)  # fmt: skip
+def test_a_checkpoint_that_does_not_fit_is_not_continued(changes, images, tmp_path, caplog):
+    run(small(), images, tmp_path)
+    with pytest.raises(NoCheckpoint) as caught:
+        run(small(**changes), images, tmp_path)
+    assert caught.value.exit_code == 5
+    assert "does not fit this training (tensor" in caplog.text
+
+
+@pytest.mark.holds("R-11")
+def test_going_on_with_another_number_of_threads_is_said(images, tmp_path, caplog):
+    threads = torch.get_num_threads()
+    run(small(epochs=1), images, tmp_path)
+    torch.set_num_threads(threads + 1)
+    try:
+        run(small(epochs=2), images, tmp_path)
+    finally:
+        torch.set_num_threads(threads)
+    assert f"threads {threads}, now {threads + 1}" in caplog.text
+    assert "instructions" not in caplog.text
+
+
+def test_checkpoints_are_saved_by_time(images, tmp_path, monkeypatch):
+    saved = []
+    monkeypatch.setattr(loop, "save", lambda state, *_: saved.append(state.step))
+    run(small(training__save_seconds=0.0), images, tmp_path / "a")
+    assert saved == list(range(11))
+    saved.clear()
+    run(small(training__save_seconds=1000.0), images, tmp_path / "b")
+    assert saved == [0, 5, 10]  # the beginning, and each epoch's end
+
+
 def test_one_batch_too_many_is_refused(images, tmp_path):
     with pytest.raises(DataError, match="40 images, batch_size = 64"):
         run(small(batch_size=64), images, tmp_path)
 
 
+@pytest.mark.holds("R-40")
 @pytest.mark.parametrize("update", UPDATES)
 def test_a_hopeless_learning_rate_ends_before_a_broken_checkpoint_is_written(
     update, images, tmp_path

@@ -1,13 +1,15 @@
 """Two processes over gloo: they train as one does."""
 
 import itertools
+import math
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from dcgan import data
-from dcgan.errors import Stopped
+from dcgan.errors import Diverged, Stopped
 from dcgan.training import loop, step
 from dcgan.training.checkpoint import Checkpoints
 from dcgan.training.ranks import ALONE, Ranks
@@ -102,6 +104,7 @@ MIXED = {
 }  # fmt: skip
 
 
+@pytest.mark.holds("R-30")
 def test_after_every_step_all_processes_have_the_same_weights_and_statistics(tmp_path):
     one, two = together.run(f"{HERE}:steps", tmp_path)
     assert same(one, two)
@@ -138,6 +141,25 @@ def train(ranks: Ranks, folder: Path, stop_at: int | None = None) -> dict[str, t
         return run(checkpoints)
 
 
+def broken(ranks: Ranks) -> dict[str, torch.Tensor]:
+    """A step in which one process alone has an image that is not finite."""
+    params = small()
+    state = small_training.build(params, 1, CPU)
+    before = [parameter.clone() for parameter in state.g.parameters + state.d.parameters]
+    real = data.to_float(IMAGES[:8])[ranks.rows(8)]
+    if not ranks.first:
+        real[0] = math.nan
+    outcome = step.train_step(
+        state, real, seed=1, training=params.training, precision="float32", measure=False,
+        ranks=ranks,
+    )  # fmt: skip
+    with pytest.raises(Diverged, match="step 1: the training is not finite"):
+        outcome.read()
+    after = state.g.parameters + state.d.parameters
+    moved = sum(not torch.equal(one, two) for one, two in zip(before, after, strict=True))
+    return {"moved": torch.tensor(moved)}
+
+
 def trainings(ranks: Ranks, folder: str) -> dict[str, torch.Tensor]:
     """One that is never stopped; one that is, and goes on; one that is."""
     there = Path(folder)
@@ -146,6 +168,7 @@ def trainings(ranks: Ranks, folder: str) -> dict[str, torch.Tensor]:
         "first": train(ranks, there / "b", 4),
         "second": train(ranks, there / "b"),
         "stopped": train(ranks, there / "c", 4),
+        "broken": broken(ranks),
     }
     return {f"{name} {key}": value for name in found for key, value in found[name].items()}
 
@@ -158,12 +181,15 @@ def of(name: str, found: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     }
 
 
+@pytest.mark.holds("R-29", "R-31", "R-33")
 def test_a_signal_to_one_stops_all_and_they_go_on_to_the_same_bits(tmp_path, caplog):
     for found in together.run(f"{HERE}:trainings", tmp_path, str(tmp_path)):
         whole = of("whole", found)
         assert whole["step"] == 14  # 40 images: six batches of six and one of four, twice
         assert of("first", found) == {"stopped": 5}
         assert same(of("second", found), whole)
+        # What is not finite in one process stops all of them, and moves no weight.
+        assert of("broken", found) == {"moved": 0}
     # A checkpoint of two processes serves one, which says so.
     assert train(ALONE, tmp_path / "c")["step"] == 14
     assert "processes 2, now 1" in caplog.text

@@ -40,6 +40,7 @@ def identity(prepared, **changes):
     return trajectory.identity(settings(**changes), prepared, "cpu", "float32", lock)
 
 
+@pytest.mark.holds("R-08")
 def test_the_name_is_the_same_for_all_that_changes_no_weight(prepared):
     name, record = identity(prepared)
     assert set(record) == RECORD
@@ -49,6 +50,7 @@ def test_the_name_is_the_same_for_all_that_changes_no_weight(prepared):
         assert identity(prepared, **{key: value})[0] == name, key
 
 
+@pytest.mark.holds("R-08")
 @pytest.mark.parametrize(
     "changes", [{"lr": 1e-4}, {"seed": 2}, {"generator__z_dim": 5}, {"training__log_every": 2}]
 )

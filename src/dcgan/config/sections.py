@@ -27,6 +27,8 @@ Channels = Annotated[int, Field(ge=1, le=4096)]
 Stride = Annotated[int, Field(ge=1, le=4)]
 Kernel = Annotated[int, Field(ge=1, le=11)]
 FEWEST = 20  # images that are held out: fewer give no figures
+# A user before an @, or what stands in a port's place and is no number.
+WITH_PASSWORD = re.compile(r"\w+://([^/?#]*@|[^/?#@\[\]:]+:(?!\d*([/?#]|$)))")
 PixelValue = Annotated[float, Field(ge=0, le=255)]
 
 
@@ -47,6 +49,14 @@ class DatasetFiles(Section):
     def _has_a_source(self) -> Self:
         if self.name == "folder" and self.source is None:
             raise _mismatch("source = None: must be the folder with the images")
+        if self.source is not None and not self.source.strip():
+            raise _mismatch("source = '': must be a folder, an https URL or null")
+        # dcgan.raw.sources says what else is wrong with a URL; this one must not reach dvc.lock.
+        if self.source is not None and WITH_PASSWORD.match(self.source):
+            raise _mismatch(
+                "source = '***': must hold no user or password, because dvc.lock would keep them:"
+                " put them into ~/.netrc"
+            )
         return self
 
     @model_validator(mode="after")
