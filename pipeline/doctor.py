@@ -1,7 +1,6 @@
 """Show what this machine has and what is missing."""
 
 import configparser
-import hashlib
 import importlib.metadata
 import platform
 import shutil
@@ -21,8 +20,6 @@ from pipeline import cli, tables, workspace
 PACKAGES = ("torch", "torchvision", "mlflow", "dvc", "great-expectations", "torch-fidelity")
 NEEDED_GB = 2  # data, checkpoints, DVC's cache and the MLflow store of a few runs
 NEEDED_MEMORY_GB = 4  # of the default parameters
-OUTPUTS = ("data", "models", "results")
-CACHE = Path(".dvc/cache/files/md5")
 Check = tuple[str, Callable[[], str]]
 
 
@@ -187,25 +184,18 @@ def journal() -> str:
 
 def left_over() -> str:
     """What processes that were killed have left half-written."""
-    parts = [str(path) for name in OUTPUTS for path in Path(name).rglob(".part-*")]
+    parts = workspace.left_over()
     if parts:
         raise EnvironmentProblem(
-            f"{parts[0]}, among {len(parts)}: half-written by a process that was killed:"
-            f" delete them: find {' '.join(OUTPUTS)} -name '.part-*' -delete"
+            f"{parts[0]}, among {len(parts)}: half-written by a process that was killed: delete"
+            f" them: find {' '.join(workspace.OUTPUTS)} -name '.part-*' -delete"
         )
     return "nothing"
 
 
 def cache() -> str:
     """Whether every object of DVC's cache has the content that its name says."""
-    total, damaged = 0, []
-    for path in sorted(CACHE.glob("??/*")):
-        total += 1
-        with open(path, "rb") as file:
-            # MD5 is DVC's choice of a name.
-            digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
-        if digest.hexdigest() != path.parent.name + path.name.removesuffix(".dir"):
-            damaged.append(str(path))
+    damaged, total = workspace.damaged_objects()
     if damaged:
         raise EnvironmentProblem(
             f"{damaged[0]}, among {len(damaged)} of {total}: damaged: delete them, then dvc repro"

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from dcgan.errors import EnvironmentProblem
+from pipeline import workspace
 
 LOCK = Path(".scratch/run.lock")
 
@@ -38,6 +39,7 @@ def hold(path: Path = LOCK, who: str = "run") -> int:
         ) from None
     os.ftruncate(handle, 0)
     os.write(handle, str(os.getpid()).encode())
+    workspace.delete_left_over()
     return handle
 
 

@@ -72,6 +72,15 @@ def rebuild(overlay: dict[str, object]) -> None:
             if reading.PARAMS_FILE.read_bytes() != before:
                 files.write_bytes(reading.PARAMS_FILE, before)
             job_report.fail("dvc repro", code)
+    if pull:
+        damaged, _ = workspace.damaged_objects()
+        if damaged:
+            print(
+                f"retrain: {damaged[0]}, among {len(damaged)}: damaged, perhaps by DVC's remote:"
+                " delete them here and there, and set verify: true",
+                file=sys.stderr,
+            )
+            job_report.fail("dvc repro --pull", 3)
 
 
 def save(dataset: str, outcome: str, git_remote: str | None) -> None:

@@ -8,11 +8,11 @@ import torch
 
 from dcgan import files
 from dcgan.errors import EnvironmentProblem
-from pipeline import doctor
+from pipeline import doctor, workspace
 
 
 @pytest.fixture(autouse=True)
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     return tmp_path
@@ -20,7 +20,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def cached(content: bytes, end: str = "") -> Path:
     digest = hashlib.md5(content).hexdigest()
-    path = doctor.CACHE / digest[:2] / (digest[2:] + end)
+    path = workspace.CACHE / digest[:2] / (digest[2:] + end)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     return path

@@ -1,7 +1,11 @@
+import os
+from pathlib import Path
+
 import pytest
 
 from dcgan.errors import EnvironmentProblem
-from pipeline import workspace
+from pipeline import children, retrain, workspace
+from tests.support.imports import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -35,3 +39,30 @@ def test_stages_that_ran_are_remembered_from_a_place_on(folder):
 def test_a_note_that_cannot_be_written_stops_nothing(folder):
     (folder / ".scratch").write_text("a file")
     workspace.note_stage("train", 60.0, 0)
+
+
+def test_half_written_files_go_once_nobody_writes_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    old, new = Path("results/train/.part-a-x.csv"), Path("data/prepared/.part-b-y.npy")
+    for path in (old, new):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    os.utime(old, (0, 0))
+    assert set(workspace.left_over()) == {old, new}
+    workspace.delete_left_over()
+    assert workspace.left_over() == [new]
+
+
+@pytest.mark.holds("R-73")
+def test_a_retraining_does_not_go_on_with_what_a_remote_has_damaged(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    damaged = workspace.CACHE / "ab" / ("c" * 30)
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("something else")
+    monkeypatch.setattr(children, "has_remote", lambda: True)
+    monkeypatch.setattr(children, "run", lambda *_: 0)
+    with pytest.raises(SystemExit) as ended:
+        retrain.rebuild({})
+    assert ended.value.code == 3
+    assert f"{damaged}, among 1: damaged, perhaps by DVC's remote" in capsys.readouterr().err
