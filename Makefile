@@ -17,13 +17,18 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-ver
 SCRIPTS := .ci/run .ci/audit .ci/figures docker/entrypoint.sh jobs/slurm.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help repro ui retrain drill test test-slow lint format lock audit sbom bench recipes-table probe-table sweep clean
+.PHONY: help repro experiments ui retrain drill test test-slow lint format lock audit sbom bench recipes-table probe-table sweep clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 repro: repository .venv/.runtime  ## Build everything, and say what came out; TORCH=cpu installs torch without CUDA
 	$(BIN)/python -m pipeline repro $(ARGS)
+
+# The columns that people compare, of the hundreds that there are.
+COLUMNS := (^|:)(lr|batch_size|epochs|seed)$$|evaluate/metrics.json:(epoch|fid.mean|fid.deviation|kid.mean|precision.mean|recall.mean)$$|probe/metrics.json:discriminator.test_accuracy$$
+experiments: .venv/.runtime  ## List the experiments with the figures that matter
+	$(BIN)/dvc exp show --no-pager --drop '.*' --keep '$(COLUMNS)' $(ARGS)
 
 ui: .venv/.runtime  ## Browse the runs in MLflow on 127.0.0.1:5000
 	$(BIN)/python -m pipeline ui

@@ -52,6 +52,11 @@ def count(asked: int | Literal["auto"], device: "torch.device", batch_size: int)
             f"params.yaml: batch_size = {batch_size}: is that of all {found} processes together, so"
             f" it must be a multiple of {found}: change it or training.processes"
         )
+    if found > 1 and device.type not in ("cpu", "cuda"):
+        raise ConfigError(
+            f"params.yaml: training.processes = {found}: torch has no way for several processes on"
+            f" '{device.type}' to talk to each other: use 1"
+        )
     if device.type == "cuda" and not launched() and found > gpus:
         raise ConfigError(
             f"params.yaml: training.processes = {found}: this machine has {gpus} GPUs: use auto"

@@ -131,6 +131,8 @@ def test_how_many_processes(monkeypatch):
         launcher.count(3, CPU, 64)
     with pytest.raises(ConfigError, match=r"training.processes = 8: this machine has 6 GPUs"):
         launcher.count(8, GPU, 64)
+    with pytest.raises(ConfigError, match="several processes on 'mps'"):
+        launcher.count(2, torch.device("mps"), 64)
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert launcher.count("auto", CPU, 64) == 2
