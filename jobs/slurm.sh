@@ -24,6 +24,7 @@
 set -u
 
 cd "${SLURM_SUBMIT_DIR:-.}" || exit 6
+# shellcheck disable=SC1091 # make repro has made it
 [ -e .venv/bin/activate ] && . .venv/bin/activate
 restarts=${SLURM_RESTART_COUNT:-0}
 # Threads decide bits: the same number on each try.

@@ -358,7 +358,7 @@ def test_texts_and_lists_reach_dvc_as_they_are(tmp_path, text):
     )
 
 
-@pytest.mark.parametrize("text", ["my photos", "a'b", "*", "a,b", "$HOME", "", "a\nb"])
+@pytest.mark.parametrize("text", ["my photos", "a'b", "*", "a,b", "$HOME", "a\nb"])
 def test_a_text_that_a_shell_would_tear_apart_is_refused_as_a_flag(tmp_path, text):
     path = tmp_path / "mine.yaml"
     path.write_text(json.dumps({"reproduces": "mine", "dataset": {"source": text}}))

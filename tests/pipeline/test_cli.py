@@ -212,8 +212,11 @@ def test_a_signal_during_an_import_is_answered_after_it(
         "for _ in range(20): time.sleep(.05)\nprint('imported', flush=True)\n"
     )
     script = """if True:
-        import time
+        import signal, time
         from pipeline import cli
+
+        # A shell that runs the tests in the background has them ignore it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
         def main():
             import slow

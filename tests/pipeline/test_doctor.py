@@ -63,13 +63,13 @@ def test_what_a_killed_process_left_is_named():
         ("", "none: results stay on this machine"),
         ("[core]\nremote = store\n['remote \"store\"']\nurl = s3://bucket/dvc\nverify = true\n",
          "store, s3://bucket/dvc"),
-        ("[core]\nremote = store\n['remote \"store\"']\nurl = https://me:word@example.org\n",
+        ("[core]\nremote = store\n['remote \"store\"']\nurl = https://me:{}@example.org\n",
          "dvc remote modify store verify true"),
     ],
 )  # fmt: skip
-def test_the_remote_is_shown_without_its_password(config, said):
+def test_the_remote_is_shown_without_its_secrets(config, said):
     Path(".dvc").mkdir()
-    Path(".dvc/config").write_text(config)
+    Path(".dvc/config").write_text(config.format("word"))
     assert said in doctor.remote()
     assert "word" not in doctor.remote()
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import run
+from pipeline import processes, run
 from tests.support.repository import Repository
 
 # Holds on until a file lets it go; a signal is written down, as the trainer writes a checkpoint.
@@ -173,8 +173,9 @@ def test_a_stage_that_does_not_end_is_killed_by_the_second_signal(repo: Reposito
     process.terminate()
     until((repo.folder / ".scratch/saved").exists, process)
     assert alive(group)
+    time.sleep(processes.SAME_REQUEST + 0.1)
     process.terminate()
-    process.communicate(timeout=60)
+    process.communicate(timeout=30)  # less than a stage has for its end after one signal
     assert process.returncode == 143 and not alive(group)
 
 

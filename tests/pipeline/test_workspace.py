@@ -62,7 +62,7 @@ def test_a_retraining_does_not_go_on_with_what_a_remote_has_damaged(tmp_path, mo
     damaged.write_text("something else")
     monkeypatch.setattr(children, "has_remote", lambda: True)
     monkeypatch.setattr(children, "run", lambda *_: 0)
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(EnvironmentProblem, match="retrain: dvc repro --pull ended") as ended:
         retrain.rebuild({})
-    assert ended.value.code == 3
+    assert ended.value.exit_code == 3
     assert f"{damaged}, among 1: damaged, perhaps by DVC's remote" in capsys.readouterr().err

@@ -25,7 +25,8 @@ VARIANTS = {
     "the paper's": {
         "generator.start": "transposed_conv", "generator.start_norm": "map",
         "generator.padding": "symmetric", "generator.activation": "relu",
-        "generator.z_distribution": "uniform",
+        "generator.z_distribution": "uniform", "generator.channels": [16, 8],
+        "generator.strides": [2, 2],
     },
     "no norm": {"generator.norm": "none", "generator.start_norm": "none",
                 "generator.start_activation": False},

@@ -148,7 +148,6 @@ def test_redirects_are_refused_wherever_they_lead(tmp_path, server, location):
     [
         "http://example.org/data",
         "http://127.0.0.1.example.org/data",
-        "http://127.0.0.1:80@example.org/data",
         "http://localhost.example.org/",
         "ftp://127.0.0.1/data",
         "file:///etc",
@@ -163,12 +162,14 @@ def test_only_https_is_spoken_but_on_this_machine(tmp_path, url):
         downloads.fetch(tmp_path / "raw", fashion(url))
 
 
-def test_a_password_in_the_url_works_and_is_never_shown(tmp_path, server):
-    secret = server.url.replace("//", "//user:canary@")
-    assert "canary" not in downloads.fetch(tmp_path / "raw", fashion(secret))
+def test_a_password_in_a_url_is_never_shown(tmp_path, server):
+    # params.yaml may hold none; this one comes past it.
+    address = server.url.replace("//", "//user:canary@")
+    secret = fashion(server.url).model_copy(update={"source": address})
+    assert "canary" not in downloads.fetch(tmp_path / "raw", secret)
     server.behave = lambda request, _: request.send_error(403)
     with pytest.raises(EnvironmentProblem) as caught:
-        downloads.fetch(tmp_path / "raw", fashion(secret))
+        downloads.fetch(tmp_path / "raw", secret)
     assert "canary" not in str(caught.value)
 
 

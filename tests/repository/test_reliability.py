@@ -27,7 +27,7 @@ def in_table() -> set[tuple[str, str]]:
     return {
         (number, test)
         for number, shown in rows().items()
-        for test in re.findall(r"`([\w/]+\.py::\w+)`", shown)
+        for test in re.findall(r"`tests/([\w/]+\.py::\w+)`", shown)
     }
 
 

@@ -222,7 +222,7 @@ def test_a_word_in_an_error_message_reruns_nothing(repo):
         ("config/explain.py", "a whole number", "an integer"),
         ("config/reading.py", "run in the repository's folder", "run where params.yaml lies"),
         ("errors.py", "Training left the finite numbers", "A number is not finite"),
-        ("../../pipeline/cli.py", "stopped by the keyboard", "stopped by Ctrl-C"),
+        ("../../pipeline/cli.py", "end other programs", "close other programs"),
         ("tracking/runs.py", "MLflow", "mlflow"),
         ("reports/model_card.py", "research model", "model for research"),
     ):

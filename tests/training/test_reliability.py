@@ -110,7 +110,7 @@ def losses(folder: Path) -> list[list[float]]:
 def test_losses_are_those_that_were_written_down(tmp_path):
     """To the last bit on the machine that wrote them; elsewhere sums are in another order.
 
-    To write them anew: python -m tests.training.test_reliability
+    To write them anew: PYTHONPATH=src python -m tests.training.test_reliability
     """
     held = json.loads(GOLDEN.read_text())
     found = losses(tmp_path)
