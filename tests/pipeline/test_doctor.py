@@ -67,7 +67,7 @@ def test_what_a_killed_process_left_is_named():
          "dvc remote modify store verify true"),
     ],
 )  # fmt: skip
-def test_the_remote_is_shown_without_its_secrets(config, said):
+def test_the_remote_is_shown_redacted(config, said):
     Path(".dvc").mkdir()
     Path(".dvc/config").write_text(config.format("word"))
     assert said in doctor.remote()
