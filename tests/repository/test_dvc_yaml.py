@@ -6,6 +6,8 @@ every stage.
 
 import ast
 import importlib
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +15,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from dcgan.config import sections
+from dcgan.config import keys, reading, sections
 from tests.support.imports import EXEMPT, ROOT, closure, units
 
 GRAPH = YAML(typ="safe").load(ROOT / "dvc.yaml")
@@ -185,3 +187,22 @@ def test_every_knob_has_a_comment_with_its_meaning():
         key = line.split("#")[0].strip()
         if key and not key.startswith("- ") and not key.endswith(":"):
             assert "#" in line, f"params.yaml line {number}: {line}"
+
+
+def test_the_networks_are_artifacts_by_name():
+    outs = {
+        out if isinstance(out, str) else next(iter(out))
+        for stage in STAGES
+        for out in GRAPH["stages"][stage]["outs"]
+    }
+    for name, artifact in GRAPH["artifacts"].items():
+        assert artifact["path"] == f"models/{name}.safetensors" and artifact["path"] in outs
+    assert set(GRAPH["artifacts"]) == {"generator", "discriminator"}
+
+
+def test_make_experiments_shows_columns_that_exist():
+    (columns,) = re.findall(r"^COLUMNS := \^\((.*)\)\$\$$", (ROOT / "Makefile").read_text(), re.M)
+    known = set(keys.leaves(reading.read_yaml(ROOT / "params.yaml")))
+    for metrics in GRAPH["metrics"]:
+        known |= set(keys.leaves(json.loads((ROOT / metrics).read_text())))
+    assert {column.replace("\\.", ".") for column in columns.split("|")} <= known

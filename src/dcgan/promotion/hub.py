@@ -74,7 +74,7 @@ def write(
         card: what README.md says below its head, as Markdown.
         metrics: results/evaluate/metrics.json of this generator, if it is known.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     a = generator.architecture
     config = {
@@ -86,7 +86,7 @@ def write(
     weights = {
         name: value.detach().cpu().contiguous() for name, value in plain_weights(generator).items()
     }
-    save_file(weights, folder / WEIGHTS)
+    files.write_bytes(folder / WEIGHTS, save(weights))
     files.write_text(folder / LOADER, LOAD)
     files.write_text(folder / CARD, f"{head(title, metrics)}\n{card}")
 
