@@ -92,7 +92,9 @@ def test_a_killed_process_ends_all_with_one_line_and_exit_code_6(tmp_path):
 
 
 @pytest.mark.holds("R-27")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_a_signal_to_the_launcher_and_to_the_workers_lets_them_save_and_is_the_exit_code(
     number, tmp_path
 ):

@@ -69,6 +69,7 @@ def test_a_cell_is_run_once_by_any_of_two_clones_and_both_see_its_figures(repo, 
     assert name.startswith("sweep-seed1-max_images30")
 
 
+@pytest.mark.slow
 def test_what_was_run_but_not_pushed_is_pushed_and_not_run_again(repo):
     options = (*GRID, "--target", "download")
     assert "-m pipeline run" in sweep(repo, "run", "2", *options).stdout
