@@ -88,9 +88,9 @@ def test_on_the_cpu_freed_memory_is_used_again():
                 [sys.executable, "-c", FAULTS, how],
                 text=True,
                 # glibc's own first setting, which it raises by itself, sometimes far enough.
-                env={**os.environ, "MALLOC_MMAP_THRESHOLD_": str(2**17)},
+                env={**os.environ, "MALLOC_MMAP_THRESHOLD_": "131072"},
             )
-        )  # fmt: skip
+        )
         for how in ("keep", "plain")
     )
     assert 10 * kept < plain
