@@ -72,6 +72,7 @@ sbom: .venv/.dev  ## Write sbom.json: the runtime's packages in CycloneDX form
 bench: .venv/.dev  ## Measure speed beside what people would use instead
 	$(BIN)/dvc repro reference
 	$(BIN)/python bench/training.py --write
+	$(BIN)/python bench/processes.py --write
 	$(BIN)/python bench/evaluation.py --write
 	$(BIN)/python bench/probe.py
 

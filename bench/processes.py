@@ -8,7 +8,6 @@ with the same batches; they take turns, and the table has the ratio of their med
 
 import argparse
 import os
-import socket
 import statistics
 import subprocess
 import sys
@@ -64,13 +63,11 @@ def main() -> None:
 
 def rate(name: str, folder: str, steps: int, *, num: int) -> float:
     """Images a second of `num` processes, which share two threads."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    # A new file each time, by which the processes find each other.
+    meeting = f"file://{tempfile.mkdtemp(dir=folder)}/meeting"
     command = [sys.executable, __file__, "--process", name, folder, str(steps)]
     settings = {
-        "OMP_NUM_THREADS": str(2 // num), "WORLD_SIZE": str(num),
-        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+        "OMP_NUM_THREADS": str(2 // num), "WORLD_SIZE": str(num), "MEETING": meeting,
     }  # fmt: skip
     running = [
         subprocess.Popen(
@@ -89,8 +86,11 @@ def in_this_process(name: str, folder: Path, steps: int) -> float:
     num = int(os.environ["WORLD_SIZE"])
     if num == 1:
         return training.our_rate(name, folder, steps, ALONE)
-    torch.distributed.init_process_group("gloo")
-    found = training.our_rate(name, folder, steps, Ranks(torch.distributed.get_rank(), num))
+    rank = int(os.environ["RANK"])
+    torch.distributed.init_process_group(
+        "gloo", init_method=os.environ["MEETING"], rank=rank, world_size=num
+    )
+    found = training.our_rate(name, folder, steps, Ranks(rank, num))
     torch.distributed.destroy_process_group()
     return found
 

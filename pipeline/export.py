@@ -6,16 +6,17 @@ from typing import Annotated, Any
 
 from typer import Option
 
-from pipeline import cli
+from pipeline import cli, sample
 
 METRICS, GRID, WALK = Path("results/evaluate/metrics.json"), "samples.png", "walk.gif"
-SHOWN, VISITED, BETWEEN, FRAME_MS = 64, 5, 16, 80
+SHOWN, VISITED = 64, 5  # images of the grid, of the walk
+OWN = Path("models/generator.safetensors")  # what evaluate leaves, with METRICS
 MODEL_HELP = "models:/NAME@ALIAS, models:/NAME/NUMBER, a model folder or a generator's file."
 
 
 def main(
     to: Annotated[Path, Option(help="The folder to make; empty, or not there yet.")],
-    model: Annotated[str, Option(help=MODEL_HELP)] = "models/generator.safetensors",
+    model: Annotated[str, Option(help=MODEL_HELP)] = str(OWN),
 ) -> None:
     """Export a generator for the Hugging Face Hub: python -m pipeline export --to DIR.
 
@@ -25,7 +26,7 @@ def main(
     from dcgan import files
     from dcgan.config import reading, sections
     from dcgan.networks import devices, exports, sampling
-    from dcgan.pictures import gif, grids
+    from dcgan.pictures import gif
     from dcgan.promotion import bundle, hub, registry
     from dcgan.raw import catalog
 
@@ -35,25 +36,18 @@ def main(
         generator, description = exports.load_generator(fetched / bundle.GENERATOR)
         card = fetched / hub.CARD
         text = card.read_text() if card.is_file() else _card(title, description)
-    metrics = files.read_json(METRICS) if METRICS.is_file() else None
-    # Those of another model say nothing about this one.
-    known = metrics if metrics and _same(metrics, description) else None
+    # The workspace's figures are those of its own generator alone.
+    own = Path(model) == OWN and METRICS.is_file()
+    known = files.read_json(METRICS) if own else None
     with bundle.making(to) as folder:
         hub.write(folder, generator, title, text, known)
         generator.to(devices.opened("auto"))
         a = generator.architecture
         z = sampling.latents(range(SHOWN), seed=0, z_dim=a.z_dim, distribution=a.z_distribution)
-        grid = grids.tile(sampling.generate(generator, z), columns=8)
-        grids.save_png(folder / GRID, grids.shown(grid))
-        walk = sampling.generate(generator, gif.walk(z[:VISITED], BETWEEN, a.z_distribution))
-        scale = max(1, 128 // a.image_size)
-        frames = [grids.enlarged(grids.tile(image[None], columns=1), scale) for image in walk]
-        gif.gif(frames, folder / WALK, frame_ms=FRAME_MS)
+        sample.write_grid(sampling.generate(generator, z), folder / GRID)
+        walk = gif.walk(z[:VISITED], sample.BETWEEN, a.z_distribution)
+        sample.write_walk(sampling.generate(generator, walk), folder / WALK)
     print(f"export: {model} in {to}: python {to / hub.LOADER} 16 draws images; hf upload NAME {to}")
-
-
-def _same(metrics: dict[str, Any], description: dict[str, Any]) -> bool:
-    return all(metrics.get(key) == description.get(key) for key in ("epoch", "weights"))
 
 
 def _card(title: str, description: dict[str, Any]) -> str:

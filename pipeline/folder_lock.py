@@ -14,6 +14,8 @@ LOCK = Path(".scratch/run.lock")
 def hold(path: Path = LOCK, who: str = "run") -> int:
     """Lock the folder's experiments and retrainings, before DVC touches anything.
 
+    What killed processes have left half-written goes, since nobody else works here then.
+
     Not by filelock, because the lock must outlive this process: dvc inherits the open file, so if
     this process is killed, the lock stays until dvc ends as well.
 

@@ -53,11 +53,10 @@ def main(
             table.add_row(figure.title, *(_shown(value) for value in (found[key], *ends)))
     print(f"judge: {len(array)} images against the {len(real.sample)} of {against}")
     tables.show(table)
-    caution = len(array) != bounds["num_images"]
-    if caution:
+    if len(array) != bounds["num_images"] or against != "test":
         print(
-            f"judge: floor and ceiling are of {bounds['num_images']} images: FID depends on their"
-            " number"
+            f"judge: floor and ceiling are of {bounds['num_images']} images against test: FID"
+            " depends on the number"
         )
     if found["collapsed"]:
         print("judge: warning: these images are nearly all alike")

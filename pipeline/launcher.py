@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from dcgan.errors import ConfigError, Diverged, EnvironmentProblem, Stopped
 from pipeline import processes
@@ -19,6 +19,7 @@ from pipeline import processes
 if TYPE_CHECKING:
     import torch
 
+    from dcgan.config import sections
     from dcgan.training.ranks import Ranks
 
 # Rank 0 may check the images' bytes for so long, before the others hear from it.
@@ -27,19 +28,21 @@ PATIENCE = datetime.timedelta(minutes=30)
 SHUTDOWN = 45
 
 
-def count(asked: int | Literal["auto"], device: "torch.device", batch_size: int) -> int:
+def count(training: "sections.Training", device: "torch.device", batch_size: int) -> int:
     """How many processes are to train together.
 
     Args:
-        asked: `training.processes`; auto: as many of this machine's GPUs as divide the batch.
+        training: its `processes`; auto: as many of this machine's GPUs as divide the batch.
         device: that of the training.
         batch_size: of all processes together.
 
     Raises:
-        ConfigError: the batch cannot be shared out evenly, or there are too few GPUs.
+        ConfigError: the batch cannot be shared out evenly, there are too few GPUs, or they cannot
+            work together.
     """
     import torch
 
+    asked = training.processes
     gpus = torch.cuda.device_count() if device.type == "cuda" else 0
     if launched():
         found = int(os.environ["WORLD_SIZE"])
@@ -51,6 +54,11 @@ def count(asked: int | Literal["auto"], device: "torch.device", batch_size: int)
         raise ConfigError(
             f"params.yaml: batch_size = {batch_size}: is that of all {found} processes together, so"
             f" it must be a multiple of {found}: change it or training.processes"
+        )
+    if found > 1 and training.cuda_graphs:
+        raise ConfigError(
+            f"params.yaml: training.cuda_graphs = true: is for one process, not {found}:"
+            " set it to false"
         )
     if found > 1 and device.type not in ("cpu", "cuda"):
         raise ConfigError(
@@ -75,13 +83,13 @@ def launch(module: str, num: int) -> None:
     Raises:
         EnvironmentProblem: a process was killed.
     """
+    import torch
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
-    threads = max(1, (os.cpu_count() or 1) // num)
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, torch.get_num_threads() // num)))
     print(f"{module.removeprefix('pipeline.')}: {num} processes", flush=True)
     # No restarts: whoever started us decides by our exit code.
     config = LaunchConfig(

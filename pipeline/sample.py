@@ -3,14 +3,17 @@
 import math
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
 from pipeline import cli
 
+if TYPE_CHECKING:
+    from dcgan.data import Images
+
 BETWEEN = 16  # frames of a walk from one image to the next
-FRAME_MS = 80
+FRAME_MS, SMALLEST_SIDE = 80, 128  # of a walk; pixels
 # The highest --count, by the suffix of the file.
 LIMITS = {".png": 10_000, ".gif": 200, ".npz": 100_000}
 MODEL_HELP = (
@@ -39,7 +42,7 @@ def main(
 
     from dcgan import files
     from dcgan.networks import devices, exports, sampling
-    from dcgan.pictures import gif, grids
+    from dcgan.pictures import gif
     from dcgan.promotion import bundle, registry
 
     with tempfile.TemporaryDirectory() as folder:
@@ -52,16 +55,30 @@ def main(
         generator, gif.walk(z, BETWEEN, a.z_distribution) if latent_walk else z
     )
     if latent_walk:
-        scale = max(1, 128 // a.image_size)
-        frames = [grids.enlarged(grids.tile(image[None], columns=1), scale) for image in images]
-        gif.gif(frames, out, frame_ms=FRAME_MS)
+        write_walk(images, out)
     elif npz:
         with files.replacing(out) as temporary:
             np.savez_compressed(temporary, images=images)
     else:
-        grid = grids.tile(images, columns=math.ceil(math.sqrt(count)))
-        grids.save_png(out, grids.shown(grid))
+        write_grid(images, out)
     print(f"sample: {count} images of seed {seed} from {model} in {out}")
+
+
+def write_grid(images: "Images", out: Path) -> None:
+    """As nearly square as can be."""
+    from dcgan.pictures import grids
+
+    grid = grids.tile(images, columns=math.ceil(math.sqrt(len(images))))
+    grids.save_png(out, grids.shown(grid))
+
+
+def write_walk(images: "Images", out: Path) -> None:
+    """A frame an image, large enough for a screen."""
+    from dcgan.pictures import gif, grids
+
+    scale = max(1, SMALLEST_SIDE // images.shape[-1])
+    frames = [grids.enlarged(grids.tile(image[None], columns=1), scale) for image in images]
+    gif.gif(frames, out, frame_ms=FRAME_MS)
 
 
 def output_file(out: Path | None, count: int, latent_walk: bool, npz: bool) -> Path:

@@ -67,8 +67,8 @@ def run(
             raise typer.Exit(code)
     if git_remote:
         cache = ["--run-cache"] if children.has_remote() else ["--no-cache"]
-        code = children.run("dvc", "exp", "push", *cache, git_remote, chosen.name)
-        raise typer.Exit(code and 6)
+        if children.run("dvc", "exp", "push", *cache, git_remote, chosen.name):
+            raise typer.Exit(6)
     print(f"sweep: cell {cell}, {chosen.name}: done")
 
 

@@ -38,7 +38,7 @@ def main() -> None:
     from dcgan.networks import devices
 
     device = devices.opened(params.training.device, deterministic=params.training.deterministic)
-    num = launcher.count(params.training.processes, device, params.batch_size)
+    num = launcher.count(params.training, device, params.batch_size)
     if num > 1 and not launcher.launched():
         launcher.launch("pipeline.train", num)
         return
@@ -71,7 +71,10 @@ def train(params: Params, device: "torch.device", ranks: "Ranks", stop: Callable
     with checkpoints, tracked as run, bar:
         run.log_params(keys.flatten(settings))
         watcher = watching.Watcher(run, bar, checkpoints, record, params.training.num_samples)
-        watcher.start(len(images), PREPARED, REPORT, data_docs.ensure(PREPARED))
+        left_out = loop.left_out(
+            len(images), params.batch_size, ranks.count, drop_last=params.training.drop_last
+        )
+        watcher.start(len(images), left_out, PREPARED, REPORT, data_docs.ensure(PREPARED))
         state = loop.train(
             images, checkpoints, **options, stop_signal=stop,
             on_row=watcher.on_row, on_step=bar.update, on_epoch=watcher.on_epoch,

@@ -1,5 +1,6 @@
 """`python -m pipeline export`: a folder for the Hub, whole or not at all."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -40,6 +41,21 @@ def test_a_model_folders_card_comes_along(root: Path) -> None:
     serving.write_model(root / "model", root / "models", "# its own card\n")
     assert run("--to", root / "out", "--model", root / "model") == 0
     assert "# its own card" in (root / "out" / hub.CARD).read_text()
+
+
+def test_the_workspaces_figures_go_with_its_own_generator_alone(root: Path) -> None:
+    """Another model may have the same epoch and weights."""
+    serving.write_model(root / "model", root / "models", "# its own card\n")
+    protocol = {
+        "generated_images": 9, "real_images": 9, "reported_on": "test", "extractor": "classifier",
+    }  # fmt: skip
+    figures = {"fid": {"mean": 7.25, "deviation": 0.5}, "protocol": protocol}
+    (root / "results/evaluate").mkdir(parents=True)
+    (root / export.METRICS).write_text(json.dumps(figures))
+    assert run("--to", root / "own") == 0
+    assert "7.25" in (root / "own" / hub.CARD).read_text()
+    assert run("--to", root / "other", "--model", root / "model") == 0
+    assert "7.25" not in (root / "other" / hub.CARD).read_text()
 
 
 def test_a_folder_with_something_in_it_and_a_damaged_model_are_refused(

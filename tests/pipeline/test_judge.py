@@ -71,7 +71,9 @@ def test_a_folder_is_prepared_and_what_is_done_is_said(dataset, tmp_path, capsys
         judge.of_folder(tmp_path / "empty", dataset)
 
 
-def test_figures_stand_between_floor_and_ceiling(tmp_path, monkeypatch, capsys):
+def test_figures_are_shown_and_written_with_floor_ceiling_and_protocol(
+    tmp_path, monkeypatch, capsys
+):
     """Without an extractor of its own: one that gives each image's pixels of a row."""
     from dcgan.judging import reference
     from dcgan.judging.comparison import Real

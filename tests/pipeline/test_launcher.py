@@ -12,6 +12,7 @@ import torch
 from dcgan.errors import ConfigError
 from pipeline import launcher
 from tests.support.imports import ROOT
+from tests.support.params import parsed
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 LAUNCH = """
@@ -125,16 +126,22 @@ def test_workers_do_not_outlive_a_launcher_that_is_killed(tmp_path):
 
 
 def test_how_many_processes(monkeypatch):
+    def count(processes, device, **changes):
+        training = parsed(**{"training.processes": processes, **changes}).training
+        return launcher.count(training, device, 64)
+
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 6)
-    assert launcher.count("auto", CPU, 64) == 1
-    assert launcher.count(4, CPU, 64) == 4
-    assert launcher.count("auto", GPU, 64) == 4  # the most that divide the batch
+    assert count("auto", CPU) == 1
+    assert count(4, CPU) == 4
+    assert count("auto", GPU) == 4  # the most that divide the batch
     with pytest.raises(ConfigError, match=r"batch_size = 64: .* a multiple of 3"):
-        launcher.count(3, CPU, 64)
+        count(3, CPU)
     with pytest.raises(ConfigError, match=r"training.processes = 8: this machine has 6 GPUs"):
-        launcher.count(8, GPU, 64)
+        count(8, GPU)
     with pytest.raises(ConfigError, match="several processes on 'mps'"):
-        launcher.count(2, torch.device("mps"), 64)
+        count(2, torch.device("mps"))
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert launcher.count("auto", CPU, 64) == 2
+    assert count("auto", CPU) == 2
+    with pytest.raises(ConfigError, match="cuda_graphs = true: is for one process, not 2"):
+        count(1, GPU, **{"training.cuda_graphs": True})

@@ -38,6 +38,7 @@ def audit(folder: Path, answer: str, ignored: str = KNOWN) -> subprocess.Complet
     [
         ("echo No known vulnerabilities found", 0, "No known"),
         ("echo a 1 GHSA-x; exit 1", 4, "GHSA-x"),
+        ("echo Found 1 known vulnerability in 1 package; echo proxy 1 GHSA-x; exit 1", 4, "GHSA-x"),
         ("echo a could not be audited; echo b could not be audited", 0, "nothing was compared"),
         ("echo a could not be audited", 0, "1 of 2 packages could not be compared"),
         ("echo Connection refused; exit 1", 0, "nothing was compared"),

@@ -2,9 +2,9 @@
 
 import importlib
 import os
-import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import torch
@@ -22,15 +22,14 @@ together.work(*sys.argv[1:])
 
 def run(function: str, folder: Path, *arguments: str, num: int = 2) -> list[dict]:
     """What `module:function` returns in each process, called with its `Ranks` and the arguments."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    # They find each other by a file: a port that is free now may be another test's in a moment.
+    meeting = f"file://{tempfile.mkdtemp(dir=folder)}/meeting"
     workers = [
         subprocess.Popen(
             [sys.executable, "-c", WORKER, function, str(folder / f"rank{rank}"), *arguments],
             env={
                 **os.environ, "OMP_NUM_THREADS": "1", "RANK": str(rank), "WORLD_SIZE": str(num),
-                "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+                "MEETING": meeting,
             },
             stderr=subprocess.PIPE, text=True,
         )
@@ -45,8 +44,10 @@ def work(function: str, result: str, *arguments: str) -> None:
     """One of the processes."""
     module, name = function.split(":")
     torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo")
-    ranks = Ranks(torch.distributed.get_rank(), torch.distributed.get_world_size())
+    ranks = Ranks(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+    torch.distributed.init_process_group(
+        "gloo", init_method=os.environ["MEETING"], rank=ranks.rank, world_size=ranks.count
+    )
     found = getattr(importlib.import_module(module), name)(ranks, *arguments)
     save_file({key: value.clone().contiguous() for key, value in found.items()}, result)
     torch.distributed.destroy_process_group()

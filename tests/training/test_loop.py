@@ -323,6 +323,16 @@ def test_the_generator_has_its_own_learning_rate():
     assert rate(state.opt_g) == torch.tensor(2e-4).item()
 
 
+@pytest.mark.parametrize(
+    ("num_images", "processes", "last", "over"),
+    [(40, 1, 10, 0), (31, 1, 0, 1), (30, 1, 0, 0), (39, 2, 8, 1), (33, 2, 0, 3), (44, 4, 12, 2)],
+)
+def test_a_last_batch_is_shared_out_evenly_and_the_rest_counted(num_images, processes, last, over):
+    assert loop.last_batch(num_images, 30, processes) == last
+    assert loop.left_out(num_images, 30, processes, drop_last=False) == over
+    assert loop.left_out(num_images, 30, processes, drop_last=True) == 0
+
+
 def test_a_last_batch_of_one_image_is_left_out(images, tmp_path):
     params = small(batch_size=13, epochs=1, training__drop_last=False)
     assert len(images) % 13 == 1

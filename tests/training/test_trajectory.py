@@ -80,7 +80,7 @@ def test_outputs_are_the_epochs_asked_for_and_run_json_says_what_they_were_train
         for epochs in (3, 2):  # the shorter one finds a folder with more epochs
             record |= {"epochs": epochs}
             watcher = watching.Watcher(log, lines, checkpoints, record, 4)
-            watcher.start(40, prepared, tmp_path / "report.json", tmp_path / "data_docs")
+            watcher.start(40, 0, prepared, tmp_path / "report.json", tmp_path / "data_docs")
             state = loop.train(
                 images, checkpoints, **training_arguments(small(epochs=epochs)),
                 device=CPU, precision="float32", on_row=watcher.on_row, on_epoch=watcher.on_epoch,

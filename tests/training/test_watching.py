@@ -72,14 +72,16 @@ def test_a_training_that_took_no_step_has_no_rate_to_log(watcher, tmp_path, rate
         (300, 5, "about 90 steps of training (5 epochs of 300 images, 16 a step) are too few"),
         (300, 5, "raise epochs to about 223"),
         (320, 50, None),
-        (33, 600, "the last batch of an epoch would be one image: it is left out"),
     ],
 )
-def test_a_training_too_short_for_pictures_and_a_batch_of_one_are_told(
-    tmp_path, num_images, epochs, said
-):
+def test_a_training_too_short_for_pictures_is_told(tmp_path, num_images, epochs, said):
     with checkpoint.Checkpoints(tmp_path, "t") as checkpoints:
         watcher = watching.Watcher(Log(), Lines(), checkpoints, {**RECORD, "epochs": epochs}, 4)
-        watcher.start(num_images, tmp_path, tmp_path / "report.json", tmp_path / "data_docs")
+        watcher.start(num_images, 0, tmp_path, tmp_path / "report.json", tmp_path / "data_docs")
     told = watcher.bar.said[1:]
     assert told == [] if said is None else any(said in line for line in told)
+
+
+def test_images_that_every_epoch_leaves_out_are_told(watcher, tmp_path):
+    watcher.start(330, 3, tmp_path, tmp_path / "report.json", tmp_path / "data_docs")
+    assert any("3 of an epoch's last, smaller batch left out" in line for line in watcher.bar.said)

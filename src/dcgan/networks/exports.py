@@ -2,8 +2,8 @@
 
 The JSON has a format of its own, which is not the schema of params.yaml: `format`; `network`,
 generator or discriminator; `architecture`, the fields of the class in `architecture`; `sha256` of
-the weights; and what the writer adds, such as the epoch. Never pickled, and read only after the
-sha256 is checked.
+the weights; what the writer adds, such as the epoch; and the `seal`, a sha256 of all of this, which
+exports from before there were seals lack. Never pickled, and read only after both are checked.
 
 Formats:
     1: as above.

@@ -58,9 +58,8 @@ def train(
         DataError: there are fewer images than one batch holds.
         NoCheckpoint: there are checkpoints and none is intact.
     """
-    steps_per_epoch, last = divmod(len(images), batch_size)
-    # One image alone has no batch statistics; `Watcher.start` says what is left out.
-    if last // ranks.count > 1 and not training.drop_last:
+    steps_per_epoch = len(images) // batch_size
+    if not training.drop_last and last_batch(len(images), batch_size, ranks.count):
         steps_per_epoch += 1
     if steps_per_epoch == 0:
         raise DataError(
@@ -127,6 +126,23 @@ def train(
                 signal_number,
             )
     return state
+
+
+def last_batch(num_images: int, batch_size: int, processes: int) -> int:
+    """How many images an epoch's last, smaller batch has; 0: there is none.
+
+    All processes have equally many, and one image alone has no batch statistics: what is over is
+    left out.
+    """
+    share = num_images % batch_size // processes
+    return share * processes if share > 1 else 0
+
+
+def left_out(num_images: int, batch_size: int, processes: int, *, drop_last: bool) -> int:
+    """How many images each epoch leaves out though the parameters do not ask for it."""
+    if drop_last:
+        return 0
+    return num_images % batch_size - last_batch(num_images, batch_size, processes)
 
 
 def build(

@@ -9,7 +9,7 @@ weights and statistics after every step.
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -130,6 +130,25 @@ class Ranks:
 
 
 ALONE = Ranks()
+
+
+def total(values: Tensor) -> Tensor:
+    """The sum of `values` over all processes, which has gradients of any order."""
+    return _Total.apply(values)
+
+
+class _Total(torch.autograd.Function):
+    """Each process has a gradient for the sum; the sum of these is that for every summand."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        summed = values.clone()
+        _call(lambda: dist.all_reduce(summed))
+        return summed
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return total(gradients[0])
 
 
 def _call(collective: Callable[[], object]) -> None:

@@ -6,8 +6,9 @@ it. This one is the same arithmetic, on any device, and has second derivatives.
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from dcgan.training.ranks import total
 
 
 class BatchNorm(_BatchNorm):
@@ -27,9 +28,9 @@ class BatchNorm(_BatchNorm):
         others = [dim for dim in range(values.dim()) if dim != 1]
         shape = [1 if dim in others else -1 for dim in range(values.dim())]
         count = values.numel() // values.shape[1] * torch.distributed.get_world_size()
-        mean = all_reduce(values.sum(others)) / count
+        mean = total(values.sum(others)) / count
         centred = values - mean.view(shape)
-        variance = all_reduce(centred.square().sum(others)) / count
+        variance = total(centred.square().sum(others)) / count
         with torch.no_grad():
             assert self.running_mean is not None and self.running_var is not None
             assert self.num_batches_tracked is not None and self.momentum is not None

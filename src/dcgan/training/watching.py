@@ -64,11 +64,14 @@ class Watcher:
         self.folder, self.num_samples = checkpoints.folder, num_samples
         self.rows: list[Row] = []  # of this epoch
 
-    def start(self, num_images: int, prepared: Path, report: Path, pages: Path) -> None:
+    def start(
+        self, num_images: int, left_out: int, prepared: Path, report: Path, pages: Path
+    ) -> None:
         """Say what is trained on, and log it.
 
         Args:
             num_images: of the train split.
+            left_out: as `loop.left_out` counts them.
             prepared: the folder of the images.
             report: of their validation.
             pages: likewise, for people to read.
@@ -80,8 +83,11 @@ class Watcher:
             f" scratch folder {self.folder}{resumed}"
         )
         batch_size, epochs = self.bar.per_step, self.record["epochs"]
-        if batch_size > 1 and num_images % batch_size == 1:
-            self.bar.say("train: the last batch of an epoch would be one image: it is left out")
+        if left_out:
+            self.bar.say(
+                f"train: {left_out} of an epoch's last, smaller batch left out: each process needs"
+                " two images at least, and as many as the others"
+            )
         steps_per_epoch = max(1, num_images // batch_size)
         if epochs * steps_per_epoch < FEW_STEPS:
             self.bar.say(
