@@ -47,7 +47,8 @@ def main() -> None:
         files.write_json(RESULTS / "metrics.json", metrics)
         files.write_csv(RESULTS / "by_epoch.csv", result.rows)
         plots.by_epoch(result.rows, result.real, *result.chosen, RESULTS / "by_epoch.png")
-        nearest = data.open_split(PREPARED, "train").images[result.nearest]
+        train = data.bank(data.open_split(PREPARED, "train"), params.seed)
+        nearest = train.images[result.nearest]
         pair, names_ = (result.generated, nearest), ("generated", "nearest in train")
         plots.pairs(*pair, names_, result.captions, result.title, RESULTS / "nearest.png")
         flat = {f"{section}/{name}": value for name, value in keys.flatten(metrics).items()}

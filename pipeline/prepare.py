@@ -1,12 +1,19 @@
 """Prepare the images: arrays for train, validation and test, a manifest, a report, pictures."""
 
+import functools
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from dcgan.config import reading, sections
-from pipeline import cli
+from dcgan.errors import ConfigError
+from pipeline import cli, processes
+
+if TYPE_CHECKING:
+    from dcgan.raw.dataset import Raw
 
 RAW, PREPARED, RESULTS = Path("data/raw"), Path("data/prepared"), Path("results/prepare")
 
@@ -18,7 +25,15 @@ class Params(sections.Section):
     dataset: sections.Dataset
 
 
-def main() -> None:
+Shards = Annotated[
+    str,
+    typer.Option(
+        metavar="FROM:TO", help="Only decode these shards, which several machines may share."
+    ),
+]
+
+
+def main(shards: Shards = "") -> None:
     """Decode, split and store the images of data/raw in data/prepared.
 
     Example: python -m pipeline.prepare.
@@ -31,9 +46,13 @@ def main() -> None:
     from dcgan.raw import records
 
     raw = records.open_raw(RAW, params.dataset, params.seed)
+    kept = resume_folder(params, raw)
+    if shards:
+        decode_only(shards, raw, kept, params)
+        return
     with progress.Bar("prepare", unit="images") as bar:
         report, dropped = preparation.prepare(
-            raw, PREPARED, resume_folder(params), params.dataset, params.seed, bar.update
+            raw, PREPARED, kept, params.dataset, params.seed, bar.update, reopening(params)
         )
     files.write_json(RESULTS / "report.json", report)
     grids.save_png(RESULTS / "duplicates.png", grids.shown(dropped))
@@ -67,22 +86,68 @@ def counts(splits: dict[str, Any], dataset: sections.Dataset) -> Iterator[str]:
         yield f"{split}: {held['count']} images{classes}{rough}"
 
 
-def resume_folder(params: Params) -> Path:
-    """The folder from which a killed run continues.
+def decode_only(shards: str, raw: "Raw", kept: Path, params: Params) -> None:
+    """Decode a range of shards to where the whole stage will find them, and write nothing else."""
+    from dcgan import progress
+    from dcgan.preparing import decoding, preparation
 
-    Its name is a hash of the raw data, of the parameters and of the code that decodes.
+    jobs = [
+        job
+        for part in preparation.plan(raw, kept, params.dataset, params.seed)
+        for job in part.jobs
+    ]
+    first, _, last = shards.partition(":")
+    if not (first.isdecimal() and last.isdecimal() and int(first) < int(last)):
+        raise ConfigError(
+            f"--shards {shards}: must be FROM:TO, two numbers of 0 to {len(jobs)}, such as 0:10"
+        )
+    mine = jobs[int(first) : int(last)]
+    with progress.Bar("prepare", unit="images") as bar:
+        total = sum(len(job.chosen) for job in mine)
+        decoding.decode_shards(
+            raw, mine, lambda done: bar.update(done, total), reopen=reopening(params)
+        )
+    numbers = f"{mine[0].number} to {mine[-1].number}" if mine else "none"
+    print(f"prepare: shards {numbers} of {len(jobs)} are in {kept}; dvc repro goes on from there")
+
+
+def reopening(params: Params) -> "functools.partial[Raw]":
+    """What another process calls to read the same images."""
+    return functools.partial(reopen, params.dataset, params.seed)
+
+
+def reopen(dataset: sections.Dataset, seed: int) -> "Raw":
+    """Open the raw data in a process that decodes, which dies with its parent."""
+    from dcgan.raw import records
+
+    processes.die_with_parent()
+    return records.open_raw(RAW, dataset, seed, verify=False)
+
+
+def resume_folder(params: Params, raw: "Raw") -> Path:
+    """The folder that keeps decoded shards.
+
+    Its name is a hash of the raw data, of the code that decodes, and of all that decides which
+    images are decoded and how. The seed is not among it, except where it draws the images.
     """
     from dcgan import files
-    from dcgan.preparing import decode
-    from dcgan.raw import dataset, folder, layout
+    from dcgan.preparing import decode, decoding, preparation
+    from dcgan.raw import catalog, dataset, folder, layout
 
-    # Without what is decided after decoding, so that skip continues where refuse stopped.
-    decided_later = {"on_bad_image", "duplicates", "near_bits", "title"}
+    # What is decided after decoding; which images are chosen is counted below.
+    decided_later = {
+        "on_bad_image", "duplicates", "near_bits", "title", "validation_size", "max_images",
+        "test_size",
+    }  # fmt: skip
+    chosen = preparation.chosen(raw.pool, params.dataset, params.seed)
+    drawn = "" if catalog.of(params.dataset).raw else str(params.seed)
+    code = (decode, decoding, dataset, folder, layout)
     parts = [
         (RAW / "manifest.json").read_bytes(),
         params.dataset.model_dump_json(exclude=decided_later).encode(),
-        str(params.seed).encode(),
-        *(Path(str(module.__file__)).read_bytes() for module in (decode, dataset, folder, layout)),
+        f"{params.dataset.duplicates == 'near'} {raw.test is None} {drawn}".encode(),
+        chosen.tobytes(),
+        *(Path(str(module.__file__)).read_bytes() for module in code),
     ]
     digests = b"".join(hashlib.sha256(part).digest() for part in parts)
     return files.scratch(f"prepare-{hashlib.sha256(digests).hexdigest()[:16]}")

@@ -34,6 +34,7 @@ def main() -> None:
         print(f"probe: {reason}")
         return
     splits = {name: data.open_split(PREPARED, name, verify=True) for name in data.SPLITS}
+    splits["train"] = data.bank(splits["train"], params.seed)
     discriminator, export = exports.load_discriminator(Path("models/discriminator.safetensors"))
     init = training["settings"]["discriminator"]["init"]
     networks = {

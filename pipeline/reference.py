@@ -28,6 +28,7 @@ def main() -> None:
 
     manifest, chosen, folder = data.read_manifest(PREPARED), params.reference, RESULTS / "extractor"
     splits = {name: data.open_split(PREPARED, name, verify=True) for name in data.SPLITS}
+    splits["train"] = data.bank(splits["train"], params.seed)
     extractor.check_counts(splits)
     device = devices.opened(params.training.device)
     kinds, trained = extractor.networks(chosen.extractor, manifest["classes"]), {}

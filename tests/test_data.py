@@ -52,32 +52,81 @@ def test_what_was_written_is_read_back(prepared):
         np.testing.assert_array_equal(part.labels, labels)
 
 
-def test_the_files_are_those_that_numpy_writes(tmp_path, prepared):
-    for split, arrays in splits().items():
-        for kind, array in zip(("images", "labels"), arrays, strict=True):
-            np.save(tmp_path / "plain.npy", array)
-            assert (tmp_path / "plain.npy").read_bytes() == (
-                prepared / f"{split}.{kind}.npy"
-            ).read_bytes()
+def test_a_shard_is_the_file_that_numpy_writes(tmp_path):
+    images = splits()["train"][0]
+    shard = data.write_shard(tmp_path / "shard.npy", images)
+    np.save(tmp_path / "plain.npy", images)
+    assert (tmp_path / "plain.npy").read_bytes() == (tmp_path / "shard.npy").read_bytes()
+    assert shard.sha256 == files.sha256(tmp_path / "shard.npy")
 
 
-def test_only_the_chosen_positions_are_written_in_their_order_and_in_pieces(tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "PIECE_BYTES", 7 * 28 * 28)
-    parts = splits()
-    chosen = {"train": np.arange(149, -1, -2), "validation": np.array([4]), "test": np.arange(100)}
-    manifest = write(tmp_path, parts, positions=chosen)
-    assert manifest["splits"]["validation"]["per_class"] == [0, 0, 0, 0, 1, 0, 0, 0, 0, 0]
-    for split, (images, labels) in parts.items():
-        part = data.open_split(tmp_path, split, verify=True)
-        np.testing.assert_array_equal(part.images, images[chosen[split]])
-        np.testing.assert_array_equal(part.labels, labels[chosen[split]])
+def sharded(folder: Path, images: np.ndarray, size: int, rows: np.ndarray) -> data.Split:
+    """Some rows of images that lie in shards of `size`, as the train split."""
+    shards = [
+        data.write_shard(folder / data.shard_name(number), images[start : start + size])
+        for number, start in enumerate(range(0, len(images), size))
+    ]
+    nothing = (np.empty(0, np.int64), np.empty(0, np.int64))
+    held = {"train": (rows, np.zeros(len(rows), np.int64)), "validation": nothing, "test": nothing}
+    data.write_prepared(folder, shards, held, name="fake", classes=(), image_size=28)
+    return data.open_split(folder, "train", verify=True)
 
 
-def test_images_are_mapped_from_the_disk_and_read_only(prepared):
+@pytest.mark.parametrize("size", [7, 50, 300])
+def test_rows_of_several_shards_are_those_of_one_array(tmp_path, size):
+    images = np.concatenate([images for images, _ in splits().values()])
+    rows = np.random.default_rng(0).permutation(300)[:120] // 2 + 90  # not from the first shards
+    held, expected = sharded(tmp_path, images, size, rows).images, images[rows]
+    assert (held.shape, held.dtype, len(held)) == (expected.shape, expected.dtype, 120)
+    assert held.nbytes == expected.nbytes
+    indices = (
+        3, -1, slice(10, 40), slice(None, None, -3), [5, 5, 119], np.array([0, 7]), rows < 130,
+        (slice(5, 9), slice(None), 3),
+    )  # fmt: skip
+    for index in indices:
+        np.testing.assert_array_equal(held[index], expected[index])
+    np.testing.assert_array_equal(np.array(held), expected)
+    np.testing.assert_array_equal(np.stack(list(held)), expected)
+    some = np.array([4, 100, 4])
+    np.testing.assert_array_equal(held.subset(some)[1:], expected[some][1:])
+    out = np.zeros((3, 1, 28, 28), np.uint8)
+    np.take(held, some, axis=0, out=out, mode="clip")
+    np.testing.assert_array_equal(out, expected[some])
+    with pytest.raises(IndexError):
+        held[120]
+
+
+def test_only_the_shards_of_a_split_are_opened(tmp_path):
+    images = np.concatenate([images for images, _ in splits().values()])
+    sharded(tmp_path, images, 50, np.array([120, 199]))
+    for number in (0, 1, 4, 5):
+        (tmp_path / data.shard_name(number)).unlink()
+    held = data.open_split(tmp_path, "train", verify=True).images
+    np.testing.assert_array_equal(held, images[[120, 199]])
+
+
+def test_a_row_that_no_shard_has_is_refused(tmp_path):
+    images = splits()["test"][0]
+    with pytest.raises(DataError, match=r"train\.rows\.npy: 0 to 100, and there are 100 images"):
+        sharded(tmp_path, images, 50, np.array([0, 100]))
+
+
+def test_a_bank_is_a_part_of_each_class_and_all_of_few_images(monkeypatch, prepared):
+    split = data.open_split(prepared, "train")
+    assert data.bank(split, 7) is split
+    monkeypatch.setattr(data, "BANK", 40)
+    bank = data.bank(split, 7)
+    assert np.bincount(bank.labels).tolist() == [4] * 10
+    assert len(bank.images) == 40
+    expected = {image.tobytes(): label for image, label in zip(*splits()["train"], strict=True)}
+    assert [expected[image.tobytes()] for image in bank.images] == bank.labels.tolist()
+    assert not np.array_equal(data.bank(split, 8).images, bank.images)
+
+
+def test_images_are_copies_of_what_is_on_the_disk(prepared):
     images = data.open_split(prepared, "train").images
-    assert isinstance(images, np.memmap)
-    with pytest.raises(ValueError, match="read-only"):
-        images[0] = 0
+    images[0][:] = 0
+    assert images[0].any()
 
 
 def test_a_manifest_of_an_earlier_version_knows_no_licence(prepared):
@@ -114,10 +163,9 @@ def test_the_data_hash_changes_with_the_data_and_with_nothing_else(tmp_path, pre
 
 
 @pytest.mark.holds("R-72")
-@pytest.mark.parametrize("file", ["train.images.npy", "train.labels.npy"])
+@pytest.mark.parametrize("file", ["images-00000.npy", "train.rows.npy", "train.labels.npy"])
 def test_verify_finds_one_wrong_bit(prepared, file):
     flip_last_bit(prepared / file)
-    data.open_split(prepared, "train")
     with pytest.raises(DataError, match=f"{file}: sha256 is"):
         data.open_split(prepared, "train", verify=True)
 
@@ -137,7 +185,7 @@ def test_verify_finds_one_wrong_bit(prepared, file):
     ],
 )
 def test_a_prepared_file_that_is_not_what_the_manifest_says_is_refused(prepared, damage, complaint):
-    damage(prepared / "train.images.npy")
+    damage(prepared / "images-00000.npy")
     with pytest.raises(DataError, match=complaint):
         data.open_split(prepared, "train")
 

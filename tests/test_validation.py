@@ -175,7 +175,7 @@ IN_IMAGES = {
     "column_distinct_values_to_contain_set label where split is test": _lack("test"),
     "column_values_to_be_in_set label": _label_ten,
     "column_values_to_be_in_set num_splits": _leak(1),
-    "column_proportion_of_unique_values_to_be_between sha256": _repeat(6),
+    "column_values_to_be_in_set repeats": _repeat(6),
     "column_values_to_be_between std": _image(lambda image: 128),
     "column_values_to_be_between max": _image(lambda image: image // 12),
     "column_max_to_be_between max": _images(lambda images: images // 2),
@@ -192,15 +192,13 @@ IN_IMAGES = {
 IN_PHOTOGRAPHS = {
     **IN_IMAGES,
     "column_values_to_be_in_set num_splits": _leak(5),
-    "column_proportion_of_unique_values_to_be_between sha256": _repeat(40),
+    "column_values_to_be_in_set repeats": _repeat(40),
     "column_values_to_be_between std": _some(5, _constant),
     "column_values_to_be_between max": _some(5, lambda images: images // 12),
     "column_mean_to_be_between mean": _images(_white),
 }
 IN_MANIFEST = {
-    "table_row_count_to_equal the table where split is train": _count("train"),
-    "table_row_count_to_equal the table where split is validation": _count("validation"),
-    "table_row_count_to_equal the table where split is test": _count("test"),
+    "column_pair_values_to_be_equal split_count and split_expected": _count("test"),
     "column_pair_values_to_be_equal class_count and class_expected": _balance,
 }
 IN_TABLE = {"column_values_to_not_be_null mean": _nan}
@@ -334,9 +332,9 @@ def test_the_report_is_the_same_for_the_same_images(tmp_path, splits):
 
 def test_a_damaged_array_never_reaches_the_table(tmp_path, splits):
     manifest = write(tmp_path, splits)
-    path = tmp_path / "test.images.npy"
+    path = tmp_path / "images-00002.npy"
     path.write_bytes(path.read_bytes()[:-1] + b"\x01")
-    with pytest.raises(DataError, match=r"test\.images\.npy: sha256 is"):
+    with pytest.raises(DataError, match=r"images-00002\.npy: sha256 is"):
         validation.statistics(tmp_path, manifest)
 
 
@@ -346,6 +344,45 @@ def test_arrays_of_another_form_are_refused(tmp_path, splits):
     manifest = write(tmp_path, flat)
     with pytest.raises(DataError, match="expected N x C x H x W and N"):
         validation.statistics(tmp_path, manifest)
+
+
+@pytest.mark.parametrize(
+    ("change", "broken"),
+    [
+        (lambda splits: None, []),
+        # One of 41 rows is many repeats; of 100,000 it is not.
+        (_leak(1), ["column_values_to_be_in_set num_splits", "column_values_to_be_in_set repeats"]),
+        (_label_ten, ["column_values_to_be_in_set label"]),
+        (_lack("validation"), [
+            "column_distinct_values_to_contain_set label where split is validation"
+        ]),
+        (_image(lambda image: 128), ["column_values_to_be_between std"]),
+        (_image(lambda image: image // 12), ["column_values_to_be_between max"]),
+    ],
+)  # fmt: skip
+def test_of_many_images_the_table_has_a_part_and_what_is_wrong(
+    tmp_path, splits, monkeypatch, change, broken
+):
+    monkeypatch.setattr(validation, "TABLE_ROWS", 40)
+    change(splits)
+    manifest = write(tmp_path, splits)
+    report = report_of(tmp_path, manifest)
+    assert failures(report) == broken
+    total = sum(len(labels) for _, labels in splits.values())
+    assert report["num_images"] == total
+    assert 40 <= report["num_rows"] <= 40 + 5 * validation.NUM_NAMED + 3 * 11 < total
+
+
+def test_copies_are_counted_over_all_images(tmp_path, splits, monkeypatch):
+    splits["test"][0][:2] = splits["train"][0][4]
+    whole = validation.statistics(tmp_path, write(tmp_path, splits))
+    monkeypatch.setattr(validation, "TABLE_ROWS", 40)
+    part = validation.statistics(tmp_path, write(tmp_path, splits))
+    merged = part.merge(whole, on=["split", "index"], suffixes=("", "_of_whole"))
+    assert len(merged) == len(part)
+    for column in ("num_splits", "repeats", "class_count", "mean", "max"):
+        assert (merged[column] == merged[f"{column}_of_whole"]).all()
+    assert part["repeats"].sum() == whole["repeats"].sum() == 2
 
 
 def test_data_docs_are_written_and_show_the_reasons(tmp_path, splits):
@@ -375,6 +412,7 @@ def test_data_docs_that_cannot_be_written_change_no_verdict(tmp_path, splits, ca
     ):
         assert validation.validate(table, manifest, LIMITS, docs)["success"]
     manifest["splits"]["test"]["count"] += 1
+    table = validation.statistics(tmp_path / "prepared", manifest)
     assert not validation.validate(table, manifest, LIMITS, tmp_path / "file")["success"]
     assert caplog.text.count("no Data Docs written") >= 4
 
@@ -448,14 +486,14 @@ def test_a_hard_expectation_is_refused_whatever_is_said_of_judgements(tmp_path, 
     manifest["splits"]["test"]["count"] += 1
     table = validation.statistics(tmp_path, manifest)
     report = validation.validate(table, manifest, LIMITS.model_copy(update={"judgements": "warn"}))
-    with pytest.raises(DataError, match=r"expect_table_row_count_to_equal .* put the data right$"):
+    with pytest.raises(DataError, match=r"expect_column_pair_values_to_be_equal .* put the data"):
         validation.check(report)
 
 
 def test_a_copy_in_two_splits_is_hard_and_a_repeated_image_is_a_judgement(tmp_path, splits):
     report = report_of(tmp_path, of_own(tmp_path, splits))
     kinds = {entry["column"]: entry["kind"] for entry in report["expectations"]}
-    assert (kinds["num_splits"], kinds["sha256"]) == ("hard", "judgement")
+    assert (kinds["num_splits"], kinds["repeats"]) == ("hard", "judgement")
 
 
 def test_data_docs_load_nothing_from_the_network(tmp_path, splits):

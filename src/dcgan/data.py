@@ -1,11 +1,12 @@
-"""The prepared folder, whose arrays every reader maps into memory.
+"""The prepared folder: shards of pixels, and for each split which of their images it has.
 
-On disk and in pictures images are uint8, 0 to 255; inside the networks float32 in [-1, 1].
+Another seed or another size of a split gives other lists of numbers; the pixels stay. On disk and
+in pictures images are uint8, 0 to 255; inside the networks float32 in [-1, 1].
 """
 
 import hashlib
-import math
-from collections.abc import Iterable, Sequence
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from dcgan import files
+from dcgan import files, rng
 from dcgan.errors import DataError
 
 SPLITS = ("train", "validation", "test")
-PIECE_BYTES = 2**24  # copied at once, so that memory stays small
+SHARD_BYTES, SHARD_IMAGES = 2**27, 2**16  # of pixels, at most; the shorter of the two
+BANK = 200_000  # train images that the figures and the extractor are made of, at most
 UNKNOWN = "unknown"  # licence
 SKETCH, SKETCH_DIGITS = 64, 12  # hashes in a sketch, and their length
 
@@ -26,37 +28,141 @@ Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
 
 
+class Rows:
+    """Images of several shards, which are mapped: only what is asked for is read.
+
+    Args:
+        shards: arrays, each of images of the same shape.
+        positions: N numbers that count the images of all shards, in the shards' order.
+    """
+
+    def __init__(self, shards: Sequence[npt.NDArray[Any]], positions: npt.NDArray[Any]) -> None:
+        self._shards, self._positions = shards, positions
+        self._ends = np.cumsum([len(shard) for shard in shards])
+        self.shape = (len(positions), *shards[0].shape[1:])
+        self.dtype, self.ndim = shards[0].dtype, len(self.shape)
+        self.nbytes = self.dtype.itemsize * int(np.prod(self.shape, dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def __getitem__(self, index: Any) -> npt.NDArray[Any]:
+        """The images of some rows, in memory; of one number its image, C x H x W.
+
+        What numpy takes as an index is taken here, as long as a tuple begins with several rows.
+        """
+        if isinstance(index, int | np.integer):
+            (image,) = self[[int(index)]]
+            return np.asarray(image)
+        if isinstance(index, tuple):
+            return self[index[0]][:, *index[1:]]
+        places = self._positions[index]
+        return self.gather(places, np.empty((len(places), *self.shape[1:]), self.dtype))
+
+    def __iter__(self) -> Iterator[npt.NDArray[Any]]:
+        return (self[row] for row in range(len(self)))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        """All of them, in memory."""
+        return np.asarray(self[:], dtype)
+
+    def take(
+        self, indices: npt.NDArray[Any], axis: int, out: npt.NDArray[Any], mode: str
+    ) -> npt.NDArray[Any]:
+        """What `np.take` calls: fill `out`, len(indices) x C x H x W, with these rows."""
+        assert (axis, mode) == (0, "clip"), "other ways are not needed"
+        return self.gather(self._positions[indices], out)
+
+    def gather(self, places: npt.NDArray[Any], out: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Fill `out` with the images at these positions in the shards."""
+        if len(self._shards) == 1:
+            # Other modes would first gather into an array of their own.
+            return np.take(self._shards[0], places, axis=0, out=out, mode="clip")
+        numbers = np.searchsorted(self._ends, places, side="right")
+        # From the end, so that the first shard needs no case of its own.
+        within = places - self._ends[numbers]
+        for row, (number, place) in enumerate(zip(numbers.tolist(), within.tolist(), strict=True)):
+            out[row] = self._shards[number][place]
+        return out
+
+    def subset(self, rows: npt.NDArray[Any]) -> "Rows":
+        """Some of the rows; nothing is read."""
+        return Rows(self._shards, self._positions[rows])
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
     """One part of the prepared images."""
 
-    images: Images  # N x C x H x W, mapped from the disk, read only
+    images: Any  # N x C x H x W: `Rows`, or an array
     labels: Labels  # N, positions in the manifest's `classes`
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A file of images that lies in the prepared folder."""
+
+    shape: tuple[int, ...]  # N x C x H x W
+    dtype: str
+    sha256: str
+
+
+def shard_size(image_bytes: int) -> int:
+    """How many images of so many bytes a shard has, at most."""
+    return max(1, min(SHARD_IMAGES, SHARD_BYTES // image_bytes))
+
+
+def shard_name(number: int) -> str:
+    """The file of a shard."""
+    return f"images-{number:05d}.npy"
+
+
+def write_shard(path: Path, images: npt.NDArray[Any]) -> Shard:
+    """Write images, N x C x H x W in memory, in one visible step; hash them while they are there.
+
+    The file is written, not mapped: a full disk is then an error, and not a crash.
+    """
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header,
+        {
+            "descr": np.lib.format.dtype_to_descr(images.dtype),
+            "fortran_order": False,
+            "shape": images.shape,
+        },
+    )
+    digest = hashlib.sha256(header.getvalue())
+    pixels = np.ascontiguousarray(images).reshape(-1).view(np.uint8).data
+    digest.update(pixels)
+    with files.replacing(path) as temporary, open(temporary, "wb") as file:
+        file.write(header.getvalue())
+        file.write(pixels)
+    return Shard(images.shape, str(images.dtype), digest.hexdigest())
 
 
 def write_prepared(
     folder: Path,
-    splits: dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any]]],
+    shards: Sequence[Shard],
+    splits: Mapping[str, tuple[npt.NDArray[np.int64], npt.NDArray[Any]]],
     *,
     name: str,
     classes: Sequence[str],
     image_size: int,
-    positions: dict[str, npt.NDArray[np.int64]],
     licence: str = UNKNOWN,
     drawings: bool = False,
     own_folder: bool = False,
     sketch: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Write images and labels of each split, and last the manifest that describes them.
+    """Write which images each split has, their labels, and last the manifest that describes all.
 
     Args:
-        folder: where `SPLIT.images.npy`, `SPLIT.labels.npy` and `manifest.json` go.
-        splits: images, N x C x H x W, and labels, N; mapped images are copied in pieces, so that
-            memory stays small.
+        folder: where `SPLIT.rows.npy`, `SPLIT.labels.npy` and `manifest.json` go, beside the
+            shards.
+        shards: what lies in `folder` as `images-00000.npy` and so on.
+        splits: by name, numbers that count the images of all shards, N, and their labels, N.
         name: of the data set.
         classes: their names; none: the images have no labels, and these are 0.
         image_size: side of the images, pixels.
-        positions: by split, which of its images and labels are written, and in which order.
         licence: of the data set, and who says so.
         drawings: whether the images are bright things on black; False: photographs.
         own_folder: whether they are a folder of the user's own, of which nothing is known.
@@ -76,21 +182,23 @@ def write_prepared(
         "splits": {},
         "files": {},
     }
-    manifest["channels"] = splits["train"][0].shape[1]
-    for split, (images, labels) in splits.items():
-        chosen = positions[split]
-        for kind, array in (("images", images), ("labels", labels)):
+    manifest["channels"] = shards[0].shape[1]
+    for number, shard in enumerate(shards):
+        manifest["files"][shard_name(number)] = {
+            "shape": list(shard.shape), "dtype": shard.dtype, "sha256": shard.sha256,
+        }  # fmt: skip
+    for split, (positions, labels) in splits.items():
+        for kind, array in (("rows", positions), ("labels", labels)):
             path = folder / f"{split}.{kind}.npy"
-            shape = (len(chosen), *array.shape[1:])
             with files.replacing(path) as temporary:
-                _write_npy(temporary, array, chosen)
+                np.save(temporary, array)
             manifest["files"][path.name] = {
-                "shape": list(shape),
+                "shape": list(array.shape),
                 "dtype": str(array.dtype),
                 "sha256": files.sha256(path),
             }
-        per_class = np.bincount(labels[chosen], minlength=len(classes)).tolist()
-        manifest["splits"][split] = {"count": len(chosen), "per_class": per_class}
+        per_class = np.bincount(labels, minlength=len(classes)).tolist()
+        manifest["splits"][split] = {"count": len(positions), "per_class": per_class}
     files.write_json(folder / "manifest.json", manifest)
     return manifest
 
@@ -144,35 +252,65 @@ def open_split(folder: Path, split: str, *, verify: bool = False) -> Split:
     Args:
         folder: as `write_prepared` left it.
         split: train, validation or test.
-        verify: read all of it now, and compare its sha256 with the manifest's.
+        verify: read all files of the split now, and compare their sha256 with the manifest's.
 
     Raises:
         DataError: a file is missing, is not what the manifest says, or is damaged.
     """
     described = read_manifest(folder)["files"]
-    arrays = []
-    for kind in ("images", "labels"):
-        path = folder / f"{split}.{kind}.npy"
-        if path.name not in described:
-            raise DataError(
-                f"{folder / 'manifest.json'}: has no {path.name}: run the stage that makes it"
-            )
-        if verify:
-            files.verify(path, described[path.name]["sha256"])
-        try:
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(
-                f"{path}: cannot be read ({error}): run the stage that makes it"
-            ) from error
-        held = _kind(str(array.dtype), array.shape)
-        promised = _kind(described[path.name]["dtype"], described[path.name]["shape"])
-        if held != promised:
-            raise DataError(
-                f"{path}: holds {held}, the manifest says {promised}: run the stage that makes it"
-            )
-        arrays.append(array)
-    return Split(*arrays)
+    rows, labels = (
+        _open(folder, f"{split}.{kind}.npy", described, verify=verify)
+        for kind in ("rows", "labels")
+    )
+    names = [name for name in sorted(described) if name.startswith("images-")]
+    ends = np.cumsum([described[name]["shape"][0] for name in names])
+    if len(rows) and not 0 <= rows.min() <= rows.max() < ends[-1]:
+        raise DataError(
+            f"{folder / split}.rows.npy: {rows.min()} to {rows.max()}, and there are {ends[-1]}"
+            " images: run the stage that makes it"
+        )
+    # From the first to the last shard that the split uses, so that a damaged one between them is
+    # found; the others are not opened.
+    first, last = (
+        np.searchsorted(ends, [rows.min(), rows.max()], side="right") if len(rows) else (0, 0)
+    )
+    shards = [_open(folder, name, described, verify=verify) for name in names[first : last + 1]]
+    before = int(ends[first - 1]) if first else 0
+    return Split(Rows(shards, rows - before if before else rows), labels)
+
+
+def bank(split: Split, seed: int) -> Split:
+    """At most BANK of a split's images, from each class in its share; of no more, all of them.
+
+    What is measured on train images, and the extractor's training, takes these: its cost and its
+    memory then do not grow with the data set.
+    """
+    if len(split.labels) <= BANK:
+        return split
+    rows = rng.choose_of_each(split.labels, BANK, seed, "bank")
+    return Split(split.images.subset(rows), split.labels[rows])
+
+
+def _open(
+    folder: Path, name: str, described: Mapping[str, Any], *, verify: bool
+) -> npt.NDArray[Any]:
+    """Map one file of a prepared folder, after it is compared with the manifest's words on it."""
+    path = folder / name
+    if name not in described:
+        raise DataError(f"{folder / 'manifest.json'}: has no {name}: run the stage that makes it")
+    if verify:
+        files.verify(path, described[name]["sha256"])
+    try:
+        array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: cannot be read ({error}): run the stage that makes it") from error
+    held = _kind(str(array.dtype), array.shape)
+    promised = _kind(described[name]["dtype"], described[name]["shape"])
+    if held != promised:
+        raise DataError(
+            f"{path}: holds {held}, the manifest says {promised}: run the stage that makes it"
+        )
+    return array
 
 
 def to_float(images: npt.NDArray[Any] | torch.Tensor) -> torch.Tensor:
@@ -185,23 +323,6 @@ def to_float(images: npt.NDArray[Any] | torch.Tensor) -> torch.Tensor:
 def to_uint8(images: torch.Tensor) -> torch.Tensor:
     """Floats in [-1, 1] to uint8, rounded; values outside are clamped."""
     return images.to(torch.float32).add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
-
-
-def _write_npy(path: Path, array: npt.NDArray[Any], positions: npt.NDArray[np.int64]) -> None:
-    """Write the bytes that np.save would write of array[positions].
-
-    The file is written, not mapped: a full disk is then an error, and not a crash.
-    """
-    header = {
-        "descr": np.lib.format.dtype_to_descr(array.dtype),
-        "fortran_order": False,
-        "shape": (len(positions), *array.shape[1:]),
-    }
-    with open(path, "wb") as file:
-        np.lib.format.write_array_header_1_0(file, header)
-        piece = max(1, PIECE_BYTES // (array.itemsize * math.prod(array.shape[1:])))
-        for start in range(0, len(positions), piece):
-            file.write(array[positions[start : start + piece]].tobytes())
 
 
 def _kind(dtype: str, shape: Sequence[int]) -> str:

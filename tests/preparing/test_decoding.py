@@ -9,7 +9,7 @@ from PIL import Image
 
 from dcgan import data
 from dcgan.errors import DataError
-from dcgan.preparing import decoding, preparation
+from dcgan.preparing import preparation
 from dcgan.raw.dataset import Raw
 from tests.support.given_records import (
     REASONS,
@@ -41,8 +41,7 @@ def test_what_pillow_warns_of_is_not_printed(tmp_path, recwarn):
 
 
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path, monkeypatch):
-    monkeypatch.setattr(decoding, "CHUNK", 100)
-    monkeypatch.setattr(data, "PIECE_BYTES", 2**20)
+    monkeypatch.setattr(data, "SHARD_IMAGES", 100)
     image = np.arange(128 * 128 * 3, dtype=np.uint32).astype(np.uint8).reshape(128, 128, 3)
     raw = Raw(Given([image] * 1000), None, ())
     tracemalloc.start()
@@ -55,8 +54,8 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("dies_in", ["pool", "test"])
-def test_a_killed_run_goes_on_with_the_first_chunk_that_is_not_done(tmp_path, monkeypatch, dies_in):
-    monkeypatch.setattr(decoding, "CHUNK", 30)
+def test_a_killed_run_goes_on_with_the_first_shard_that_is_not_done(tmp_path, monkeypatch, dies_in):
+    monkeypatch.setattr(data, "SHARD_IMAGES", 30)
     bad = {5: b"", 100: b"<html>"}
 
     def raw() -> Raw:
@@ -70,9 +69,9 @@ def test_a_killed_run_goes_on_with_the_first_chunk_that_is_not_done(tmp_path, mo
     with pytest.raises(SystemError):
         run(first, tmp_path, on_bad_image="skip")
     assert not (tmp_path / "prepared").exists()
-    # A kill may also cut the last line of the reasons short.
-    with open(tmp_path / "scratch/here/pool.bad.jsonl", "a") as file:
-        file.write('\n[100, "beg')
+    # A kill of the machine may also cut a file short.
+    with open(sorted((tmp_path / "scratch/here").glob("facts-*"))[-1], "r+b") as file:
+        file.truncate(100)
     second = raw()
     seen: list[tuple[int, int]] = []
     report, _ = preparation.prepare(
@@ -83,7 +82,7 @@ def test_a_killed_run_goes_on_with_the_first_chunk_that_is_not_done(tmp_path, mo
         7,
         lambda *now: seen.append(now),
     )
-    done = {"pool": (60, 0), "test": (200, 60)}[dies_in]
+    done = {"pool": (30, 0), "test": (200, 30)}[dies_in]
     assert sorted(second.pool.reads) == list(range(done[0], 200))
     assert sorted(second.test.reads) == list(range(done[1], 100))
     assert seen[-1] == (300, 300)

@@ -1,9 +1,17 @@
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from dcgan.preparing import duplicates
 from dcgan.preparing.duplicates import NONE
 from tests.support import shapes
+
+
+def find(images: Sequence[np.ndarray], **settings: object) -> list[np.ndarray]:
+    digests = np.array([duplicates.digest(image) for image in images], np.uint64).reshape(-1, 2)
+    hashes = np.array([duplicates.perceptual(image) for image in images], np.uint64)
+    return list(duplicates.find(digests, hashes, **settings))
 
 
 def slow_pairs(hashes: np.ndarray, bits: int) -> list[tuple[int, int]]:
@@ -72,14 +80,14 @@ def test_no_image_and_one_image_have_no_copies():
     assert duplicates.near(np.zeros(0, np.uint64), 4).tolist() == []
     assert duplicates.close_pairs(np.zeros(1, np.uint64), 4).shape == (0, 2)
     for rule in ("exact", "near"):
-        assert [part.tolist() for part in duplicates.find([], rule=rule)] == [[], []]
+        assert [part.tolist() for part in find([], rule=rule)] == [[], []]
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_equal_pixels_are_exact_copies_and_the_first_stays(channels):
     images = shapes.draw(20, 28, channels, seed=0)[0]
     images[[7, 15]], images[12] = images[3], images[4]
-    exact, near = duplicates.find(images, rule="exact")
+    exact, near = find(images, rule="exact")
     assert {int(position): int(exact[position]) for position in np.flatnonzero(exact != NONE)} == {
         7: 3,
         15: 3,
@@ -92,7 +100,7 @@ def test_one_other_pixel_is_no_exact_copy():
     image = shapes.draw(1, 28, 1, seed=0)[0][0]
     other = image.copy()
     other[0, 0, 0] ^= 1
-    assert duplicates.find([image, other], rule="exact")[0].tolist() == [NONE, NONE]
+    assert find([image, other], rule="exact")[0].tolist() == [NONE, NONE]
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -104,14 +112,14 @@ def test_a_brighter_and_a_noisy_copy_are_near_and_others_are_not(channels):
         .clip(0, 255)
         .astype(np.uint8)
     )
-    exact, near = duplicates.find([*images, brighter, noisy, images[7]], rule="near", near_bits=4)
+    exact, near = find([*images, brighter, noisy, images[7]], rule="near", near_bits=4)
     assert exact.tolist() == [NONE] * 12 + [7]
     assert near.tolist() == [NONE] * 10 + [2, 5, NONE]
 
 
 def test_protected_images_stay_and_their_copies_go():
     images = shapes.draw(4, 28, 1, seed=0)[0]
-    exact, near = duplicates.find(
+    exact, near = find(
         [images[0], images[0], images[1], images[0]], protected=2, rule="near", near_bits=0
     )
     assert exact.tolist() == [NONE, NONE, NONE, 0]

@@ -36,7 +36,7 @@ def bytes_of(images: np.ndarray) -> set[bytes]:
 # The arrays
 
 
-def test_the_arrays_of_fashion_mnist_are_those_of_every_version_before(tmp_path):
+def test_the_arrays_of_fashion_mnist_are_those_of_the_version_before(tmp_path):
     raw = tmp_path / "raw"
     raw.mkdir()
     for part, count, salt in (("train", 60, 1), ("t10k", 20, 2)):
@@ -65,7 +65,7 @@ def test_the_arrays_of_fashion_mnist_are_those_of_every_version_before(tmp_path)
     manifest = files.read_json(tmp_path / "prepared/manifest.json")
     assert (
         data.data_sha256(manifest)
-        == "e1f0acb80bc1e6c92e8398ce1892a8e64ac40335a0380b074e096d51acfbf28e"
+        == "a2ee8bb689f158211e9ab7975884a6b5314097b4908d40002ed2aa0743e9892f"
     )
     # What the manifest has held since the first version.
     files.write_json(
@@ -77,7 +77,7 @@ def test_the_arrays_of_fashion_mnist_are_those_of_every_version_before(tmp_path)
     )
     assert (
         files.sha256(tmp_path / "older.json")
-        == "61d1819de1867039078c01fb14ee97f40bd49f9a98246c9ccc78b25e08f999b7"
+        == "1d48cea3cf386b0262f60c417eed0d8aa321bb21e903771dc08430b89d1772e6"
     )
 
 
@@ -103,10 +103,9 @@ def test_prepared_images_are_the_source_images_with_their_labels(tmp_path, idx_s
     np.testing.assert_array_equal(test.labels, idx.read(raw / "t10k-labels-idx1-ubyte"))
 
 
-def test_preparing_twice_gives_the_same_bytes_and_leaves_no_scratch(tmp_path):
+def test_preparing_twice_gives_the_same_bytes(tmp_path):
     for name in ("first", "second"):
         run(given(), tmp_path / name)
-        assert not (tmp_path / name / "scratch/here").exists()
     assert contents(tmp_path / "first/prepared") == contents(tmp_path / "second/prepared")
 
 
@@ -426,9 +425,48 @@ def test_two_processes_do_not_share_a_resume_folder(tmp_path):
         run(given(), tmp_path)
 
 
-def test_nothing_is_left_beside_the_resume_folder_when_all_is_done(tmp_path):
+def test_another_split_of_the_same_images_decodes_nothing_and_has_the_same_shards(tmp_path):
     run(given(), tmp_path)
-    assert list((tmp_path / "scratch").iterdir()) == []
+    before = data.read_manifest(tmp_path / "prepared")
+    again = given()
+    report = run(again, tmp_path, seed=8, validation_size=30)
+    assert report["num_images"] == {"train": 170, "validation": 30, "test": 100}
+    assert not again.pool.reads and not again.test.reads
+    after = data.read_manifest(tmp_path / "prepared")
+    same = {name for name, file in before["files"].items() if after["files"].get(name) == file}
+    assert same == {"images-00000.npy", "images-00001.npy", "test.rows.npy", "test.labels.npy"}
+
+
+def test_a_shard_that_is_damaged_is_decoded_again(tmp_path):
+    run(given(), tmp_path)
+    before = contents(tmp_path / "prepared")
+    kept = tmp_path / "scratch/here/images-00001.npy"
+    content = bytearray(kept.read_bytes())
+    content[-1] ^= 1
+    kept.write_bytes(content)
+    again = given()
+    run(again, tmp_path)
+    assert not again.pool.reads and len(again.test.reads) == 100
+    assert contents(tmp_path / "prepared") == before
+
+
+def test_what_other_data_left_is_deleted_and_what_is_in_use_stays(tmp_path):
+    scratch = tmp_path / "scratch"
+    for name in ("prepare-old", "prepare-used", "weights"):
+        (scratch / name).mkdir(parents=True)
+    with filelock.FileLock(scratch / "prepare-used.lock"):
+        preparation.prepare(given(), tmp_path / "prepared", scratch / "prepare-now", dataset(), 7)
+        left = {path.name for path in scratch.iterdir()}
+    assert left == {"prepare-now", "prepare-used", "prepare-used.lock", "weights"}
+
+
+def test_files_of_earlier_data_do_not_stay_in_the_prepared_folder(tmp_path):
+    (tmp_path / "prepared").mkdir()
+    for name in ("train.images.npy", "images-00007.npy"):
+        (tmp_path / "prepared" / name).write_bytes(b"old")
+    run(given(), tmp_path)
+    manifest = data.read_manifest(tmp_path / "prepared")
+    assert set(contents(tmp_path / "prepared")) == {*manifest["files"], "manifest.json"}
 
 
 def test_the_report_is_json_and_the_same_for_the_same_images(tmp_path):

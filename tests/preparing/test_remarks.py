@@ -111,7 +111,7 @@ def test_twelve_bits_in_sixteen_fill_the_range(tmp_path):
     assert said(report, "100 of 100 images have more than 8 bits: 4095 becomes 255")
     assert images.max() > 250
     first = images.copy()
-    report, images = prepared(folder, tmp_path, max_value=65535.0)
+    report, images = prepared(folder, tmp_path / "other", max_value=65535.0)
     assert said(report, "65535 becomes 255") and images.max() < 20 < first.max()
 
 

@@ -12,6 +12,13 @@ from dcgan import data
 def write_prepared(
     folder: Path, splits: Mapping[str, tuple[np.ndarray, np.ndarray]], **manifest: Any
 ) -> dict[str, Any]:
-    """Write each split whole and in its order; `manifest` is `name`, `classes` and `image_size`."""
-    everything = {split: np.arange(len(images)) for split, (images, _) in splits.items()}
-    return data.write_prepared(folder, dict(splits), **{"positions": everything, **manifest})
+    """Write each split as one shard, whole and in its order.
+
+    `manifest` is `name`, `classes` and `image_size`.
+    """
+    shards, held, first = [], {}, 0
+    for number, (split, (images, labels)) in enumerate(splits.items()):
+        shards.append(data.write_shard(folder / data.shard_name(number), images))
+        held[split] = (np.arange(first, first + len(images)), labels)
+        first += len(images)
+    return data.write_prepared(folder, shards, held, **manifest)

@@ -323,11 +323,16 @@ from dcgan import data
 folder = Path("data/prepared")
 old = data.read_manifest(folder)
 opened = {name: data.open_split(folder, name) for name in data.SPLITS}
-splits = {name: (split.images.copy(), split.labels.copy()) for name, split in opened.items()}
-splits["train"][0][:300] = splits["train"][0][0]
+pixels = {name: np.array(split.images) for name, split in opened.items()}
+held, shards, first = {}, [], 0
+for number, (name, images) in enumerate(pixels.items()):
+    if name == "train":
+        images[:300] = images[0]
+    shards.append(data.write_shard(folder / data.shard_name(number), images))
+    held[name] = (np.arange(first, first + len(images)), np.array(opened[name].labels))
+    first += len(images)
 manifest = {"name": old["dataset"], "classes": old["classes"], "image_size": old["image_size"]}
-everything = {name: np.arange(len(images)) for name, (images, _) in splits.items()}
-data.write_prepared(folder, splits, positions=everything, **manifest)
+data.write_prepared(folder, shards, held, **manifest)
 """
     shutil.rmtree(prepared)
     shutil.copytree(repo.folder / "kept", prepared)

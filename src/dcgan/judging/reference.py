@@ -124,7 +124,7 @@ class Reference:
             Real.of(each, class_shares(each, self.extractor.num_classes), self.seed)
             for each in (samples["validation"], samples["test"])
         )
-        mirrored = self.extractor.extract(np.array(images[..., ::-1]))
+        mirrored = self.extractor.extract(np.array(np.asarray(images)[..., ::-1]))
         labels = {name: split.labels for name, split in splits.items()}
         of_validation = validation.basic_figures(Sample(floor.features))
         return {

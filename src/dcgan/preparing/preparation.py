@@ -1,16 +1,18 @@
-"""From raw records to prepared arrays: decode, leave out bad images and copies, hold out, write."""
+"""From raw records to the prepared folder: decode, leave out bad images and copies, hold out."""
 
-import functools
+import contextlib
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from dcgan import data, rng
+from dcgan import data, files, rng
 from dcgan.config import sections
-from dcgan.errors import ConfigError, DataError
+from dcgan.errors import ConfigError, DataError, EnvironmentProblem
 from dcgan.preparing import decoding, duplicates, remarks, splitting
 from dcgan.preparing.decoding import Part
 from dcgan.raw import catalog, locks
@@ -26,8 +28,9 @@ def prepare(
     dataset: sections.Dataset,
     seed: int,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
+    reopen: Callable[[], Raw] | None = None,
 ) -> tuple[dict[str, Any], data.Images]:
-    """Turn raw records into the prepared folder: arrays for the three splits, and the manifest.
+    """Turn raw records into the prepared folder: shards, the rows of the three splits, a manifest.
 
     A data set's own test split is used if it has one. Otherwise test is held out of the pool first.
     Validation is held out of the rest. Both keep the shares of the classes: to the image where
@@ -36,12 +39,15 @@ def prepare(
 
     Args:
         raw: the records.
-        folder: where `SPLIT.images.npy`, `SPLIT.labels.npy` and `manifest.json` go.
-        resume_folder: keeps what a killed run has decoded; the caller names it after all that
-            decoding depends on; deleted at the end.
+        folder: where the shards, `SPLIT.rows.npy`, `SPLIT.labels.npy` and `manifest.json` go; any
+            other file in it is deleted.
+        resume_folder: keeps the shards, under the same inodes where the disk can, so that a killed
+            run goes on and another split decodes nothing. The caller names it after all that
+            decoding depends on. Its siblings of other names are deleted at the end.
         dataset: the section of params.yaml.
         seed: of the choice of `max_images` and of the splits.
         on_progress: called with images done and images in all.
+        reopen: opens `raw` in another process; None: threads decode.
 
     Returns:
         The report: `num_images` by split, `bad`, how many images cannot be used, and `bad_first`,
@@ -63,14 +69,14 @@ def prepare(
     _check_counts(raw, dataset)
     lock = resume_folder.with_name(f"{resume_folder.name}.lock")
     with locks.held(lock, 0, "prepares the same data"):
-        pool, test, white = _decode_all(raw, resume_folder, dataset, seed, on_progress)
-        parts = [pool, test] if test else [pool]
+        parts, white = _decode_all(raw, resume_folder, dataset, seed, on_progress, reopen)
+        pool, test = parts[0], parts[1] if raw.test is not None else None
         bad = decoding.bad(parts)
         _check_bad(bad, pool, test, dataset.on_bad_image)
         kept, dropped, picture = _without_duplicates(pool, test, dataset)
         notes = [*raw.said(), *remarks.of(parts, dataset, white)]
         manifest = _write(raw, folder, pool, test, kept, dataset, seed)
-        shutil.rmtree(resume_folder)
+        _delete_others(resume_folder)
     report = {
         "num_images": {split: counts["count"] for split, counts in manifest["splits"].items()},
         "bad": len(bad),
@@ -104,7 +110,7 @@ def _check_counts(raw: Raw, dataset: sections.Dataset) -> None:
         )
 
 
-def _chosen(pool: Records, dataset: sections.Dataset, seed: int) -> data.Labels:
+def chosen(pool: Records, dataset: sections.Dataset, seed: int) -> data.Labels:
     """Positions of the images that are used: `max_images` counts those outside the test split."""
     if dataset.max_images is None:
         return np.arange(len(pool))
@@ -124,33 +130,37 @@ def _chosen(pool: Records, dataset: sections.Dataset, seed: int) -> data.Labels:
     return np.sort(np.concatenate([np.flatnonzero(for_test), taken]))
 
 
+def plan(raw: Raw, folder: Path, dataset: sections.Dataset, seed: int) -> list[Part]:
+    """The chosen images, cut into shards: those of the pool and those of a test split."""
+    test = None if raw.test is None else (raw.test, np.arange(len(raw.test)))
+    return decoding.plan(folder, (raw.pool, chosen(raw.pool, dataset, seed)), test, dataset)
+
+
 def _decode_all(
     raw: Raw,
     folder: Path,
     dataset: sections.Dataset,
     seed: int,
     on_progress: Callable[[int, int], None],
-) -> tuple[Part, Part | None, int | None]:
+    reopen: Callable[[], Raw] | None,
+) -> tuple[list[Part], int | None]:
     """The decoded images, and what became 255 in those of more than 8 bits."""
-    folder.mkdir(parents=True, exist_ok=True)
-    pool = decoding.open_part(folder, "pool", raw.pool, _chosen(raw.pool, dataset, seed), dataset)
-    parts = [pool]
-    if raw.test is not None:
-        every = np.arange(len(raw.test))
-        parts.append(decoding.open_part(folder, "test", raw.test, every, dataset))
+    parts = plan(raw, folder, dataset, seed)
+    jobs = [job for part in parts for job in part.jobs]
     total = sum(len(part.chosen) for part in parts)
 
     def decode(white: int | None) -> None:
-        for number, part in enumerate(parts):
-            before = number * len(pool.chosen)  # the pool comes first
-            tell = functools.partial(lambda before, done: on_progress(before + done, total), before)
-            decoding.decode_part(part, dataset, tell, white=white)
+        decoding.decode_shards(
+            raw, jobs, lambda done: on_progress(done, total), white=white, reopen=reopen
+        )
+        for part in parts:
+            part.finish()
 
     decode(None)
     white = decoding.white(parts)
     if white is not None:
         decode(white)
-    return pool, parts[1] if raw.test is not None else None, white
+    return parts, white
 
 
 def _check_bad(bad: list[str], pool: Part, test: Part | None, rule: str) -> None:
@@ -192,10 +202,15 @@ def _without_duplicates(
 
     def image(place: int) -> data.Images:
         part = test if test and place < len(protected) else pool
-        return part.images[positions[place]]
+        return part.images()[positions[place]]
+
+    def of_all(kind: str) -> npt.NDArray[np.uint64]:
+        before = [getattr(test, kind)[protected]] if test else []
+        return np.concatenate([*before, getattr(pool, kind)[pool.good]])
 
     exact, near = duplicates.find(
-        map(image, range(len(positions))),
+        of_all("digests"),
+        of_all("hashes"),
         protected=len(protected),
         rule=dataset.duplicates,
         near_bits=dataset.near_bits,
@@ -232,13 +247,21 @@ def _write(
         _check_combinations(pool.labels[train], raw.classes, "in train")
         _check_combinations(pool.labels[validation], raw.classes, "in validation")
         _check_combinations((test or pool).labels[tested], raw.classes, "in test")
-    of_pool = (pool.images, pool.labels)
-    of_test = of_pool if test is None else (test.images, test.labels)
+    held: dict[str, tuple[data.Labels, data.Labels]] = {
+        split: (part.first + positions, part.labels[positions])
+        for split, part, positions in (
+            ("train", pool, train), ("validation", pool, validation), ("test", test or pool, tested)
+        )
+    }  # fmt: skip
+    parts = [pool, test] if test else [pool]
+    shards = [shard for part in parts for shard in part.shards]
+    for job in (job for part in parts for job in part.jobs):
+        _link(job.path, folder / job.path.name)
     data_set = catalog.of(dataset)
-    return data.write_prepared(
+    manifest = data.write_prepared(
         folder,
-        {"train": of_pool, "validation": of_pool, "test": of_test},
-        positions={"train": train, "validation": validation, "test": tested},
+        shards,
+        held,
         name=catalog.title(dataset),
         classes=raw.classes,
         image_size=dataset.image_size,
@@ -250,6 +273,29 @@ def _write(
             raw.files if raw.pool.digests is None else map(bytes.hex, _digests(raw))
         ),
     )
+    for path in folder.iterdir():
+        if path.name not in {*manifest["files"], "manifest.json"}:
+            path.unlink()
+    return manifest
+
+
+def _link(source: Path, target: Path) -> None:
+    """Give a file a second name; copy it where the disk has no such thing."""
+    with files.replacing(target) as temporary:
+        temporary.unlink()
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)
+
+
+def _delete_others(folder: Path) -> None:
+    """Delete what other data or other parameters have left beside the resume folder."""
+    for other in folder.parent.glob(f"{folder.name.partition('-')[0]}-*"):
+        if other != folder and other.is_dir():
+            lock = other.with_name(f"{other.name}.lock")
+            with contextlib.suppress(EnvironmentProblem), locks.held(lock, 0, "uses it"):
+                shutil.rmtree(other)
 
 
 def _digests(raw: Raw) -> Iterator[bytes]:
