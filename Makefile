@@ -74,6 +74,7 @@ bench: .venv/.dev  ## Measure speed beside what people would use instead
 	$(BIN)/python bench/training.py --write
 	$(BIN)/python bench/processes.py --write
 	$(BIN)/python bench/evaluation.py --write
+	$(BIN)/python bench/many_images.py --write
 	$(BIN)/python bench/probe.py
 
 recipes-table: .venv/.runtime  ## Compare recipes at ten minutes each, three seeds, for docs/recipes.md (hours)
