@@ -90,11 +90,13 @@ def commit(date: str, message: str, forced: list[Path]) -> str:
 
 
 def push(remote: str, branch: str) -> None:
-    """Push a branch; does nothing if the remote already has that branch.
+    """Push a branch; does nothing if the remote already has that branch, or alone has it.
 
     Raises:
         EnvironmentProblem: the remote did not take it.
     """
+    if not children.output("git", "for-each-ref", f"refs/heads/{branch}"):
+        return  # an earlier job pushed it from another clone
     if code := children.run("git", "push", remote, f"refs/heads/{branch}"):
         raise EnvironmentProblem(
             f"git push {remote} {branch}: exit code {code}: see its lines above,"

@@ -20,6 +20,13 @@ def main(
     git_remote: Annotated[
         str | None, typer.Option(help="Push the branch there. Default: it stays here.")
     ] = None,
+    push: Annotated[
+        bool,
+        typer.Option(
+            help="--no-push: fetch and push nothing there. The caller does both, so that no other"
+            " program sees its token."
+        ),
+    ] = True,
 ) -> None:
     """Rebuild what has changed and let the gate decide: python -m pipeline retrain -S seed=7.
 
@@ -32,14 +39,14 @@ def main(
     overlay = edits.overlay(set_param or [])
     workspace.check()
     branches.check()
-    if git_remote:
+    if git_remote and push:
         branches.fetch(git_remote)
     with os.fdopen(folder_lock.hold(who="retrain"), "r+b"):
         rebuild(overlay)
         dataset = catalog.title(reading.load(sections.AllParams).dataset)
         committed = branches.holding_lock(git_remote)
         if committed and registry.alias(dataset, "champion"):
-            if git_remote and committed != "HEAD":
+            if git_remote and push and committed != "HEAD":
                 # A kill may have come between commit and push.
                 branches.push(git_remote, committed)
             text = f"Nothing was retrained: `{committed}` has these results already."
@@ -50,7 +57,7 @@ def main(
             job_report.fail("promote", code)
         if children.has_remote() and children.run("dvc", "push", "--run-cache"):
             job_report.fail("dvc push", 6)
-        save(dataset, DECIDED[code], git_remote)
+        save(dataset, DECIDED[code], git_remote, push=push)
     raise typer.Exit(code)
 
 
@@ -83,7 +90,7 @@ def rebuild(overlay: dict[str, object]) -> None:
             job_report.fail("dvc repro --pull", 3)
 
 
-def save(dataset: str, outcome: str, git_remote: str | None) -> None:
+def save(dataset: str, outcome: str, git_remote: str | None, *, push: bool) -> None:
     """Commit the results on a branch, push it, and report."""
     from dcgan.config import trained
 
@@ -97,7 +104,7 @@ def save(dataset: str, outcome: str, git_remote: str | None) -> None:
     branch = branches.commit(
         f"{datetime.now(UTC):%Y-%m-%d}", message, [path for path in reports if path.is_file()]
     )
-    if git_remote:
+    if git_remote and push:
         branches.push(git_remote, branch)
     lines = [f"Branch `{branch}`. Training `{fingerprint}` on data `{data[:16]}`, seed {seed}."]
     if changed := children.output("dvc", "params", "diff", "--md"):

@@ -51,6 +51,7 @@ def test_a_branch_that_another_job_pushed_is_known_after_a_fetch(git, tmp_path):
     assert branches.holding_lock("origin") is None
     branches.fetch("origin")
     assert branches.holding_lock("origin") == branch
+    branches.push("origin", branch)  # it is not here: there is nothing to push
 
 
 def test_what_would_fail_after_the_work_is_refused_before_it(git, tmp_path, monkeypatch):

@@ -240,7 +240,7 @@ def test_what_a_person_types_becomes_flags_and_never_a_command(asked, flags, run
     expected = (
         flags if flags is not None else [part for word in asked.split() for part in ("-S", word)]
     )
-    assert called == ["-m", "pipeline", "retrain", "--git-remote", "origin", *expected]
+    assert called == ["-m", "pipeline", "retrain", "--git-remote", "origin", "--no-push", *expected]
     assert not (runner.folder / "caught").exists()
     assert not any(name.startswith("MLFLOW") for name in environment)
 
@@ -294,14 +294,38 @@ def test_a_remote_given_as_a_secret_is_written_for_the_owner_alone_and_forgotten
 
 
 def test_a_branch_becomes_a_pull_request_with_the_gates_summary_unless_it_has_been_one(runner):
-    step = RETRAIN["Open a pull request"]
+    name = "Push the branch and open a pull request"
+    step = RETRAIN[name]
     assert step["if"] == "steps.retrain.outputs.branch != ''"
     for number, last in (("0", "create"), ("1", "list")):
         runner.stand_in("bin/gh", prints=number)
-        assert runner.run("Open a pull request", BRANCH="retrain/1", GH_TOKEN="t").returncode == 0
+        runner.stand_in("bin/git")
+        assert runner.run(name, BRANCH="retrain/1", GH_TOKEN="t").returncode == 0
+        assert runner.called("bin/git")[0] == ["push", "--quiet", "origin", "refs/heads/retrain/1"]
         arguments = runner.called("bin/gh")[0]
         assert arguments[:4] == ["pr", last, "--head", "retrain/1"]
         assert ("results/gate/summary.md" in arguments) == (last == "create")
+
+
+def test_a_branch_that_only_the_remote_has_is_not_pushed(runner):
+    runner.stand_in("bin/git", exit_code=1)  # git show-ref: there is none
+    runner.stand_in("bin/gh", prints="1")
+    done = runner.run("Push the branch and open a pull request", BRANCH="retrain/1", GH_TOKEN="t")
+    assert done.returncode == 0
+    assert runner.called("bin/git")[0][0] == "show-ref"
+
+
+def test_the_step_that_runs_all_packages_has_no_token_that_may_write_here(runner):
+    with_token = [name for name, step in RETRAIN.items() if "GH_TOKEN" in step.get("env", {})]
+    assert with_token == [
+        "Fetch the branches of earlier jobs", "Push the branch and open a pull request",
+    ]  # fmt: skip
+    for name in with_token:
+        assert "python" not in RETRAIN[name]["run"] and "make" not in RETRAIN[name]["run"]
+    runner.stand_in("bin/git")
+    assert runner.run(with_token[0], GH_TOKEN="t").returncode == 0
+    assert runner.called("bin/gh")[0] == ["auth", "setup-git"]
+    assert runner.called("bin/git")[0][:3] == ["fetch", "--quiet", "origin"]
 
 
 @pytest.mark.slow
