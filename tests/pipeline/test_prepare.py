@@ -72,6 +72,8 @@ def test_a_range_that_is_none_is_refused(params, shards):
 
 def test_processes_decode_the_same_bytes_as_threads(params, tmp_path, monkeypatch):
     monkeypatch.setattr(data, "SHARD_IMAGES", 200)
+    # The processes get our path, on which MLflow puts the code of each model that it loads.
+    monkeypatch.syspath_prepend(ROOT / "src")
     raw = records.open_raw(prepare.RAW, params.dataset, params.seed)
     found = {}
     for name, reopen in (("threads", None), ("processes", prepare.reopening(params))):

@@ -3,6 +3,7 @@ import json
 import struct
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 import filelock
 import numpy as np
@@ -437,12 +438,36 @@ def test_another_split_of_the_same_images_decodes_nothing_and_has_the_same_shard
     assert same == {"images-00000.npy", "images-00001.npy", "test.rows.npy", "test.labels.npy"}
 
 
+def test_the_shards_have_two_names_and_keep_their_rights(tmp_path):
+    for _ in range(2):
+        run(given(), tmp_path)
+        for name in ("images-00000.npy", "images-00001.npy"):
+            kept, shown = (tmp_path / place / name for place in ("scratch/here", "prepared"))
+            assert kept.samefile(shown)
+            shown.chmod(0o444)  # as DVC does with cache.type hardlink
+    run(given(), tmp_path)
+    assert shown.stat().st_mode & 0o777 == 0o444
+    assert not list((tmp_path / "prepared").glob(".part*"))
+
+
+def test_where_the_disk_has_no_second_names_shards_are_copied(tmp_path, monkeypatch):
+    def none(source: Path, target: Path) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    run(given(), tmp_path / "linked")
+    monkeypatch.setattr(preparation.os, "link", none)
+    run(given(), tmp_path)
+    assert contents(tmp_path / "prepared") == contents(tmp_path / "linked/prepared")
+    assert not list((tmp_path / "prepared").glob(".part*"))
+
+
 def test_a_shard_that_is_damaged_is_decoded_again(tmp_path):
     run(given(), tmp_path)
     before = contents(tmp_path / "prepared")
     kept = tmp_path / "scratch/here/images-00001.npy"
     content = bytearray(kept.read_bytes())
     content[-1] ^= 1
+    kept.unlink()  # its other name is of the same file
     kept.write_bytes(content)
     again = given()
     run(again, tmp_path)

@@ -41,9 +41,9 @@ def prepare(
         raw: the records.
         folder: where the shards, `SPLIT.rows.npy`, `SPLIT.labels.npy` and `manifest.json` go; any
             other file in it is deleted.
-        resume_folder: keeps the shards, under the same inodes where the disk can, so that a killed
-            run goes on and another split decodes nothing. The caller names it after all that
-            decoding depends on. Its siblings of other names are deleted at the end.
+        resume_folder: keeps the shards, as second names of the same files where the disk has such,
+            so that a killed run goes on and another split decodes nothing. The caller names it
+            after all that decoding depends on. Its siblings of other names are deleted at the end.
         dataset: the section of params.yaml.
         seed: of the choice of `max_images` and of the splits.
         on_progress: called with images done and images in all.
@@ -280,13 +280,22 @@ def _write(
 
 
 def _link(source: Path, target: Path) -> None:
-    """Give a file a second name; copy it where the disk has no such thing."""
-    with files.replacing(target) as temporary:
-        temporary.unlink()
-        try:
-            os.link(source, temporary)
-        except OSError:
-            shutil.copyfile(source, temporary)
+    """Give a file a second name; copy it where the disk has no such thing.
+
+    The file's rights stay: with DVC's hard links it is in the cache too, and there read-only.
+    """
+    temporary = target.with_name(f".part-{target.name}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary.unlink(missing_ok=True)
+        os.link(source, temporary)
+        os.replace(temporary, target)
+    except OSError:
+        with files.replacing(target) as copy:
+            shutil.copyfile(source, copy)
+    finally:
+        # It stays where both names were the same file already.
+        temporary.unlink(missing_ok=True)
 
 
 def _delete_others(folder: Path) -> None:
