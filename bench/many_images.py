@@ -67,7 +67,7 @@ def main() -> None:
     rows.sort(key=lambda row: STAGES.index(row[0]))  # stable: the numbers of images stay in order
     text = f"{markdown.table(HEAD, rows)}\n\n{training.machine()}."
     if args.write:
-        training.put_table("bench/many_images.py", text)
+        training.put_table("many_images.py", text)
 
 
 def prepare_folder(folder: Path, count: int) -> None:
