@@ -154,8 +154,10 @@ def judged(name: str, seed: int, epochs: int, images: Any, device: torch.device)
     ):
 
         def on_epoch(epoch: int, state: State) -> None:
-            samples = params.training.num_samples
-            loop.write_epoch(epoch, state, checkpoints.folder, seed=seed, num_samples=samples)
+            loop.write_epoch(
+                epoch, state, checkpoints.folder, seed=seed, training=params.training,
+                kept=epoch > 0,
+            )  # fmt: skip
 
         loop.train(
             images, checkpoints, seed=seed, lr=params.lr, beta1=params.beta1,

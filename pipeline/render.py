@@ -31,7 +31,7 @@ def main() -> None:
     generator, export = exports.load_generator(Path("models/generator.safetensors"))
     generator.to(devices.opened(params.training.device))
     epochs: list[grids.Picture] = []
-    for path in sorted(Path("results/train/samples").glob("epoch-*.png")):
+    for path in sorted(Path("results/train/samples").glob("*.png")):
         epochs.append(grids.labelled(grids.read(path), f"epoch {len(epochs)}"))
     render, latent, paths = params.render, generator.architecture, []
     gif.gif(epochs, RESULTS / "training.gif", frame_ms=render.frame_ms, hold_ms=render.hold_ms)

@@ -17,6 +17,12 @@ def main(
         list[str] | None,
         typer.Option("--set-param", "-S", help="KEY=VALUE of params.yaml; repeat it."),
     ] = None,
+    from_champion: Annotated[
+        bool,
+        typer.Option(
+            "--from-champion", metavar="", help="Begin with the champion's weights; see start_from."
+        ),
+    ] = False,
     git_remote: Annotated[
         str | None, typer.Option(help="Push the branch there. Default: it stays here.")
     ] = None,
@@ -42,6 +48,8 @@ def main(
     if git_remote and push:
         branches.fetch(git_remote)
     with os.fdopen(folder_lock.hold(who="retrain"), "r+b"):
+        if from_champion:
+            overlay["training"] = {**overlay.get("training", {}), "start_from": champion()}
         rebuild(overlay)
         dataset = catalog.title(reading.load(sections.AllParams).dataset)
         committed = branches.holding_lock(git_remote)
@@ -59,6 +67,27 @@ def main(
             job_report.fail("dvc push", 6)
         save(dataset, DECIDED[code], git_remote, push=push)
     raise typer.Exit(code)
+
+
+def champion() -> str:
+    """The address of today's champion: its number, because the alias may move.
+
+    Raises:
+        NoCheckpoint: there is no champion.
+    """
+    from dcgan.config import reading, sections
+    from dcgan.errors import NoCheckpoint
+    from dcgan.promotion import registry
+    from dcgan.raw import catalog
+
+    dataset = catalog.title(reading.load(sections.AllParams).dataset)
+    version = registry.alias(dataset, "champion")
+    if version is None:
+        raise NoCheckpoint(
+            f"--from-champion: {registry.model_name(dataset)} has no champion: retrain without it"
+            " first"
+        )
+    return f"models:/{registry.model_name(dataset)}/{version.number}"
 
 
 def rebuild(overlay: dict[str, object]) -> None:

@@ -1,5 +1,7 @@
 """The train stage: a DCGAN on the train split, with exports and a grid each epoch."""
 
+import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,7 +64,8 @@ def train(params: Params, device: "torch.device", ranks: "Ranks", stop: Callable
     if not ranks.first:
         loop.train(images, None, **options, stop_signal=stop)
         return
-    name, record = trajectory.identity(settings, PREPARED, device.type, precision)
+    begin_with, started = start_from(params.training.start_from)
+    name, record = trajectory.identity(settings, PREPARED, device.type, precision, started)
     checkpoints = checkpoint.Checkpoints(files.scratch("train"), name)
     bar = Bar("train", unit="images", per_step=params.batch_size)
     tracking = reading.load(sections.AllParams).tracking.model_dump()  # decides no output
@@ -70,18 +73,49 @@ def train(params: Params, device: "torch.device", ranks: "Ranks", stop: Callable
     tracked = runs.open_run(record["fingerprint"], dataset=record["dataset"], tags=tags, **tracking)
     with checkpoints, tracked as run, bar:
         run.log_params(keys.flatten(settings))
-        watcher = watching.Watcher(run, bar, checkpoints, record, params.training.num_samples)
+        watcher = watching.Watcher(run, bar, checkpoints, record, params.training, RESULTS)
         left_out = loop.left_out(
             len(images), params.batch_size, ranks.count, drop_last=params.training.drop_last
         )
         watcher.start(len(images), left_out, PREPARED, REPORT, data_docs.ensure(PREPARED))
         state = loop.train(
-            images, checkpoints, **options, stop_signal=stop,
+            images, checkpoints, **options, start_from=begin_with, stop_signal=stop,
             on_row=watcher.on_row, on_step=bar.update, on_epoch=watcher.on_epoch,
         )  # fmt: skip
         rows = trajectory.publish(watcher.folder, state.history, record, settings, RESULTS, EXPORTS)
-        watcher.finish(rows, RESULTS, EXPORTS)
+        watcher.finish(rows, EXPORTS)
         checkpoints.prune_others()
+
+
+def start_from(
+    address: str | None,
+) -> tuple[dict[str, dict[str, "torch.Tensor"]], dict[str, str]]:
+    """The weights to begin with and the sha256 of their files, by network; none for None.
+
+    A path is one in the main workspace, also in an experiment's copy of it.
+    """
+    if address is None:
+        return {}, {}
+    from dcgan import files
+    from dcgan.networks import exports, models
+    from dcgan.promotion import bundle, registry
+
+    place = address
+    if ":" not in address:
+        place = str(Path(os.environ.get("DVC_ROOT", "."), Path(address).expanduser()))
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = registry.fetch(place, Path(temporary, "model"))
+        generator = folder / bundle.GENERATOR
+        weights = {"generator": models.plain_weights(exports.load_generator(generator)[0])}
+        sha256 = {"generator": files.sha256(generator)}
+        if (discriminator := folder / bundle.DISCRIMINATOR).is_file():
+            network, _ = exports.load_discriminator(discriminator)
+            weights["discriminator"] = models.plain_weights(network)
+            sha256["discriminator"] = files.sha256(discriminator)
+    both = "G and D" if "discriminator" in sha256 else "G alone, D begins anew"
+    digest = sha256["generator"][:16]
+    print(f"train: begins with the weights of {address}: {both}, sha256 of G {digest}")
+    return weights, sha256
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import errno
 import hashlib
+import io
 import json
 import os
 import tempfile
@@ -91,6 +92,21 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def append_csv(path: Path, row: Mapping[str, Any]) -> None:
+    """Add a row to a file of `write_csv`; a killed process has written all of it or nothing.
+
+    Raises:
+        EnvironmentProblem: the disk is full, or the file cannot be written.
+    """
+    line = io.StringIO()
+    csv.DictWriter(line, fieldnames=list(row), lineterminator="\n").writerow(row)
+    try:
+        with open(path, "ab", buffering=0) as file:
+            file.write(line.getvalue().encode())
+    except OSError as error:
+        raise _problem(path, error) from error
 
 
 def read_json(path: Path) -> Any:

@@ -37,6 +37,9 @@ FREE = {
         "near_bits",
     },
     "training": {
+        "keep_every",
+        "keep_last",
+        "start_from",
         "precision",
         "device",
         "deterministic",

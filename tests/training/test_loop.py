@@ -1,3 +1,4 @@
+import copy
 import math
 import os
 import subprocess
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from dcgan.errors import DataError, Diverged, NoCheckpoint, Stopped
+from dcgan.networks import models
 from dcgan.training import loop, step
 from dcgan.training.checkpoint import Checkpoints
 from tests.support.small_training import small, training_arguments
@@ -32,7 +34,7 @@ def train_and_export(params, images, folder):
 
     def on_epoch(epoch, state):
         loop.write_epoch(
-            epoch, state, folder / "t", seed=params.seed, num_samples=training.num_samples
+            epoch, state, folder / "t", seed=params.seed, training=training, kept=epoch > 0
         )
 
     return run(params, images, folder, on_epoch=on_epoch)
@@ -131,7 +133,7 @@ def test_more_epochs_extend_a_finished_training_to_the_same_bits(images, tmp_pat
 # Where a training is killed: the phase and the file, below its folder, or the step of the training.
 # `begin`, `flush` and `rename` are the phases of files.replacing.
 KILL_POINTS = {
-    "the first grid, before its rename": ("rename", "samples/epoch-0000.png"),
+    "the first grid, before its rename": ("rename", "samples/0000.png"),
     "the first checkpoint, before its JSON": ("begin", "state-000000000.json"),
     "a checkpoint, before its weights are flushed": ("flush", "state-000000003.safetensors"),
     "a checkpoint, before its weights are renamed": ("rename", "state-000000003.safetensors"),
@@ -347,3 +349,27 @@ def test_one_image_a_step_trains_networks_without_batch_norm(images, tmp_path):
         training__drop_last=False,
     )  # fmt: skip
     assert run(params, images[:3], tmp_path).step == 3
+
+
+def test_a_training_begins_with_given_weights_and_its_average_too(images, tmp_path):
+    params, seen = small(epochs=1), {}
+    given = {"generator": models.plain_weights(build(small(seed=77)).generator)}
+
+    def on_epoch(epoch, state):
+        for name, network in (("g", state.generator), ("ema", state.ema)):
+            seen[name, epoch] = copy.deepcopy(models.plain_weights(network))
+
+    run(params, images, tmp_path, on_epoch=on_epoch, start_from=given)
+    for name in ("g", "ema"):
+        first = seen[name, 0]
+        assert all(torch.equal(first[key], given["generator"][key]) for key in first)
+    assert not torch.equal(*(seen["g", epoch]["layers.0.weight"] for epoch in (0, 1)))
+
+
+def test_without_an_average_an_epoch_has_one_generator(images, tmp_path):
+    train_and_export(small(epochs=1, training__ema_half_life=0.0), images, tmp_path)
+    written = sorted(path.name for path in (tmp_path / "t/exports/epoch-0001").iterdir())
+    assert [name for name in written if name.endswith("tensors")] == [
+        "discriminator.safetensors",
+        "generator.safetensors",
+    ]

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from dcgan import data
+from dcgan.errors import NoCheckpoint
 from dcgan.training import checkpoint, loop, trajectory, watching
 from tests.support.prepared import write_prepared
 from tests.support.small_training import small, training_arguments
@@ -35,9 +36,9 @@ def settings(**changes):
     }
 
 
-def identity(prepared, **changes):
+def identity(prepared, started=None, **changes):
     lock = prepared.parent / "lock"
-    return trajectory.identity(settings(**changes), prepared, "cpu", "float32", lock)
+    return trajectory.identity(settings(**changes), prepared, "cpu", "float32", started, lock)
 
 
 @pytest.mark.holds("R-08")
@@ -79,7 +80,7 @@ def test_outputs_are_the_epochs_asked_for_and_run_json_says_what_they_were_train
     with checkpoint.Checkpoints(tmp_path / "scratch", name) as checkpoints:
         for epochs in (3, 2):  # the shorter one finds a folder with more epochs
             record |= {"epochs": epochs}
-            watcher = watching.Watcher(log, lines, checkpoints, record, 4)
+            watcher = watching.Watcher(log, lines, checkpoints, record, small().training, results)
             watcher.start(40, 0, prepared, tmp_path / "report.json", tmp_path / "data_docs")
             state = loop.train(
                 images, checkpoints, **training_arguments(small(epochs=epochs)),
@@ -88,7 +89,7 @@ def test_outputs_are_the_epochs_asked_for_and_run_json_says_what_they_were_train
             rows = trajectory.publish(
                 watcher.folder, state.history, record, settings(), results, exports
             )
-            watcher.finish(rows, results, exports)
+            watcher.finish(rows, exports)
     assert sorted(path.name for path in exports.iterdir()) == ["epoch-0001", "epoch-0002"]
     assert len(list((results / "samples").iterdir())) == 3
     assert len((results / "history.csv").read_text().splitlines()) == 1 + 2 * 5
@@ -101,3 +102,40 @@ def test_outputs_are_the_epochs_asked_for_and_run_json_says_what_they_were_train
     assert ("log_metrics", {"images_per_second": 10.0}) in log.entries
     steps = [entry[3] for entry in log.entries if entry[0] == "log_image"]
     assert steps == [0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2]
+
+
+def test_the_weights_that_it_begins_with_name_a_trajectory_and_their_address_does_not(prepared):
+    addresses = ("models:/dcgan-toys@champion", "models:/dcgan-toys/3")
+    named = [
+        identity(prepared, {"generator": "ab" * 32}, training__start_from=address)
+        for address in addresses
+    ]
+    assert named[0][0] == named[1][0] != identity(prepared)[0]
+    assert named[1][1]["start_from"] == addresses[1]
+    assert named[1][1]["start_sha256"] == "ab" * 32
+    other = identity(prepared, {"generator": "cd" * 32}, training__start_from=addresses[0])
+    assert other[0] != named[0][0]
+
+
+@pytest.mark.parametrize(
+    ("every", "last", "epochs", "kept"),
+    [
+        (1, 1, 4, [1, 2, 3, 4]), (3, 1, 7, [3, 6, 7]), (3, 3, 7, [3, 5, 6, 7]), (9, 1, 2, [2]),
+        (9, 9, 2, [1, 2]),
+    ],
+)  # fmt: skip
+def test_every_nth_epoch_and_the_last_ones_are_kept(every, last, epochs, kept):
+    training = {"keep_every": every, "keep_last": last}
+    assert [n for n in range(epochs + 1) if trajectory.kept(n, epochs, training)] == kept
+
+
+def test_an_epoch_that_a_longer_training_did_not_keep_is_asked_for_in_vain(prepared, tmp_path):
+    folder, values = tmp_path / "scratch", settings(training__keep_every=5)
+    (folder / "samples").mkdir(parents=True)
+    for epoch in range(4):
+        trajectory.sample_grid(folder, epoch).write_bytes(b"grid")
+    _, record = identity(prepared)
+    with pytest.raises(NoCheckpoint, match=r"has no networks of epoch 3, .*keep_every"):
+        trajectory.publish(
+            folder, [], {**record, "epochs": 3}, values, tmp_path / "results", tmp_path / "exports"
+        )

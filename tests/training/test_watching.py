@@ -1,7 +1,11 @@
 """A training is shown as it goes: a line an epoch, its networks once, its figures in MLflow."""
 
+import errno
+
 import pytest
 
+from dcgan import files
+from dcgan.errors import EnvironmentProblem
 from dcgan.networks import summary
 from dcgan.training import checkpoint, watching
 from tests.support.small_training import small
@@ -17,7 +21,9 @@ RECORD = {
 @pytest.fixture
 def watcher(tmp_path):
     with checkpoint.Checkpoints(tmp_path, "t") as checkpoints:
-        yield watching.Watcher(Log(), Lines(), checkpoints, RECORD, 4)
+        yield watching.Watcher(
+            Log(), Lines(), checkpoints, RECORD, small().training, tmp_path / "results"
+        )
 
 
 def test_an_epoch_is_a_line_with_the_figures_of_its_last_step(watcher):
@@ -25,13 +31,35 @@ def test_an_epoch_is_a_line_with_the_figures_of_its_last_step(watcher):
     watcher.on_epoch(0, state)
     assert watcher.bar.said == []  # nothing is trained yet
     rows = [{"epoch": 1, "step": step, "loss_d": step / 4, "loss_g": 1.0} for step in (1, 2)]
-    for row in rows:
-        watcher.on_row(row)
+    for count in (1, 2):
+        watcher.on_row(rows[:count])
     watcher.on_epoch(1, state)
     assert watcher.bar.said == ["epoch 1/3: loss_d 0.5, loss_g 1"]
     assert ("log_rows", rows) in watcher.run.entries
     watcher.on_epoch(2, state)
     assert watcher.run.entries[-2] == ("log_rows", [])  # they are not logged again
+
+
+def test_the_history_grows_while_the_training_runs_and_begins_anew_after_a_kill(
+    watcher, monkeypatch
+):
+    rows = [{"epoch": 1, "step": step, "loss_d": step / 4, "loss_g": 1.0} for step in (1, 2, 3)]
+    path = watcher.results / "history.csv"
+    path.parent.mkdir()
+    path.write_text("epoch,step\n1,1\n1,2\n1,9\n")  # of steps after the last checkpoint
+    for count in (2, 3):
+        watcher.on_row(rows[:count])
+        files.write_csv(path.with_name("expected.csv"), rows[:count])
+        assert path.read_bytes() == path.with_name("expected.csv").read_bytes()
+        assert files.read_json(watcher.results / "metrics.json") == rows[count - 1]
+
+    monkeypatch.setattr("builtins.open", full)
+    with pytest.raises(EnvironmentProblem, match=r"history\.csv: no space left"):
+        watcher.on_row(rows)
+
+
+def full(*_args, **_more):
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_the_networks_are_described_once_before_the_first_step(watcher):
@@ -61,7 +89,7 @@ def test_a_description_has_a_line_for_each_layer_below_its_network():
 @pytest.mark.parametrize("rate", [0.0, 12.5])
 def test_a_training_that_took_no_step_has_no_rate_to_log(watcher, tmp_path, rate):
     watcher.bar.rate = rate
-    watcher.finish([], tmp_path / "results", tmp_path / "exports")
+    watcher.finish([], tmp_path / "exports")
     logged = [entry for entry in watcher.run.entries if entry[0] == "log_metrics"]
     assert logged == ([("log_metrics", {"images_per_second": 12.5})] if rate else [])
 
@@ -76,7 +104,9 @@ def test_a_training_that_took_no_step_has_no_rate_to_log(watcher, tmp_path, rate
 )
 def test_a_training_too_short_for_pictures_is_told(tmp_path, num_images, epochs, said):
     with checkpoint.Checkpoints(tmp_path, "t") as checkpoints:
-        watcher = watching.Watcher(Log(), Lines(), checkpoints, {**RECORD, "epochs": epochs}, 4)
+        watcher = watching.Watcher(
+            Log(), Lines(), checkpoints, {**RECORD, "epochs": epochs}, small().training, tmp_path
+        )
         watcher.start(num_images, 0, tmp_path, tmp_path / "report.json", tmp_path / "data_docs")
     told = watcher.bar.said[1:]
     assert told == [] if said is None else any(said in line for line in told)

@@ -254,6 +254,9 @@ class Training(OnDevice):
     deterministic: bool
     num_samples: int = Field(ge=1, le=1024)
     log_every: int = Field(ge=1, le=1_000_000)
+    keep_every: int = Field(ge=1, le=1_000_000)
+    keep_last: int = Field(ge=1, le=1_000_000)
+    start_from: Annotated[str, Field(min_length=1)] | None
     save_seconds: float = Field(ge=0, le=86_400)
     processes: Annotated[int, Field(ge=1, le=10_000)] | Literal["auto"]
     sync_batch_norm: bool

@@ -86,14 +86,14 @@ class Judge:
     def row(self, folder: Path, real: Real) -> Row:
         """The basic figures of one epoch's exports, raw and EMA weights."""
         row: Row = {"epoch": int(folder.name.removeprefix("epoch-"))}
-        by_sha256: dict[str, Row] = {}  # without an average both are the same weights
+        values: Row = {}
         for weights, name in WEIGHTS.items():
-            sha256 = files.read_json((folder / name).with_suffix(".json"))["sha256"]
-            if sha256 not in by_sha256:
+            # Without an average there is one file, and the figures of both are its own.
+            if (folder / name).is_file() or not values:
                 generator, _ = exports.load_generator(folder / name)
                 _, sample = self.draw(generator, "choose")
-                by_sha256[sha256] = _flat(real.basic_figures(sample))
-            row |= {f"{key}_{weights}": value for key, value in by_sha256[sha256].items()}
+                values = _flat(real.basic_figures(sample))
+            row |= {f"{key}_{weights}": value for key, value in values.items()}
         return row
 
     def report(self, generator: Path, real: Real, train: Sample) -> Report:

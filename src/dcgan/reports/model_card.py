@@ -92,7 +92,8 @@ same whatever the count.
 
 ## Training
 
-Training `{training["fingerprint"]}` on {training["device"]} in {training["precision"]}. \
+Training `{training["fingerprint"]}` on {training["device"]} in {training["precision"]}\
+{_beginning(training)}. \
 Recipe: {recipe(trained_with)}:
 
 ```
@@ -124,6 +125,13 @@ def recipe(settings: Mapping[str, Any]) -> str:
     if not name or len(differences[name]) > FEW:
         return "none of the project's; the settings are"
     return f"`{name}`" + (f", but {', '.join(differences[name])}" if differences[name] else "")
+
+
+def _beginning(training: Mapping[str, Any]) -> str:
+    if "start_from" not in training:
+        return ""
+    sha256 = training["start_sha256"][:16]
+    return f", from the weights of `{training['start_from']}` (generator's sha256 `{sha256}`)"
 
 
 def _limits(metrics: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ Nothing here knows of DVC or MLflow; a caller that wants to watch passes callbac
 import copy
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -16,6 +16,7 @@ from dcgan import data, rng
 from dcgan.config.sections import DiscriminatorParams, GeneratorParams, Training
 from dcgan.errors import DataError, Stopped
 from dcgan.networks import exports, sampling
+from dcgan.networks.models import Discriminator, Generator, load_plain_weights
 from dcgan.pictures import grids
 from dcgan.training import feeding, fresh, optimizers, synchronised
 from dcgan.training.checkpoint import Checkpoints
@@ -42,7 +43,8 @@ def train(
     device: torch.device,
     precision: str,  # float32 or bfloat16
     ranks: Ranks = ALONE,  # the processes; all of them call this
-    on_row: Callable[[Row], None] = lambda row: None,
+    start_from: Mapping[str, Mapping[str, Tensor]] | None = None,  # see `start`
+    on_row: Callable[[Sequence[Row]], None] = lambda rows: None,  # all rows, the newest last
     on_step: Callable[[int, int], None] = lambda step, total: None,
     on_epoch: Callable[[int, State], None] = lambda epoch, state: None,  # epoch 0: untrained
     stop_signal: Callable[[], int] = lambda: 0,  # number of a signal that asks for the end, or 0
@@ -76,6 +78,8 @@ def train(
     def begin() -> tuple[int, list[Row]]:
         assert checkpoints is not None
         if not restore(state, checkpoints, ranks):
+            if start_from:
+                start(state, start_from)
             finish_ema(state, training)
             on_epoch(0, state)
             save(state, checkpoints, ranks)
@@ -110,7 +114,7 @@ def train(
             if figures:
                 row = {"epoch": epoch + 1, "step": state.step, **figures}
                 state.history.append(row)
-                on_row(row)
+                on_row(state.history)
         # Save and show.
         if writes and checkpoints is not None:
             finish_ema(state, training)
@@ -201,28 +205,50 @@ def set_learning_rates(state: State, total: int, *, lr: float, training: Trainin
     optimizers.set_lr(state.opt_g, lr * training.generator_lr_scale * scale)
 
 
-def write_epoch(epoch: int, state: State, folder: Path, *, seed: int, num_samples: int) -> None:
-    """Write an epoch's grid and exports into the folder of its trajectory.
+def start(state: State, weights: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """Give the networks the weights of a trained model.
 
-    The grid shows `num_samples` images, of the same latent vectors in each epoch. Epoch 0, the
-    untrained state, has no exports.
+    Args:
+        state: before its first step.
+        weights: plain ones, by parameter, of the `generator` and perhaps of the `discriminator`.
+
+    Raises:
+        ConfigError: they are of another architecture.
     """
-    g = state.generator.architecture
+    for name, network in (("generator", state.generator), ("discriminator", state.discriminator)):
+        if name in weights:
+            load_plain_weights(network, weights[name])
+    with torch.no_grad():
+        torch._foreach_copy_(state.ema_parameters, state.g.parameters)
+
+
+def write_epoch(
+    epoch: int, state: State, folder: Path, *, seed: int, training: Training, kept: bool
+) -> None:
+    """Write an epoch's grid, and its exports if they are kept, into the folder of its trajectory.
+
+    The grid shows `training.num_samples` images, of the same latent vectors in each epoch. Without
+    an average there is one export of the generator.
+    """
+    g, count = state.generator.architecture, training.num_samples
     latents = sampling.latents(
-        range(num_samples), seed=seed, z_dim=g.z_dim, distribution=g.z_distribution, stream="grid"
+        range(count), seed=seed, z_dim=g.z_dim, distribution=g.z_distribution, stream="grid"
     )
     images = sampling.generate(state.ema, latents)
-    grid = grids.tile(images, columns=math.ceil(math.sqrt(num_samples)))
-    grids.save_png(folder / "samples" / f"epoch-{epoch:04d}.png", grids.shown(grid))
-    if epoch == 0:
+    grid = grids.tile(images, columns=math.ceil(math.sqrt(count)))
+    grids.save_png(folder / "samples" / f"{epoch:04d}.png", grids.shown(grid))
+    if not kept:
         return
     target = folder / "exports" / f"epoch-{epoch:04d}"
     when = {"epoch": epoch, "step": state.step}
-    for name, network, weights in (
+    networks: list[tuple[str, Generator | Discriminator, dict[str, str]]] = [
         ("generator", state.generator, {"weights": "raw"}),
         ("generator_ema", state.ema, {"weights": "ema"}),
         ("discriminator", state.discriminator, {}),
-    ):
+    ]
+    if not training.ema_half_life:
+        del networks[1]
+    for name, network, weights in networks:
         exports.export(target / f"{name}.safetensors", network, {**when, **weights})
 
 

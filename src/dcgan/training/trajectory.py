@@ -13,10 +13,12 @@ from typing import Any
 
 import dcgan
 from dcgan import data, files
+from dcgan.errors import NoCheckpoint
 from dcgan.pictures import plots
 from dcgan.training.state import Row
 
 RUN_FORMAT = 1  # of run.json
+PROGRESS = ("epoch", "step", "loss_d", "loss_g", "d_real", "d_fake_before")
 # The modules whose code decides the weights: a change to one of them starts a new trajectory, a
 # change to a plot does not.
 CODE = (
@@ -35,6 +37,7 @@ def identity(
     prepared: Path,
     device: str,
     precision: str,
+    started: Mapping[str, str] | None = None,
     lock: Path = Path("requirements.lock"),
 ) -> tuple[str, dict[str, Any]]:
     """The name of a trajectory, and what run.json says of a training on it.
@@ -44,11 +47,12 @@ def identity(
         prepared: the folder of the images.
         device: its type, what `auto` became.
         precision: what `auto` became.
+        started: sha256 of the weights that it begins with, by network; None: it draws them.
         lock: the file of the runtime's packages.
 
     Returns:
         16 hex digits; and `fingerprint`, `dataset`, `data_sha256`, `seed`, `epochs`, `device` and
-        `precision`.
+        `precision`; of a training that begins with given weights `start_from` and `start_sha256`.
 
     Raises:
         DataError: there are no prepared images.
@@ -58,6 +62,7 @@ def identity(
     unnamed = ("save_seconds", "cuda_graphs", "processes", "device", "precision")
     training = {key: value for key, value in settings["training"].items() if key not in unnamed}
     named = {**settings, "training": training}
+    address = training["start_from"]
     if training["linear_decay_from"] == 1:
         del named["epochs"]  # else every learning rate depends on it
     manifest = data.read_manifest(prepared)
@@ -68,6 +73,9 @@ def identity(
         "device": device,
         "precision": precision,
     }
+    if started:
+        # An alias may move: what counts is which weights they are.
+        named["training"] = {**training, "start_from": dict(started)}
     library = Path(dcgan.__file__).parent
     name = _digest(named, {module: library / module for module in CODE})
     return name, {
@@ -78,6 +86,7 @@ def identity(
         "epochs": settings["epochs"],
         "device": device,
         "precision": precision,
+        **({"start_from": address, "start_sha256": started["generator"]} if started else {}),
     }
 
 
@@ -96,11 +105,14 @@ def publish(
         history: rows of all epochs in `folder`.
         record: as `identity` returns it.
         settings: the train stage's keys of params.yaml.
-        results: gets `samples/`, `history.csv`, `curves.png` and, last, `run.json`.
-        exports: gets `epoch-NNNN/` with the networks of each epoch.
+        results: gets `samples/`, `history.csv`, `metrics.json`, `curves.png` and, last, `run.json`.
+        exports: gets `epoch-NNNN/` with the networks of each kept epoch.
 
     Returns:
         The rows of history.csv, those of the epochs that `record` says.
+
+    Raises:
+        NoCheckpoint: an epoch was not kept by the longer training that the folder is of.
     """
     rows = [row for row in history if row["epoch"] <= record["epochs"]]
     for output in (exports, results / "samples"):
@@ -108,10 +120,17 @@ def publish(
         output.mkdir(parents=True)
     for epoch in range(record["epochs"] + 1):
         shutil.copy(sample_grid(folder, epoch), sample_grid(results, epoch))
-        if epoch:
+        if kept(epoch, record["epochs"], settings["training"]):
             name = f"epoch-{epoch:04d}"
+            if not (folder / "exports" / name).is_dir():
+                raise NoCheckpoint(
+                    f"{folder}: has no networks of epoch {epoch}, because a longer training with"
+                    " training.keep_every did not keep them: delete the folder to train again"
+                )
             shutil.copytree(folder / "exports" / name, exports / name)
     files.write_csv(results / "history.csv", rows)
+    if rows:
+        files.write_json(results / "metrics.json", progress(rows[-1]))
     plots.training_curves(rows, results / "curves.png")
     files.write_json(
         results / "run.json", {"format": RUN_FORMAT, **record, "settings": dict(settings)}
@@ -119,9 +138,20 @@ def publish(
     return rows
 
 
+def kept(epoch: int, epochs: int, training: Mapping[str, Any]) -> bool:
+    """Whether a training of so many epochs keeps the networks of this one; never those of 0."""
+    is_last = epoch > epochs - training["keep_last"]
+    return epoch > 0 and (is_last or epoch % training["keep_every"] == 0)
+
+
+def progress(row: Row) -> dict[str, float]:
+    """What `dvc exp show` says of a training while it runs, and afterwards: its newest row."""
+    return {name: row[name] for name in PROGRESS if name in row}
+
+
 def sample_grid(folder: Path, epoch: int) -> Path:
     """Where an epoch's grid lies in a trajectory's folder and in the results."""
-    return folder / "samples" / f"epoch-{epoch:04d}.png"
+    return folder / "samples" / f"{epoch:04d}.png"
 
 
 def _digest(values: Mapping[str, Any], code: Mapping[str, Path]) -> str:

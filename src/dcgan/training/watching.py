@@ -1,16 +1,16 @@
 """What a person sees of a training while it runs: grids, figures and a line an epoch."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from dcgan import files
+from dcgan.config.sections import Training
 from dcgan.networks import summary
-from dcgan.training import loop
+from dcgan.training import loop, trajectory
 from dcgan.training.checkpoint import Checkpoints
 from dcgan.training.state import Row, State
-from dcgan.training.trajectory import sample_grid
 
 # Of a training: pictures need about a thousand at least, and get better for some thousands.
 FEW_STEPS, GOOD_STEPS = 1000, 4000
@@ -58,11 +58,13 @@ class Watcher:
         bar: Progress,
         checkpoints: Checkpoints,
         record: Mapping[str, Any],  # as `trajectory.identity` returns it
-        num_samples: int,  # images of a grid
+        training: Training,
+        results: Path,  # of the stage
     ) -> None:
         self.run, self.bar, self.checkpoints, self.record = run, bar, checkpoints, record
-        self.folder, self.num_samples = checkpoints.folder, num_samples
+        self.folder, self.training, self.results = checkpoints.folder, training, results
         self.rows: list[Row] = []  # of this epoch
+        self.live = False  # whether history.csv has the rows so far
 
     def start(
         self, num_images: int, left_out: int, prepared: Path, report: Path, pages: Path
@@ -100,16 +102,24 @@ class Watcher:
         self.run.log_file(report, "validate")
         self.run.log_folder(pages, "validate/data_docs")
 
-    def on_row(self, row: Row) -> None:
-        """Keep a row until its epoch is shown."""
-        self.rows.append(row)
+    def on_row(self, rows: Sequence[Row]) -> None:
+        """Add the newest row to history.csv, for `dvc plots` and `dvc exp show`; keep it to log."""
+        path = self.results / "history.csv"
+        if self.live:
+            files.append_csv(path, rows[-1])
+        else:  # DVC has deleted what a killed training had left
+            files.write_csv(path, rows)
+        self.live = True
+        files.write_json(self.results / "metrics.json", trajectory.progress(rows[-1]))
+        self.rows.append(rows[-1])
 
     def on_epoch(self, epoch: int, state: State) -> None:
         """Write the epoch's grid and exports, then log and print its figures."""
         seed, epochs = self.record["seed"], self.record["epochs"]
-        loop.write_epoch(epoch, state, self.folder, seed=seed, num_samples=self.num_samples)
+        kept = trajectory.kept(epoch, epochs, self.training.model_dump())
+        loop.write_epoch(epoch, state, self.folder, seed=seed, training=self.training, kept=kept)
         self.run.log_rows(self.rows)
-        self.run.log_image(sample_grid(self.folder, epoch), "samples", epoch)
+        self.run.log_image(trajectory.sample_grid(self.folder, epoch), "samples", epoch)
         if epoch == 0:
             files.write_text(self.folder / "networks.txt", describe(state))
             self.run.log_file(self.folder / "networks.txt", "train")
@@ -120,20 +130,19 @@ class Watcher:
             self.bar.say(f"epoch {epoch}/{epochs}: {shown}")
             self.rows.clear()
 
-    def finish(self, history: list[Row], results: Path, exports: Path) -> None:
+    def finish(self, history: list[Row], exports: Path) -> None:
         """Log the stage's outputs, those of epochs that an earlier training made too.
 
         Args:
             history: rows of all epochs.
-            results: as `trajectory.publish` left it.
-            exports: likewise.
+            exports: as `trajectory.publish` left it.
         """
         epochs, rate = self.record["epochs"], self.bar.rate
         self.run.log_rows(history)
         for epoch in range(epochs + 1):
-            self.run.log_image(sample_grid(results, epoch), "samples", epoch)
-        self.run.log_file(results / "curves.png", "train")
-        self.run.log_file(results / "history.csv", "train")
+            self.run.log_image(trajectory.sample_grid(self.results, epoch), "samples", epoch)
+        self.run.log_file(self.results / "curves.png", "train")
+        self.run.log_file(self.results / "history.csv", "train")
         if rate:
             self.run.log_metrics({"images_per_second": rate})
         self.bar.say(f"train: {epochs} epochs, {rate:.0f} images a second, exports in {exports}")
