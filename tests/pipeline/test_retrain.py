@@ -1,10 +1,11 @@
 """What retrain refuses before it begins; tests/system/test_drill.py runs it."""
 
 import os
+import types
 
 import pytest
 
-from dcgan.errors import EnvironmentProblem
+from dcgan.errors import EnvironmentProblem, NoCheckpoint
 from pipeline import folder_lock, retrain
 
 
@@ -18,3 +19,17 @@ def test_a_retraining_beside_an_experiment_is_refused_and_names_it(git):
             retrain.main()
     finally:
         os.close(handle)
+
+
+def test_without_a_champion_there_are_no_weights_of_one_to_begin_with(monkeypatch):
+    monkeypatch.setattr("dcgan.promotion.registry.alias", lambda dataset, name: None)
+    with pytest.raises(
+        NoCheckpoint, match=r"^--from-champion: .* has no champion"
+    ):
+        retrain.champion()
+
+
+def test_the_champion_is_named_by_its_number_because_the_alias_may_move(monkeypatch):
+    version = types.SimpleNamespace(number=3)
+    monkeypatch.setattr("dcgan.promotion.registry.alias", lambda dataset, name: version)
+    assert retrain.champion() == "models:/dcgan-fashion_mnist/3"
