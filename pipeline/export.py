@@ -1,8 +1,8 @@
-"""A model as a folder that leaves this repository: plain torch, for the Hugging Face Hub."""
+"""A model as a folder that leaves this repository: plain torch for the Hub, or ONNX."""
 
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from typer import Option
 
@@ -17,19 +17,24 @@ MODEL_HELP = "models:/NAME@ALIAS, models:/NAME/NUMBER, a model folder or a gener
 def main(
     to: Annotated[Path, Option(help="The folder to make; empty, or not there yet.")],
     model: Annotated[str, Option(help=MODEL_HELP)] = str(OWN),
+    kind: Annotated[
+        Literal["hub", "onnx"], Option("--format", help="hub: plain torch; onnx: one file.")
+    ] = "hub",
 ) -> None:
-    """Export a generator for the Hugging Face Hub: python -m pipeline export --to DIR.
+    """Export a generator for others: python -m pipeline export --to DIR.
 
-    The folder holds weights, a config, a loading file of plain torch, a model card, samples and a
-    walk. hf upload NAME DIR sends it.
+    The folder holds a model card, samples and a walk, and for the Hugging Face Hub weights, a
+    config and a loading file of plain torch, or else model.onnx. hf upload NAME DIR sends it.
     """
     from dcgan import files
     from dcgan.config import reading, sections
     from dcgan.networks import devices, exports, sampling
     from dcgan.pictures import gif
-    from dcgan.promotion import bundle, hub, registry
+    from dcgan.promotion import bundle, hub, onnx_model, registry
     from dcgan.raw import catalog
 
+    if kind == "onnx":
+        onnx_model.check_packages()
     title = catalog.title(reading.load(sections.AllParams).dataset)
     with tempfile.TemporaryDirectory() as temporary:
         fetched = registry.fetch(model, Path(temporary, "model"))
@@ -40,14 +45,20 @@ def main(
     own = Path(model) == OWN and METRICS.is_file()
     known = files.read_json(METRICS) if own else None
     with bundle.making(to) as folder:
-        hub.write(folder, generator, title, text, known)
+        if kind == "hub":
+            hub.write(folder, generator, title, text, known)
+        else:
+            onnx_model.write(folder / onnx_model.MODEL, generator)
+            head = hub.head(title, known, library="onnx")
+            files.write_text(folder / hub.CARD, f"{head}\n{text}\n{onnx_model.USE}")
         generator.to(devices.opened("auto"))
         a = generator.architecture
         z = sampling.latents(range(SHOWN), seed=0, z_dim=a.z_dim, distribution=a.z_distribution)
         sample.write_grid(sampling.generate(generator, z), folder / GRID)
         walk = gif.walk(z[:VISITED], sample.BETWEEN, a.z_distribution)
         sample.write_walk(sampling.generate(generator, walk), folder / WALK)
-    print(f"export: {model} in {to}: python {to / hub.LOADER} 16 draws images; hf upload NAME {to}")
+    use = f"python {to / hub.LOADER} 16 draws images" if kind == "hub" else f"see {to / hub.CARD}"
+    print(f"export: {model} in {to}: {use}; hf upload NAME {to}")
 
 
 def _card(title: str, description: dict[str, Any]) -> str:

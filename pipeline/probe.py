@@ -22,7 +22,7 @@ def main() -> None:
     from dcgan import data, files
     from dcgan.networks import devices, exports, models
     from dcgan.pictures import plots
-    from dcgan.probing import probe
+    from dcgan.probing import probe, svm
     from dcgan.tracking import runs
 
     training = trained.read()
@@ -31,6 +31,7 @@ def main() -> None:
         reason = f"{training['dataset']} has no labels: nothing to probe"
         files.write_json(RESULTS / "metrics.json", {"skipped": reason})
         plots.note(reason, RESULTS / "confusion.png")
+        files.write_text(RESULTS / "confusion.csv", "actual,predicted\n")
         print(f"probe: {reason}")
         return
     splits = {name: data.open_split(PREPARED, name, verify=True) for name in data.SPLITS}
@@ -54,6 +55,8 @@ def main() -> None:
         if name == "discriminator":
             title = f"L2-SVM on D's features: {report.title}"
             plots.confusion(report.confusion, classes, title, RESULTS / "confusion.png")
+            rows = svm.confusion_rows(report.confusion, classes)
+            files.write_csv(RESULTS / "confusion.csv", rows)
     real = files.read_json(Path("results/reference/metrics.json"))
     metrics["classifier"] = probe.supervised(splits, params.probe, len(classes), params.seed, real)
     files.write_json(RESULTS / "metrics.json", metrics)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dcgan.promotion import hub, serving
+from dcgan.promotion import hub, onnx_model, serving
 from pipeline import cli, export
 from tests.support import tiny_models
 from tests.support.imports import ROOT
@@ -35,6 +35,15 @@ def test_a_folder_has_all_that_the_hub_wants(root: Path) -> None:
         hub.CONFIG, hub.WEIGHTS, hub.LOADER, hub.CARD, export.GRID, export.WALK,
     }  # fmt: skip
     assert "Its card was not written" in (root / "out" / hub.CARD).read_text()
+
+
+def test_a_folder_with_onnx_has_one_file_a_card_and_pictures(root: Path) -> None:
+    assert run("--to", root / "out", "--format", "onnx") == 0
+    assert {path.name for path in (root / "out").iterdir()} == {
+        onnx_model.MODEL, hub.CARD, export.GRID, export.WALK,
+    }  # fmt: skip
+    card = (root / "out" / hub.CARD).read_text()
+    assert "library_name: onnx" in card and onnx_model.USE in card
 
 
 def test_a_model_folders_card_comes_along(root: Path) -> None:

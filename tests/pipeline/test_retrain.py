@@ -23,9 +23,7 @@ def test_a_retraining_beside_an_experiment_is_refused_and_names_it(git):
 
 def test_without_a_champion_there_are_no_weights_of_one_to_begin_with(monkeypatch):
     monkeypatch.setattr("dcgan.promotion.registry.alias", lambda dataset, name: None)
-    with pytest.raises(
-        NoCheckpoint, match=r"^--from-champion: .* has no champion"
-    ):
+    with pytest.raises(NoCheckpoint, match=r"^--from-champion: .* has no champion"):
         retrain.champion()
 
 

@@ -1,3 +1,5 @@
+from collections import Counter
+
 import numpy as np
 import pytest
 from sklearn.svm import LinearSVC
@@ -106,3 +108,12 @@ def test_images_that_cannot_be_told_apart_are_refused_in_one_line(name):
     with pytest.raises(DataError, match=message) as caught:
         svm.fit_path(features, labels, [0.01], 4)
     assert "\n" not in str(caught.value) and caught.value.exit_code == 3
+
+
+def test_a_confusion_matrix_is_a_row_for_each_image_or_its_share_of_many():
+    rows = svm.confusion_rows(np.array([[2, 1], [0, 3]]), ["a", "b"])
+    pairs = Counter((row["actual"], row["predicted"]) for row in rows)
+    assert pairs == {("a", "a"): 2, ("a", "b"): 1, ("b", "b"): 3}
+    many = svm.confusion_rows(np.array([[3_000_000, 0], [1_000_000, 0]]), ["a", "b"])
+    pairs = Counter((row["actual"], row["predicted"]) for row in many)
+    assert pairs == {("a", "a"): 15_000, ("b", "a"): 5_000}

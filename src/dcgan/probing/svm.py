@@ -18,6 +18,8 @@ from dcgan.probing.newton import Problem, start
 
 Features = npt.NDArray[np.float32]  # N x D
 
+# Images in the table for DVC.
+CONFUSION_ROWS = 20_000
 # Duality gap at which a fit ends, as a share of the objective, which is then about 1e-6 too large.
 GAP = 1e-4
 
@@ -149,3 +151,16 @@ def _check_separable(features: Features, labels: Labels, num_classes: int) -> No
             f"train: features are the same for all images, by class {counts}: must differ;"
             " run train again"
         )
+
+
+def confusion_rows(matrix: npt.NDArray[np.int64], classes: Sequence[str]) -> list[dict[str, str]]:
+    """A confusion matrix as DVC's template wants it: a row for each image, `actual`, `predicted`.
+
+    Of more than CONFUSION_ROWS images each count becomes its share of so many.
+    """
+    share = min(1.0, CONFUSION_ROWS / matrix.sum())
+    return [
+        {"actual": classes[actual], "predicted": classes[predicted]}
+        for (actual, predicted), count in np.ndenumerate(matrix)
+        for _ in range(round(count * share))
+    ]

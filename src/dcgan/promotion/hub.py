@@ -123,13 +123,13 @@ def steps(generator: Generator) -> Iterator[dict[str, Any]]:
             assert isinstance(module, nn.Identity), module
 
 
-def head(title: str, metrics: Mapping[str, Any] | None) -> str:
+def head(title: str, metrics: Mapping[str, Any] | None, library: str = "pytorch") -> str:
     """The card's front matter, which the Hub reads: YAML between two lines of dashes.
 
     JSON strings are YAML strings, whatever stands in a title.
     """
     lines = [
-        "---", "library_name: pytorch", "pipeline_tag: unconditional-image-generation",
+        "---", f"library_name: {library}", "pipeline_tag: unconditional-image-generation",
         "tags:", "- dcgan", "- gan", "license: other",
         # That of the images; the card says which it is, where it is known.
         "license_name: of-the-data", "datasets:", f"- {json.dumps(title)}",
