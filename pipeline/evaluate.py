@@ -35,10 +35,22 @@ def main() -> None:
     tags = {"extractor_sha256": real.extractor.sha256}
     bar = Bar("evaluate", unit="checkpoints")
     with runs.open_run(key, dataset=dataset, tags=tags) as run, bar:
+        run.log_dataset(f"{dataset}-validation", training["data_sha256"], PREPARED, "validation")
         bar.update(0, len(evaluation.epochs(MODELS / "checkpoints")))
 
         def on_row(row: evaluation.Row, done: int, total: int) -> None:
             run.log_rows([evaluation.curves(row, section)])
+            epoch, (weights, figures) = int(row["epoch"]), evaluation.best(row)
+            folder = MODELS / "checkpoints" / f"epoch-{epoch:04d}"
+            description = files.read_json(
+                (folder / evaluation.WEIGHTS[weights]).with_suffix(".json")
+            )
+            run.log_checkpoint(
+                folder.name, description["sha256"], epoch,
+                {f"checkpoint/{name}": value for name, value in figures.items()},
+                {"epoch": epoch, "weights": weights, "export": str(folder)},
+                (f"{dataset}-validation", training["data_sha256"]),
+            )  # fmt: skip
             bar.say("\n".join(evaluation.lines(row)))
             bar.update(done, total)
 

@@ -193,3 +193,9 @@ def test_one_figure_is_shown_where_there_is_no_average():
     assert evaluation.lines({**row, "fid_ema": 2.0}) == [
         "epoch 1: FID 3.00 raw, 2.00 EMA on validation"
     ]
+
+
+def test_the_better_weights_of_an_epoch_and_their_figures():
+    row = {"epoch": 3, "fid_raw": 2.0, "recall_raw": 0.5, "fid_ema": 1.0, "recall_ema": 0.25}
+    assert evaluation.best(row) == ("ema", {"fid": 1.0, "recall": 0.25})
+    assert evaluation.best({**row, "fid_ema": 2.0}) == ("raw", {"fid": 2.0, "recall": 0.5})

@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModel, LoggedModelStatus
 
 from dcgan.tracking import journal, runs, store
 from tests.support.stores import (
@@ -149,3 +151,66 @@ def test_a_figure_supersedes_another_though_the_clock_was_set_back(
     with runs.open_run("aa", dataset="toys") as run:
         run.log_metrics({"fid.mean": 8.0})
     assert store.connect().get_run(run.id).data.metrics["fid.mean"] == 8.0
+
+
+CHECKED_ON = ("toys-validation", "ab" * 32)
+
+
+def logged_models(run_id: str) -> list[LoggedModel]:
+    client = store.connect()
+    experiment = client.get_run(run_id).info.experiment_id
+    by_fid = [{"field_name": "metrics.checkpoint/fid", "ascending": True}]
+    return list(client.search_logged_models([experiment], order_by=by_fid))
+
+
+def log_checkpoints(run: runs.Run, sha256: str = "a") -> None:
+    run.log_dataset(*CHECKED_ON, Path("prepared"), "validation")
+    for epoch, fid in ((1, 9.0), (2, 4.0), (3, 5.0)):
+        run.log_checkpoint(
+            f"epoch-{epoch:04d}", f"{sha256}{epoch}" * 32, epoch,
+            {"checkpoint/fid": fid, "checkpoint/kid": float("nan")}, {"weights": "ema"}, CHECKED_ON,
+        )  # fmt: skip
+
+
+def test_checkpoints_are_models_that_their_figures_rank_each_once(root: Path) -> None:
+    for _ in range(2):
+        with runs.open_run("aa", dataset="toys") as run:
+            log_checkpoints(run)
+    models = logged_models(run.id)
+    assert [model.name for model in models] == ["epoch-0002", "epoch-0003", "epoch-0001"]
+    for model in models:
+        assert model.source_run_id == run.id and model.status == LoggedModelStatus.READY
+        assert model.params == {"weights": "ema"}
+        assert [(each.key, each.dataset_name) for each in model.metrics] == [
+            ("checkpoint/fid", "toys-validation")
+        ]
+    assert points(run.id, "checkpoint/fid") == [(1, 9.0), (2, 4.0), (3, 5.0)]
+
+
+def test_other_weights_of_an_epoch_are_another_model(root: Path) -> None:
+    for sha256 in "ab":
+        with runs.open_run("aa", dataset="toys") as run:
+            log_checkpoints(run, sha256)
+    assert len(logged_models(run.id)) == 6
+
+
+@pytest.mark.parametrize("call", ["create_logged_model", "log_batch", "finalize_logged_model"])
+def test_a_model_whose_sender_failed_midway_is_there_once_and_whole(
+    root: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    real, failures = getattr(MlflowClient, call), iter([True])
+
+    def fails_after(*args: object, **more: object) -> object:
+        result = real(*args, **more)
+        if next(failures, False):
+            raise ConnectionError("gone")
+        return result
+
+    monkeypatch.setattr(MlflowClient, call, fails_after)
+    for _ in range(2):
+        with runs.open_run("aa", dataset="toys") as run:
+            log_checkpoints(run)
+    models = logged_models(run.id)
+    assert len(models) == 3
+    assert all(model.status == LoggedModelStatus.READY and model.metrics for model in models)
+    assert points(run.id, "checkpoint/fid") == [(1, 9.0), (2, 4.0), (3, 5.0)]

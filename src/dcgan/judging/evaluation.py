@@ -293,6 +293,14 @@ def choose(rows: Sequence[Row]) -> tuple[int, str]:
     return min(candidates, key=lambda which: rows[which[0]][f"fid_{which[1]}"])
 
 
+def best(row: Row) -> tuple[str, dict[str, float]]:
+    """The weights with the lower validation FID, `raw` or `ema`, and their figures by name."""
+    _, weights = choose([row])
+    suffix = f"_{weights}"
+    figures = {key.removesuffix(suffix): row[key] for key in row if key.endswith(suffix)}
+    return weights, figures
+
+
 def export(folder: Path, weights: str, models: Path) -> None:
     """Copy an epoch's networks, each as weights and description, to the folder `models`."""
     sources = {"generator": WEIGHTS[weights], "discriminator": "discriminator.safetensors"}

@@ -161,6 +161,33 @@ class Run:
         digest = sha256[:DIGEST_LENGTH]
         self._note("dataset", name=safe(name), digest=digest, source=str(source), context=context)
 
+    def log_checkpoint(
+        self,
+        name: str,
+        sha256: str,
+        epoch: int,
+        figures: Mapping[str, float],
+        params: Mapping[str, Value],
+        dataset: tuple[str, str],
+    ) -> None:
+        """Log a checkpoint as a model that the experiment's Models tab ranks by its figures.
+
+        It is a reference: the store gets no copy of the weights. The run gets the figures, too.
+
+        Args:
+            name: of the model, without / : . % or quotes.
+            sha256: of the weights; the same ones are logged once.
+            epoch: their step.
+            figures: by the name of the metric; those that are not finite are left out.
+            params: shown beside the figures.
+            dataset: name and sha256 of what they were measured on, as `log_dataset` got them.
+        """
+        self._note(
+            "model", name=safe(name), sha256=sha256, step=int(epoch), params=_texts(params),
+            metrics={safe(key): float(x) for key, x in figures.items() if math.isfinite(x)},
+            dataset=safe(dataset[0]), digest=dataset[1][:DIGEST_LENGTH],
+        )  # fmt: skip
+
     def set_tags(self, tags: Mapping[str, Value | None]) -> None:
         """Set tags; None values are left out."""
         texts = _texts({key: value for key, value in tags.items() if value is not None})

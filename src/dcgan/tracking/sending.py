@@ -25,12 +25,17 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 POINTS, TEXTS = 1000, 100  # metrics, and parameters or tags, that one call takes
+SHA256 = "weights_sha256"  # tag of a logged model
 THUMBNAIL = 256  # pixels, the longer side of what MLflow's image slider shows first
 # The run was deleted, the store replaced, or another process made the experiment a moment before:
 # look again.
 MOVED = {"RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"}
 # What the store will never take, however often it is asked.
-REFUSALS = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "INVALID_STATE"}
+# The last two: a server of before MLflow 3, which knows no models but the registered ones.
+REFUSALS = {
+    "INVALID_PARAMETER_VALUE", "BAD_REQUEST", "INVALID_STATE", "ENDPOINT_NOT_FOUND",
+    "NOT_IMPLEMENTED",
+}  # fmt: skip
 HTTP_REFUSALS = {400, 413, 415, 422}
 
 
@@ -52,6 +57,7 @@ class Sender:
         self._operations: dict[str, Callable[[str, Entry, Session], None]] = {
             "params": self._send_params, "tags": self._send_tags, "points": self._send_points,
             "image": self._send_image, "file": self._send_file, "dataset": self._send_dataset,
+            "model": self._send_model,
             "close": self._send_close,
         }  # fmt: skip
 
@@ -249,6 +255,35 @@ class Sender:
         data = Dataset(entry["name"], entry["digest"], source_type="local", source=source)
         context = InputTag("mlflow.data.context", entry["context"])
         self._client.log_inputs(run_id, datasets=[DatasetInput(data, [context])])
+
+    def _send_model(self, run_id: str, entry: Entry, _: Session) -> None:
+        """Find the run's model of these weights or make it, and log the figures that it lacks."""
+        from mlflow.entities import LoggedModelStatus, Metric
+
+        experiment = self._client.get_run(run_id).info.experiment_id
+        named = f"name = '{entry['name']}' AND source_run_id = '{run_id}'"
+        models = self._client.search_logged_models([experiment], filter_string=named)
+        model = next((each for each in models if each.tags.get(SHA256) == entry["sha256"]), None)
+        if model is None:
+            model = self._client.create_logged_model(
+                experiment, entry["name"], run_id, tags={SHA256: entry["sha256"]},
+                params=entry["params"],
+            )  # fmt: skip
+        known = {(metric.key, metric.value) for metric in model.metrics or []}
+        about = {
+            "model_id": model.model_id, "run_id": run_id,
+            "dataset_name": entry["dataset"], "dataset_digest": entry["digest"],
+        }  # fmt: skip
+        points = [
+            Metric(key, value, entry["at"], entry["step"], **about)
+            for key, value in entry["metrics"].items()
+            if (key, value) not in known
+        ]
+        if points:
+            self._client.log_batch(run_id, metrics=points)
+            self.points += len(points)
+        if model.status != LoggedModelStatus.READY:
+            self._client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
 
     def _send_close(self, run_id: str, entry: Entry, _: Session) -> None:
         self._client.set_terminated(run_id, entry["status"], entry["at"])
