@@ -1,4 +1,4 @@
-"""A model as a folder that leaves this repository: plain torch for the Hub, or ONNX."""
+"""A model as a folder that leaves this repository: plain torch for the Hub, ONNX, a web page."""
 
 import tempfile
 from pathlib import Path
@@ -18,24 +18,35 @@ def main(
     to: Annotated[Path, Option(help="The folder to make; empty, or not there yet.")],
     model: Annotated[str, Option(help=MODEL_HELP)] = str(OWN),
     kind: Annotated[
-        Literal["hub", "onnx"], Option("--format", help="hub: plain torch; onnx: one file.")
+        Literal["hub", "onnx", "web"],
+        Option("--format", help="hub: plain torch; onnx: one file; web: a page that draws."),
     ] = "hub",
+    runtime: Annotated[
+        Path | None, Option(help="web: onnxruntime-web, as `npm pack onnxruntime-web` gets it.")
+    ] = None,
 ) -> None:
     """Export a generator for others: python -m pipeline export --to DIR.
 
     The folder holds a model card, samples and a walk, and for the Hugging Face Hub weights, a
     config and a loading file of plain torch, or else model.onnx. hf upload NAME DIR sends it.
+    For the web it is a page with all that it needs, for any static server.
     """
-    from dcgan import files
+    from dcgan import errors, files
     from dcgan.config import reading, sections
     from dcgan.networks import devices, exports, sampling
     from dcgan.pictures import gif
-    from dcgan.promotion import bundle, hub, onnx_model, registry
+    from dcgan.promotion import bundle, hub, onnx_model, registry, web_page
     from dcgan.raw import catalog
 
-    if kind == "onnx":
+    if (kind == "web") != (runtime is not None):
+        raise errors.ConfigError(
+            f"--format {kind}, --runtime {runtime}: --format web needs --runtime, and nothing else"
+            f" does: {web_page.GET_IT}"
+        )
+    if kind != "hub":
         onnx_model.check_packages()
     title = catalog.title(reading.load(sections.AllParams).dataset)
+    size = 0
     with tempfile.TemporaryDirectory() as temporary:
         fetched = registry.fetch(model, Path(temporary, "model"))
         generator, description = exports.load_generator(fetched / bundle.GENERATOR)
@@ -47,6 +58,8 @@ def main(
     with bundle.making(to) as folder:
         if kind == "hub":
             hub.write(folder, generator, title, text, known)
+        elif runtime is not None:
+            size = web_page.write(folder, generator, title, text, runtime)
         else:
             onnx_model.write(folder / onnx_model.MODEL, generator)
             head = hub.head(title, known, library="onnx")
@@ -57,8 +70,12 @@ def main(
         sample.write_grid(sampling.generate(generator, z), folder / GRID)
         walk = gif.walk(z[:VISITED], sample.BETWEEN, a.z_distribution)
         sample.write_walk(sampling.generate(generator, walk), folder / WALK)
-    use = f"python {to / hub.LOADER} 16 draws images" if kind == "hub" else f"see {to / hub.CARD}"
-    print(f"export: {model} in {to}: {use}; hf upload NAME {to}")
+    use = {
+        "hub": f"python {to / hub.LOADER} 16 draws images; hf upload NAME {to}",
+        "onnx": f"see {to / hub.CARD}; hf upload NAME {to}",
+        "web": f"{size / 1e6:.0f} MB; python -m http.server -d {to} shows it",
+    }
+    print(f"export: {model} in {to}: {use[kind]}")
 
 
 def _card(title: str, description: dict[str, Any]) -> str:

@@ -78,3 +78,12 @@ def test_a_folder_with_something_in_it_and_a_damaged_model_are_refused(
     assert run("--to", root / "out") == 3
     assert not (root / "out").exists()
     assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+@pytest.mark.parametrize("args", [("--format", "web"), ("--runtime", "x.tgz")])
+def test_a_page_needs_its_runtime_and_says_how_to_get_it(
+    root: Path, capsys: pytest.CaptureFixture[str], args: tuple[str, ...]
+) -> None:
+    assert run("--to", root / "out", *args) == 2
+    assert "npm pack onnxruntime-web" in capsys.readouterr().err
+    assert not (root / "out").exists()
