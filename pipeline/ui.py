@@ -36,8 +36,9 @@ def main(
             address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
             mlflow_server.wait_until_it_answers(server, address)
             print(
-                f"MLflow runs at {address}"
-                " (the runs are under Model training, top left; Ctrl-C ends it)",
+                # Without the word MLflow opens its pages for language models.
+                f"MLflow runs at {address}/#/experiments?workflowType=machine_learning"
+                " (Ctrl-C ends it)",
                 flush=True,
             )
             code = server.process.wait()
