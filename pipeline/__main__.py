@@ -28,7 +28,7 @@ COMMANDS = {
     "rollback": "Make the previous champion the champion again.",
     "retrain": "Rebuild what has changed and let the gate decide.",
     "sample": "Draw images from a model.",
-    "export": "Export a generator for the Hugging Face Hub.",
+    "export": "Export a generator for others: the Hub, ONNX, a web page.",
     "judge": "Judge any images by this project's protocol.",
     "sync": "Send to MLflow what waits in the journal.",
     "ui": "Browse the runs in MLflow.",

@@ -25,7 +25,7 @@ def main(
         Path | None, Option(help="web: onnxruntime-web, as `npm pack onnxruntime-web` gets it.")
     ] = None,
 ) -> None:
-    """Export a generator for others: python -m pipeline export --to DIR.
+    """Export a generator for others: the Hub, ONNX, a web page: python -m pipeline export --to DIR.
 
     The folder holds a model card, samples and a walk, and for the Hugging Face Hub weights, a
     config and a loading file of plain torch, or else model.onnx. hf upload NAME DIR sends it.

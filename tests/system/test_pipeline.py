@@ -58,6 +58,7 @@ def test_git_sees_only_the_lock_and_the_small_committed_files(repo):
         "results/probe/metrics.json",
         "results/reference/metrics.json",
         "results/train/history.csv",
+        "results/train/metrics.json",
         "results/validate/report.json",
     ]
 

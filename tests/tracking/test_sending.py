@@ -6,10 +6,9 @@ import shutil
 import signal
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from mlflow import MlflowClient
-from mlflow.entities import LoggedModel, LoggedModelStatus
 
 from dcgan.tracking import journal, runs, store
 from tests.support.stores import (
@@ -20,6 +19,11 @@ from tests.support.stores import (
     waiting,
     warnings,
 )
+
+# MLflow itself is imported by `store.connect`, with our settings: tests of other modules run in
+# this process, too.
+if TYPE_CHECKING:
+    from mlflow.entities import LoggedModel
 
 
 def test_the_newest_of_several_runs_with_the_fingerprint_goes_on(root: Path) -> None:
@@ -156,7 +160,7 @@ def test_a_figure_supersedes_another_though_the_clock_was_set_back(
 CHECKED_ON = ("toys-validation", "ab" * 32)
 
 
-def logged_models(run_id: str) -> list[LoggedModel]:
+def logged_models(run_id: str) -> "list[LoggedModel]":
     client = store.connect()
     experiment = client.get_run(run_id).info.experiment_id
     by_fid = [{"field_name": "metrics.checkpoint/fid", "ascending": True}]
@@ -179,7 +183,7 @@ def test_checkpoints_are_models_that_their_figures_rank_each_once(root: Path) ->
     models = logged_models(run.id)
     assert [model.name for model in models] == ["epoch-0002", "epoch-0003", "epoch-0001"]
     for model in models:
-        assert model.source_run_id == run.id and model.status == LoggedModelStatus.READY
+        assert model.source_run_id == run.id and str(model.status) == "READY"
         assert model.params == {"weights": "ema"}
         assert [(each.key, each.dataset_name) for each in model.metrics] == [
             ("checkpoint/fid", "toys-validation")
@@ -198,6 +202,8 @@ def test_other_weights_of_an_epoch_are_another_model(root: Path) -> None:
 def test_a_model_whose_sender_failed_midway_is_there_once_and_whole(
     root: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
+    from mlflow import MlflowClient
+
     real, failures = getattr(MlflowClient, call), iter([True])
 
     def fails_after(*args: object, **more: object) -> object:
@@ -212,5 +218,5 @@ def test_a_model_whose_sender_failed_midway_is_there_once_and_whole(
             log_checkpoints(run)
     models = logged_models(run.id)
     assert len(models) == 3
-    assert all(model.status == LoggedModelStatus.READY and model.metrics for model in models)
+    assert all(str(model.status) == "READY" and model.metrics for model in models)
     assert points(run.id, "checkpoint/fid") == [(1, 9.0), (2, 4.0), (3, 5.0)]
