@@ -65,8 +65,8 @@ def main(
 def about(folder: str) -> None:
     """What the stages will do with a folder of pictures, with the params of now."""
     from dcgan.config import reading, sections
+    from dcgan.files import own_path
     from dcgan.raw import survey
-    from dcgan.raw.unpacking import own_path
 
     dataset = reading.load(sections.AllParams).dataset
     for line in survey.lines(survey.look(own_path(folder), folder, dataset), dataset):

@@ -36,19 +36,18 @@ def main() -> None:
     bar = Bar("evaluate", unit="checkpoints")
     with runs.open_run(key, dataset=dataset, tags=tags) as run, bar:
         run.log_dataset(f"{dataset}-validation", training["data_sha256"], PREPARED, "validation")
-        bar.update(0, len(evaluation.epochs(MODELS / "checkpoints")))
+        folders = evaluation.epochs(MODELS / "checkpoints")
+        bar.update(0, len(folders))
 
         def on_row(row: evaluation.Row, done: int, total: int) -> None:
             run.log_rows([evaluation.curves(row, section)])
-            epoch, (weights, figures) = int(row["epoch"]), evaluation.best(row)
-            folder = MODELS / "checkpoints" / f"epoch-{epoch:04d}"
-            description = files.read_json(
-                (folder / evaluation.WEIGHTS[weights]).with_suffix(".json")
-            )
+            (weights, figures), folder = evaluation.best(row), folders[done - 1]
+            export = folder / evaluation.WEIGHTS[weights]
             run.log_checkpoint(
-                folder.name, description["sha256"], epoch,
+                folder.name, files.read_json(export.with_suffix(".json"))["sha256"],
+                int(row["epoch"]),
                 {f"checkpoint/{name}": value for name, value in figures.items()},
-                {"epoch": epoch, "weights": weights, "export": str(folder)},
+                {"epoch": int(row["epoch"]), "weights": weights, "export": str(export)},
                 (f"{dataset}-validation", training["data_sha256"]),
             )  # fmt: skip
             bar.say("\n".join(evaluation.lines(row)))

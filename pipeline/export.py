@@ -46,7 +46,6 @@ def main(
     if kind != "hub":
         onnx_model.check_packages()
     title = catalog.title(reading.load(sections.AllParams).dataset)
-    size = 0
     with tempfile.TemporaryDirectory() as temporary:
         fetched = registry.fetch(model, Path(temporary, "model"))
         generator, description = exports.load_generator(fetched / bundle.GENERATOR)
@@ -58,8 +57,8 @@ def main(
     with bundle.making(to) as folder:
         if kind == "hub":
             hub.write(folder, generator, title, text, known)
-        elif runtime is not None:
-            size = web_page.write(folder, generator, title, text, runtime)
+        elif runtime is not None:  # --format web, as checked above
+            web_page.write(folder, generator, title, text, runtime)
         else:
             onnx_model.write(folder / onnx_model.MODEL, generator)
             head = hub.head(title, known, library="onnx")
@@ -70,6 +69,7 @@ def main(
         sample.write_grid(sampling.generate(generator, z), folder / GRID)
         walk = gif.walk(z[:VISITED], sample.BETWEEN, a.z_distribution)
         sample.write_walk(sampling.generate(generator, walk), folder / WALK)
+    size = sum(path.stat().st_size for path in to.iterdir())
     use = {
         "hub": f"python {to / hub.LOADER} 16 draws images; hf upload NAME {to}",
         "onnx": f"see {to / hub.CARD}; hf upload NAME {to}",

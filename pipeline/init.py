@@ -24,8 +24,8 @@ def main(
     """
     from dcgan import files
     from dcgan.config import edits, keys, reading
+    from dcgan.files import own_path
     from dcgan.raw import survey
-    from dcgan.raw.unpacking import own_path
 
     values = reading.read_yaml(PARAMS_FILE)
     dataset = reading.parse(values).dataset

@@ -2,8 +2,9 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -49,7 +50,8 @@ def main(
         branches.fetch(git_remote)
     with os.fdopen(folder_lock.hold(who="retrain"), "r+b"):
         if from_champion:
-            overlay["training"] = {**overlay.get("training", {}), "start_from": champion()}
+            start = {"training": {"start_from": champion(overlay)}}
+            overlay = edits.merge(overlay, start)
         rebuild(overlay)
         dataset = catalog.title(reading.load(sections.AllParams).dataset)
         committed = branches.holding_lock(git_remote)
@@ -69,18 +71,22 @@ def main(
     raise typer.Exit(code)
 
 
-def champion() -> str:
+def champion(overlay: Mapping[str, Any]) -> str:
     """The address of today's champion: its number, because the alias may move.
+
+    Args:
+        overlay: of params.yaml, which may name another data set.
 
     Raises:
         NoCheckpoint: there is no champion.
     """
-    from dcgan.config import reading, sections
+    from dcgan.config import edits, reading
     from dcgan.errors import NoCheckpoint
     from dcgan.promotion import registry
     from dcgan.raw import catalog
 
-    dataset = catalog.title(reading.load(sections.AllParams).dataset)
+    params = reading.parse(edits.merge(reading.read_yaml(reading.PARAMS_FILE), overlay))
+    dataset = catalog.title(params.dataset)
     version = registry.alias(dataset, "champion")
     if version is None:
         raise NoCheckpoint(

@@ -1,6 +1,5 @@
 """The train stage: a DCGAN on the train split, with exports and a grid each epoch."""
 
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from pipeline import cli, data_docs, launcher
 if TYPE_CHECKING:
     import torch
 
+    from dcgan.networks.models import Discriminator, Generator
     from dcgan.training.ranks import Ranks
 
 PREPARED, REPORT = Path("data/prepared"), Path("results/validate/report.json")
@@ -89,33 +89,28 @@ def train(params: Params, device: "torch.device", ranks: "Ranks", stop: Callable
 
 def start_from(
     address: str | None,
-) -> tuple[dict[str, dict[str, "torch.Tensor"]], dict[str, str]]:
-    """The weights to begin with and the sha256 of their files, by network; none for None.
-
-    A path is one in the main workspace, also in an experiment's copy of it.
-    """
+) -> tuple[dict[str, "Generator | Discriminator"], dict[str, str]]:
+    """The networks to begin with and the sha256 of their weights, by name; none for None."""
     if address is None:
         return {}, {}
     from dcgan import files
-    from dcgan.networks import exports, models
+    from dcgan.networks import exports
     from dcgan.promotion import bundle, registry
 
-    place = address
-    if ":" not in address:
-        place = str(Path(os.environ.get("DVC_ROOT", "."), Path(address).expanduser()))
+    place = address if ":" in address else str(files.own_path(address))
     with tempfile.TemporaryDirectory() as temporary:
         folder = registry.fetch(place, Path(temporary, "model"))
-        generator = folder / bundle.GENERATOR
-        weights = {"generator": models.plain_weights(exports.load_generator(generator)[0])}
-        sha256 = {"generator": files.sha256(generator)}
-        if (discriminator := folder / bundle.DISCRIMINATOR).is_file():
-            network, _ = exports.load_discriminator(discriminator)
-            weights["discriminator"] = models.plain_weights(network)
-            sha256["discriminator"] = files.sha256(discriminator)
-    both = "G and D" if "discriminator" in sha256 else "G alone, D begins anew"
+        paths = {"generator": folder / bundle.GENERATOR}
+        networks: dict[str, Generator | Discriminator] = {}
+        networks["generator"], _ = exports.load_generator(paths["generator"])
+        if (folder / bundle.DISCRIMINATOR).is_file():
+            paths["discriminator"] = folder / bundle.DISCRIMINATOR
+            networks["discriminator"], _ = exports.load_discriminator(paths["discriminator"])
+        sha256 = {name: files.sha256(path) for name, path in paths.items()}
+    both = "G and D" if "discriminator" in networks else "G alone, D begins anew"
     digest = sha256["generator"][:16]
     print(f"train: begins with the weights of {address}: {both}, sha256 of G {digest}")
-    return weights, sha256
+    return networks, sha256
 
 
 if __name__ == "__main__":

@@ -129,3 +129,13 @@ def test_no_code_of_ours_unpickles():
         )
         for word in ("import pickle", "torch.load(", "joblib", "allow_pickle=True", "yaml.load("):
             assert word not in text, f"{path} has {word}"
+
+
+@pytest.mark.parametrize("root", ["/main", None])
+def test_a_path_may_be_whole_or_begin_with_the_users_folder(monkeypatch, root):
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    if root:
+        monkeypatch.setenv("DVC_ROOT", root)
+    assert files.own_path("/data/x") == Path("/data/x")
+    assert files.own_path("~/x") == Path("/home/me/x")

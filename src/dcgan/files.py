@@ -30,7 +30,16 @@ def scratch(*parts: str) -> Path:
     Stages that were killed resume from it. It lies in the main workspace, also when DVC runs an
     experiment in a copy of the workspace: DVC throws that copy away.
     """
-    return Path(os.environ.get("DVC_ROOT", "."), ".scratch", *parts)
+    return own_path(".scratch").joinpath(*parts)
+
+
+def own_path(path: str) -> Path:
+    """A path of params.yaml: ~ is the user's folder, a relative path begins in the workspace.
+
+    That is the main workspace, also when DVC runs an experiment in a copy of it, which lies
+    elsewhere and has no files but those that git knows.
+    """
+    return Path(os.environ.get("DVC_ROOT", "."), Path(path).expanduser())
 
 
 @contextlib.contextmanager

@@ -3,9 +3,8 @@ import math
 import pytest
 import torch
 
-from dcgan.errors import ConfigError
 from dcgan.networks.layers import activation
-from dcgan.networks.models import load_plain_weights, plain_weights
+from dcgan.networks.weights import plain_weights
 from tests.support.networks import (
     CELEBA64,
     CELEBA64_D,
@@ -86,22 +85,3 @@ def test_exported_spectral_norm_gives_the_same_logits_and_a_largest_singular_val
     plain.load_state_dict(plain_weights(network))
     torch.testing.assert_close(plain(images), network(images))
     assert torch.linalg.matrix_norm(plain.head[0].weight, 2).item() == pytest.approx(1, abs=1e-3)
-
-
-@pytest.mark.parametrize("spectral_norm", [False, True])
-def test_a_network_with_the_weights_of_an_export_gives_what_it_gave(spectral_norm):
-    torch.manual_seed(0)
-    values = {**MNIST_TF_D, "spectral_norm": spectral_norm}
-    made, begun = discriminator(values).eval(), discriminator(values).eval()
-    images = torch.randn(8, 1, 28, 28)
-    load_plain_weights(begun, plain_weights(made))
-    expected, found = made(images).detach(), begun(images).detach()
-    # Its own estimate of the largest singular value differs a little from the first one's.
-    assert torch.allclose(found, expected, rtol=0, atol=0.05 * expected.abs().max().item())
-    assert begun.training is False
-
-
-def test_weights_of_another_architecture_are_refused_by_the_name_of_the_first():
-    weights = plain_weights(generator(MNIST_TF))
-    with pytest.raises(ConfigError, match=r"start_from: does not fit the generator .*\("):
-        load_plain_weights(generator(CELEBA64, 3), weights)

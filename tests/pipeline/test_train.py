@@ -24,8 +24,8 @@ def test_without_an_address_it_draws_its_weights():
 
 
 def test_it_begins_with_both_networks_of_an_export_and_says_so(model, capsys):
-    weights, sha256 = train.start_from(str(model))
-    assert set(weights) == {"generator", "discriminator"}
+    networks, sha256 = train.start_from(str(model))
+    assert set(networks) == {"generator", "discriminator"}
     assert sha256["generator"] == files.sha256(model)
     assert f": G and D, sha256 of G {sha256['generator'][:16]}" in capsys.readouterr().out
 
@@ -34,15 +34,15 @@ def test_a_path_is_one_in_the_main_workspace_in_an_experiment_too(model, monkeyp
     (tmp_path / "copy").mkdir()
     monkeypatch.chdir(tmp_path / "copy")
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    weights, _ = train.start_from("theirs/generator.safetensors")
-    assert set(weights) == {"generator", "discriminator"}
+    networks, _ = train.start_from("theirs/generator.safetensors")
+    assert set(networks) == {"generator", "discriminator"}
 
 
 def test_a_generator_alone_leaves_d_its_own_weights(model, tmp_path, capsys):
     for suffix in (".safetensors", ".json"):
         shutil.copy(model.with_suffix(suffix), tmp_path / f"alone{suffix}")
-    weights, _ = train.start_from(str(tmp_path / "alone.safetensors"))
-    assert set(weights) == {"generator"}
+    networks, _ = train.start_from(str(tmp_path / "alone.safetensors"))
+    assert set(networks) == {"generator"}
     assert "G alone, D begins anew" in capsys.readouterr().out
 
 

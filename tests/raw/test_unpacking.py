@@ -1,12 +1,11 @@
 import hashlib
 import random
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from dcgan.errors import DataError
-from dcgan.raw import catalog, downloads, unpacking
+from dcgan.raw import catalog, downloads
 from dcgan.raw.mnist import IDX_NAMES, MNIST
 from tests.raw.given import IMAGES, WRITE, fashion, serve, tree
 from tests.support.tiny import section
@@ -50,13 +49,3 @@ def test_a_folder_without_the_files_is_refused_by_their_names(tmp_path):
         DataError, match=f"{tmp_path}/none: {IMAGES}.gz and {IMAGES} are both missing"
     ):
         downloads.fetch(tmp_path / "raw", fashion(str(tmp_path / "none")))
-
-
-@pytest.mark.parametrize("root", ["/main", None])
-def test_a_path_may_be_whole_or_begin_with_the_users_folder(monkeypatch, root):
-    monkeypatch.setenv("HOME", "/home/me")
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    if root:
-        monkeypatch.setenv("DVC_ROOT", root)
-    assert unpacking.own_path("/data/x") == Path("/data/x")
-    assert unpacking.own_path("~/x") == Path("/home/me/x")

@@ -75,3 +75,10 @@ def test_metrics_that_lack_what_the_card_says_are_refused_in_a_line(key: str) ->
     bad = {name: value for name, value in METRICS.items() if name != key}
     with pytest.raises(DataError, match=f"evaluate/metrics.json: has no {key}.*: run evaluate"):
         model_card.write(TRAINING, MANIFEST, bad)
+
+
+def test_the_card_names_the_weights_that_the_training_began_with() -> None:
+    begun = {**TRAINING, "start_from": "models:/dcgan-toys/3", "start_sha256": "ab" * 32}
+    text = model_card.write(begun, MANIFEST, METRICS)
+    assert f"from the weights of `models:/dcgan-toys/3` (generator's sha256 `{'ab' * 8}`)" in text
+    assert "from the weights of" not in card()

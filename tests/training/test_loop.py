@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from dcgan.errors import DataError, Diverged, NoCheckpoint, Stopped
-from dcgan.networks import models
-from dcgan.training import loop, step
+from dcgan.errors import ConfigError, DataError, Diverged, NoCheckpoint, Stopped
+from dcgan.networks.weights import plain_weights
+from dcgan.training import loop, saving, step
 from dcgan.training.checkpoint import Checkpoints
 from tests.support.small_training import small, training_arguments
 from tests.support.steps import CPU, UPDATES, build, fingerprint, same
@@ -267,7 +267,7 @@ def test_going_on_with_another_number_of_threads_is_said(images, tmp_path, caplo
 
 def test_checkpoints_are_saved_by_time(images, tmp_path, monkeypatch):
     saved = []
-    monkeypatch.setattr(loop, "save", lambda state, *_: saved.append(state.step))
+    monkeypatch.setattr(saving, "save", lambda state, *_: saved.append(state.step))
     run(small(training__save_seconds=0.0), images, tmp_path / "a")
     assert saved == list(range(11))
     saved.clear()
@@ -353,17 +353,35 @@ def test_one_image_a_step_trains_networks_without_batch_norm(images, tmp_path):
 
 def test_a_training_begins_with_given_weights_and_its_average_too(images, tmp_path):
     params, seen = small(epochs=1), {}
-    given = {"generator": models.plain_weights(build(small(seed=77)).generator)}
+    other = build(small(seed=77)).generator
+    given = plain_weights(other)
 
     def on_epoch(epoch, state):
         for name, network in (("g", state.generator), ("ema", state.ema)):
-            seen[name, epoch] = copy.deepcopy(models.plain_weights(network))
+            seen[name, epoch] = copy.deepcopy(plain_weights(network))
 
-    run(params, images, tmp_path, on_epoch=on_epoch, start_from=given)
+    run(params, images, tmp_path, on_epoch=on_epoch, start_from={"generator": other})
     for name in ("g", "ema"):
         first = seen[name, 0]
-        assert all(torch.equal(first[key], given["generator"][key]) for key in first)
+        assert all(torch.equal(first[key], given[key]) for key in first)
     assert not torch.equal(*(seen["g", epoch]["layers.0.weight"] for epoch in (0, 1)))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        # The first two have weights of the same shapes, which would fit silently.
+        ({"generator__slope": 0.11}, "generator.slope is 0.11, in params.yaml it is "),
+        ({"generator__z_distribution": "uniform"}, "generator.z_distribution is uniform"),
+        ({"generator__z_dim": 5}, "generator.z_dim is 5"),
+        ({"discriminator__slope": 0.11}, "discriminator.slope is 0.11"),
+    ],
+)
+def test_weights_of_another_architecture_are_refused_by_the_name_of_the_key(change, said):
+    other = build(small(**change))
+    given = {"generator": other.generator, "discriminator": other.discriminator}
+    with pytest.raises(ConfigError, match=rf"^training.start_from: the model's {said}"):
+        loop.start(build(small()), given)
 
 
 def test_without_an_average_an_epoch_has_one_generator(images, tmp_path):

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
 from dcgan import data
-from dcgan.training import loop, step
+from dcgan.training import loop, saving, step
 from dcgan.training.replay import WARM_UPS, Recordings
 from tests.support.small_training import small
 from tests.support.steps import UPDATES, build, fingerprint, same
@@ -45,7 +45,12 @@ class Tape(TorchDispatchMode):
 def tape(work, generators):
     """Record, and undo what recording has changed: a CUDA graph does nothing then."""
     held = work.__self__.state
-    tensors = [*loop.tensors(held).values(), held.bad, *held.g.float_buffers, *held.d.float_buffers]
+    tensors = [
+        *saving.tensors(held).values(),
+        held.bad,
+        *held.g.float_buffers,
+        *held.d.float_buffers,
+    ]
     before = [tensor.clone() for tensor in tensors]
     seeds = [generator.get_state() for generator in generators]
     recorder = Tape()

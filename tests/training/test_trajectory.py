@@ -126,7 +126,7 @@ def test_the_weights_that_it_begins_with_name_a_trajectory_and_their_address_doe
 )  # fmt: skip
 def test_every_nth_epoch_and_the_last_ones_are_kept(every, last, epochs, kept):
     training = {"keep_every": every, "keep_last": last}
-    assert [n for n in range(epochs + 1) if trajectory.kept(n, epochs, training)] == kept
+    assert trajectory.kept_epochs(epochs, training) == kept
 
 
 def test_an_epoch_that_a_longer_training_did_not_keep_is_asked_for_in_vain(prepared, tmp_path):
@@ -139,3 +139,4 @@ def test_an_epoch_that_a_longer_training_did_not_keep_is_asked_for_in_vain(prepa
         trajectory.publish(
             folder, [], {**record, "epochs": 3}, values, tmp_path / "results", tmp_path / "exports"
         )
+    assert not (tmp_path / "exports").exists()

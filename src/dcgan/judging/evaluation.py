@@ -296,9 +296,8 @@ def choose(rows: Sequence[Row]) -> tuple[int, str]:
 def best(row: Row) -> tuple[str, dict[str, float]]:
     """The weights with the lower validation FID, `raw` or `ema`, and their figures by name."""
     _, weights = choose([row])
-    suffix = f"_{weights}"
-    figures = {key.removesuffix(suffix): row[key] for key in row if key.endswith(suffix)}
-    return weights, figures
+    named = {key: f"{key}_{weights}" for key in figures.FIGURES}
+    return weights, {key: row[column] for key, column in named.items() if column in row}
 
 
 def export(folder: Path, weights: str, models: Path) -> None:

@@ -27,7 +27,8 @@ from dcgan.networks.architecture import (
     DiscriminatorArchitecture,
     GeneratorArchitecture,
 )
-from dcgan.networks.models import Discriminator, Generator, plain_weights
+from dcgan.networks.models import Discriminator, Generator
+from dcgan.networks.weights import plain_weights
 
 Network = TypeVar("Network", Generator, Discriminator)
 

@@ -5,19 +5,16 @@ Images are float32 N x C x H x W in [-1, 1]; latent vectors are N x z_dim; D ret
 
 import contextlib
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations, parametrize
+from torch.nn.utils import parametrizations
 
 from dcgan import rng
-from dcgan.errors import ConfigError
 from dcgan.networks.architecture import DiscriminatorArchitecture, GeneratorArchitecture
 from dcgan.networks.layers import Conv, ConvTranspose, Dropout, Logit, activation
-
-SPECTRAL_STEPS = 15  # of the power method, as many as torch takes for the first weights
 
 
 @contextlib.contextmanager
@@ -213,53 +210,3 @@ def initialise(network: nn.Module, init: str) -> None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and init == "normal":
             nn.init.normal_(module.weight, 1.0, 0.02)
-
-
-def plain_weights(network: nn.Module) -> dict[str, Tensor]:
-    """The weights for an export; those with spectral norm are already divided by it."""
-    weights = {
-        name: tensor
-        for name, tensor in network.state_dict().items()
-        if ".parametrizations." not in name
-    }
-    # In training mode, reading a normalised weight changes the estimate of its singular value.
-    with evaluating(network):
-        for name, module in network.named_modules():
-            # Not `remove_parametrizations` on a copy: copies share their class, and the original
-            # would lose its weight too.
-            if parametrize.is_parametrized(module, "weight"):
-                weights[f"{name}.weight"] = module.weight.detach()
-    return weights
-
-
-def load_plain_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Give a network the weights of an export, as `plain_weights` makes them.
-
-    Where there is spectral norm, the largest singular values are estimated anew.
-
-    Raises:
-        ConfigError: the weights are of another architecture.
-    """
-    own = {name: tuple(tensor.shape) for name, tensor in plain_weights(network).items()}
-    given = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-    wrong = sorted(name for name in own | given if own.get(name) != given.get(name))
-    if wrong:
-        raise ConfigError(
-            f"training.start_from: does not fit the {type(network).__name__.lower()} of params.yaml"
-            f" ({wrong[0]} is {given.get(wrong[0])}, here {own.get(wrong[0])}): give"
-            " params.yaml the settings that the model was trained with"
-        )
-    targets = network.state_dict()
-    was_training = network.training
-    network.train()  # only then does reading a normalised weight improve the estimate
-    with torch.no_grad():
-        for name, tensor in weights.items():
-            module_name, _, key = name.rpartition(".")
-            module = network.get_submodule(module_name)
-            if not parametrize.is_parametrized(module, key):
-                targets[name].copy_(tensor)
-                continue
-            targets[f"{module_name}.parametrizations.{key}.original"].copy_(tensor)
-            for _ in range(SPECTRAL_STEPS):
-                getattr(module, key)
-    network.train(was_training)

@@ -15,7 +15,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from dcgan import files
 from dcgan.networks.layers import ConvTranspose
-from dcgan.networks.models import Generator, plain_weights
+from dcgan.networks.models import Generator
+from dcgan.networks.weights import plain_weights
 
 CONFIG, WEIGHTS, LOADER, CARD = "config.json", "model.safetensors", "load.py", "README.md"
 

@@ -70,7 +70,7 @@ def write(path: Path, generator: Generator) -> None:
     Raises:
         EnvironmentProblem: a value differs by more than TOLERANCE.
     """
-    import onnxruntime  # type: ignore[import-untyped]
+    import onnxruntime  # type: ignore[import-untyped]  # has no types
 
     drawing = _Drawing(generator).eval()
     size = generator.architecture.z_dim

@@ -23,7 +23,8 @@ LIBRARY = Path(__file__).resolve().parents[1]
 MODULES = (
     "__init__.py", "data.py", "errors.py", "files.py", "networks/__init__.py",
     "networks/architecture.py", "networks/batches.py", "networks/exports.py",
-    "networks/layers.py", "networks/models.py", "networks/sampling.py", "rng.py",
+    "networks/layers.py", "networks/models.py", "networks/sampling.py",
+    "networks/weights.py", "rng.py",
 )  # fmt: skip
 PACKAGES = ("mlflow", "torch", "numpy", "pandas", "pillow", "safetensors")
 LOCK = LIBRARY.parents[1] / "requirements.lock"

@@ -23,7 +23,7 @@ GET_IT = "download it with: npm pack onnxruntime-web"
 TEMPLATE = Path(__file__).with_name("page.html")
 
 
-def write(folder: Path, generator: Generator, title: str, card: str, package: Path) -> int:
+def write(folder: Path, generator: Generator, title: str, card: str, package: Path) -> None:
     """Write the page and all that it needs.
 
     Args:
@@ -32,9 +32,6 @@ def write(folder: Path, generator: Generator, title: str, card: str, package: Pa
         title: of the images.
         card: Markdown, which the page shows as text.
         package: onnxruntime-web as npm packs it, a .tgz.
-
-    Returns:
-        Bytes in the folder.
 
     Raises:
         ConfigError: there is no such package.
@@ -56,7 +53,6 @@ def write(folder: Path, generator: Generator, title: str, card: str, package: Pa
     ):  # fmt: skip
         text = text.replace(f"__{mark}__", value)
     files.write_text(folder / PAGE, text)
-    return size + len(text.encode())
 
 
 def _unpack(package: Path, folder: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dcgan.config import sections
+from dcgan.files import own_path
 from dcgan.raw.celeba import CELEBA
 from dcgan.raw.cifar10 import CIFAR10
 from dcgan.raw.dataset import DataSet
@@ -14,7 +15,6 @@ from dcgan.raw.folder import FOLDER
 from dcgan.raw.lsun import LSUN
 from dcgan.raw.mnist import FASHION_MNIST, MNIST
 from dcgan.raw.svhn import SVHN
-from dcgan.raw.unpacking import own_path
 
 DATA_SETS = {
     "mnist": MNIST,

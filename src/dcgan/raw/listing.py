@@ -12,7 +12,7 @@ from typing import Any
 from dcgan import files
 from dcgan.config import sections
 from dcgan.errors import DataError
-from dcgan.raw.unpacking import own_path
+from dcgan.files import own_path
 
 
 def remember(dataset: sections.DatasetFiles) -> None:

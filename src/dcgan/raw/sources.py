@@ -20,9 +20,9 @@ from requests.adapters import HTTPAdapter
 
 from dcgan import files
 from dcgan.errors import ConfigError, DataError, EnvironmentProblem
+from dcgan.files import own_path
 from dcgan.raw import debian
 from dcgan.raw.dataset import DataSet, File
-from dcgan.raw.unpacking import own_path
 from dcgan.redaction import redact
 
 CHUNK = 1 << 16

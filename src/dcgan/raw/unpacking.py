@@ -11,15 +11,6 @@ from dcgan.raw.dataset import GIB, File, Pin
 MAX_BYTES = GIB  # of a raw file whose size is not pinned
 
 
-def own_path(path: str) -> Path:
-    """A path of params.yaml: ~ is the user's folder, a relative path begins in the workspace.
-
-    That is the main workspace, also when DVC runs an experiment in a copy of it, which lies
-    elsewhere and has no files but those that git knows.
-    """
-    return Path(os.environ.get("DVC_ROOT", "."), Path(path).expanduser())
-
-
 def check_served(served: Path, data_files: Sequence[File], digests: Mapping[str, str]) -> None:
     """Compare the files that a source served with the digests that its publisher gives.
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from dcgan.errors import ConfigError, DataError, EnvironmentProblem
+from dcgan.files import own_path
 from dcgan.raw import downloads
 from dcgan.raw.dataset import GIB, HOUR, File
-from dcgan.raw.unpacking import own_path
 
 # The weights of Inception of 2015-12-05, which FID has been computed with since it was proposed, as
 # torch-fidelity converted them from TensorFlow.

@@ -4,28 +4,26 @@ Nothing here knows of DVC or MLflow; a caller that wants to watch passes callbac
 """
 
 import copy
-import logging
+import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
 
 from dcgan import data, rng
 from dcgan.config.sections import DiscriminatorParams, GeneratorParams, Training
-from dcgan.errors import DataError, Stopped
+from dcgan.errors import ConfigError, DataError, Stopped
 from dcgan.networks import exports, sampling
-from dcgan.networks.models import Discriminator, Generator, load_plain_weights
+from dcgan.networks.models import Discriminator, Generator
+from dcgan.networks.weights import load_plain_weights, plain_weights
 from dcgan.pictures import grids
-from dcgan.training import feeding, fresh, optimizers, synchronised
+from dcgan.training import feeding, fresh, optimizers, saving, synchronised
 from dcgan.training.checkpoint import Checkpoints
 from dcgan.training.ranks import ALONE, Ranks
 from dcgan.training.replay import Recordings
 from dcgan.training.state import Row, State, finish_ema
-from dcgan.training.step import FIGURES, Outcome, train_step
-
-log = logging.getLogger(__name__)
+from dcgan.training.step import Outcome, train_step
 
 
 def train(
@@ -43,7 +41,7 @@ def train(
     device: torch.device,
     precision: str,  # float32 or bfloat16
     ranks: Ranks = ALONE,  # the processes; all of them call this
-    start_from: Mapping[str, Mapping[str, Tensor]] | None = None,  # see `start`
+    start_from: Mapping[str, Generator | Discriminator] | None = None,  # see `start`
     on_row: Callable[[Sequence[Row]], None] = lambda rows: None,  # all rows, the newest last
     on_step: Callable[[int, int], None] = lambda step, total: None,
     on_epoch: Callable[[int, State], None] = lambda epoch, state: None,  # epoch 0: untrained
@@ -59,6 +57,7 @@ def train(
         Stopped: a signal asked for the end; the checkpoint of this step is written.
         DataError: there are fewer images than one batch holds.
         NoCheckpoint: there are checkpoints and none is intact.
+        ConfigError: `start_from` is of another architecture.
     """
     steps_per_epoch = len(images) // batch_size
     if not training.drop_last and last_batch(len(images), batch_size, ranks.count):
@@ -77,16 +76,16 @@ def train(
 
     def begin() -> tuple[int, list[Row]]:
         assert checkpoints is not None
-        if not restore(state, checkpoints, ranks):
+        if not saving.restore(state, checkpoints, ranks):
             if start_from:
                 start(state, start_from)
             finish_ema(state, training)
             on_epoch(0, state)
-            save(state, checkpoints, ranks)
+            saving.save(state, checkpoints, ranks)
         return state.step, state.history
 
     state.step, state.history = ranks.from_first(begin)
-    ranks.share(list(tensors(state).values()))
+    ranks.share(list(saving.tensors(state).values()))
     on_step(state.step, total)
     batches = feeding.batches(
         images, range(state.step, total), steps_per_epoch=steps_per_epoch, batch_size=batch_size,
@@ -120,7 +119,7 @@ def train(
             finish_ema(state, training)
             if last_of_epoch:
                 on_epoch(epoch + 1, state)
-            save(state, checkpoints, ranks)
+            saving.save(state, checkpoints, ranks)
             if signal_number or state.step == total:
                 checkpoints.wait()
         on_step(state.step, total)
@@ -205,19 +204,29 @@ def set_learning_rates(state: State, total: int, *, lr: float, training: Trainin
     optimizers.set_lr(state.opt_g, lr * training.generator_lr_scale * scale)
 
 
-def start(state: State, weights: Mapping[str, Mapping[str, Tensor]]) -> None:
-    """Give the networks the weights of a trained model.
+def start(state: State, given: Mapping[str, Generator | Discriminator]) -> None:
+    """Give the networks the weights of trained ones.
 
     Args:
         state: before its first step.
-        weights: plain ones, by parameter, of the `generator` and perhaps of the `discriminator`.
+        given: the `generator`, and perhaps the `discriminator`.
 
     Raises:
-        ConfigError: they are of another architecture.
+        ConfigError: one is of another architecture; weights of the same shapes would fit it, and
+            give other images.
     """
     for name, network in (("generator", state.generator), ("discriminator", state.discriminator)):
-        if name in weights:
-            load_plain_weights(network, weights[name])
+        if name not in given:
+            continue
+        own, theirs = (dataclasses.asdict(each.architecture) for each in (network, given[name]))
+        for key in own:
+            # How fast running statistics move is no matter of what the weights mean.
+            if own[key] != theirs[key] and key != "norm_momentum":
+                raise ConfigError(
+                    f"training.start_from: the model's {name}.{key} is {theirs[key]}, in"
+                    f" params.yaml it is {own[key]}: give params.yaml the model's"
+                )
+        load_plain_weights(network, plain_weights(given[name]))
     with torch.no_grad():
         torch._foreach_copy_(state.ema_parameters, state.g.parameters)
 
@@ -243,72 +252,9 @@ def write_epoch(
     when = {"epoch": epoch, "step": state.step}
     networks: list[tuple[str, Generator | Discriminator, dict[str, str]]] = [
         ("generator", state.generator, {"weights": "raw"}),
-        ("generator_ema", state.ema, {"weights": "ema"}),
         ("discriminator", state.discriminator, {}),
     ]
-    if not training.ema_half_life:
-        del networks[1]
+    if training.ema_half_life:
+        networks.append(("generator_ema", state.ema, {"weights": "ema"}))
     for name, network, weights in networks:
         exports.export(target / f"{name}.safetensors", network, {**when, **weights})
-
-
-def save(state: State, checkpoints: Checkpoints, ranks: Ranks) -> None:
-    """Write a checkpoint of this step."""
-    description = {"history": list(state.history), "made_by": _decides_bits(state, ranks)}
-    checkpoints.save(state.step, tensors(state), description)
-
-
-def restore(state: State, checkpoints: Checkpoints, ranks: Ranks) -> bool:
-    """Load the newest intact checkpoint; False in a new folder."""
-    own = tensors(state)
-    expected = {name: (tensor.shape, tensor.dtype) for name, tensor in own.items()}
-
-    def check(read: dict[str, Tensor]) -> str | None:
-        found = {name: (tensor.shape, tensor.dtype) for name, tensor in read.items()}
-        wrong = [name for name in found | expected if found.get(name) != expected.get(name)]
-        return f"tensor {wrong[0]}, among {len(wrong)}" if wrong else None
-
-    newest = checkpoints.load_newest(check)
-    if newest is None:
-        return False
-    read, description = newest
-    with torch.no_grad():
-        for name, tensor in own.items():
-            tensor.copy_(read[name])  # in its own memory layout: the next step's bits depend on it
-    state.step = description["step"]
-    # JSON has sorted the columns; history.csv and the bar show them in this order.
-    columns = ("epoch", "step", *FIGURES)
-    state.history = [{name: row[name] for name in columns} for row in description["history"]]
-    before, now = description["made_by"], _decides_bits(state, ranks)
-    changed = [f"{key} {before[key]}, now {now[key]}" for key in now if before[key] != now[key]]
-    if changed:
-        log.warning(
-            "train: going on, but not to the bits of a training that was never stopped: %s",
-            "; ".join(changed),
-        )
-    return True
-
-
-def tensors(state: State) -> dict[str, Tensor]:
-    """Every tensor of a checkpoint, by name; the state's own, no copies."""
-    networks: dict[str, nn.Module] = {
-        "generator": state.generator,
-        "discriminator": state.discriminator,
-        "ema": state.ema,
-    }
-    of_networks = {
-        f"{name}.{key}": value
-        for name, network in networks.items()
-        for key, value in network.state_dict().items()
-    }
-    moments = optimizers.moments(state.opt_g, "opt_g") | optimizers.moments(state.opt_d, "opt_d")
-    return of_networks | moments
-
-
-def _decides_bits(state: State, ranks: Ranks) -> dict[str, int | str]:
-    """What the bits of a step depend on and the trajectory's name does not."""
-    made_by: dict[str, int | str] = {"processes": ranks.count}
-    if state.bad.device.type == "cpu":
-        made_by["threads"] = torch.get_num_threads()
-        made_by["instructions"] = torch.backends.cpu.get_cpu_capability()
-    return made_by

@@ -24,11 +24,12 @@ PROGRESS = ("epoch", "step", "loss_d", "loss_g", "d_real", "d_fake_before")
 CODE = (
     "data.py", "files.py", "rng.py",
     "networks/architecture.py", "networks/batches.py", "networks/exports.py",
-    "networks/layers.py", "networks/models.py", "networks/sampling.py", "pictures/grids.py",
-    "pictures/letters.py",
+    "networks/layers.py", "networks/models.py", "networks/sampling.py", "networks/weights.py",
+    "pictures/grids.py", "pictures/letters.py",
     "training/augment.py", "training/checkpoint.py", "training/feeding.py", "training/fresh.py",
     "training/loop.py", "training/losses.py", "training/optimizers.py", "training/ranks.py",
-    "training/replay.py", "training/state.py", "training/step.py", "training/synchronised.py",
+    "training/replay.py", "training/saving.py", "training/state.py", "training/step.py",
+    "training/synchronised.py",
 )  # fmt: skip
 
 
@@ -115,19 +116,20 @@ def publish(
         NoCheckpoint: an epoch was not kept by the longer training that the folder is of.
     """
     rows = [row for row in history if row["epoch"] <= record["epochs"]]
+    kept = kept_epochs(record["epochs"], settings["training"])
+    for epoch in kept:
+        if not epoch_exports(folder / "exports", epoch).is_dir():
+            raise NoCheckpoint(
+                f"{folder}: has no networks of epoch {epoch}, because a longer training with"
+                " training.keep_every did not keep them: delete the folder to train again"
+            )
     for output in (exports, results / "samples"):
         shutil.rmtree(output, ignore_errors=True)
         output.mkdir(parents=True)
     for epoch in range(record["epochs"] + 1):
         shutil.copy(sample_grid(folder, epoch), sample_grid(results, epoch))
-        if kept(epoch, record["epochs"], settings["training"]):
-            name = f"epoch-{epoch:04d}"
-            if not (folder / "exports" / name).is_dir():
-                raise NoCheckpoint(
-                    f"{folder}: has no networks of epoch {epoch}, because a longer training with"
-                    " training.keep_every did not keep them: delete the folder to train again"
-                )
-            shutil.copytree(folder / "exports" / name, exports / name)
+    for epoch in kept:
+        shutil.copytree(epoch_exports(folder / "exports", epoch), epoch_exports(exports, epoch))
     files.write_csv(results / "history.csv", rows)
     if rows:
         files.write_json(results / "metrics.json", progress(rows[-1]))
@@ -138,15 +140,26 @@ def publish(
     return rows
 
 
-def kept(epoch: int, epochs: int, training: Mapping[str, Any]) -> bool:
-    """Whether a training of so many epochs keeps the networks of this one; never those of 0."""
-    is_last = epoch > epochs - training["keep_last"]
-    return epoch > 0 and (is_last or epoch % training["keep_every"] == 0)
+def kept_epochs(epochs: int, training: Mapping[str, Any]) -> list[int]:
+    """The epochs whose networks a training of so many keeps, in rising order.
+
+    Args:
+        epochs: of the training.
+        training: the section of params.yaml.
+    """
+    first_of_last = epochs - training["keep_last"] + 1
+    every = training["keep_every"]
+    return [epoch for epoch in range(1, epochs + 1) if epoch >= first_of_last or epoch % every == 0]
 
 
 def progress(row: Row) -> dict[str, float]:
     """What `dvc exp show` says of a training while it runs, and afterwards: its newest row."""
     return {name: row[name] for name in PROGRESS if name in row}
+
+
+def epoch_exports(exports: Path, epoch: int) -> Path:
+    """The folder of an epoch's networks below that of all."""
+    return exports / f"epoch-{epoch:04d}"
 
 
 def sample_grid(folder: Path, epoch: int) -> Path:

@@ -65,6 +65,7 @@ class Watcher:
         self.folder, self.training, self.results = checkpoints.folder, training, results
         self.rows: list[Row] = []  # of this epoch
         self.live = False  # whether history.csv has the rows so far
+        self.kept = trajectory.kept_epochs(record["epochs"], training.model_dump())
 
     def start(
         self, num_images: int, left_out: int, prepared: Path, report: Path, pages: Path
@@ -116,8 +117,9 @@ class Watcher:
     def on_epoch(self, epoch: int, state: State) -> None:
         """Write the epoch's grid and exports, then log and print its figures."""
         seed, epochs = self.record["seed"], self.record["epochs"]
-        kept = trajectory.kept(epoch, epochs, self.training.model_dump())
-        loop.write_epoch(epoch, state, self.folder, seed=seed, training=self.training, kept=kept)
+        loop.write_epoch(
+            epoch, state, self.folder, seed=seed, training=self.training, kept=epoch in self.kept
+        )
         self.run.log_rows(self.rows)
         self.run.log_image(trajectory.sample_grid(self.folder, epoch), "samples", epoch)
         if epoch == 0:
