@@ -18,7 +18,7 @@ from dcgan.pictures import plots
 from dcgan.training.state import Row
 
 RUN_FORMAT = 1  # of run.json
-PROGRESS = ("epoch", "step", "loss_d", "loss_g", "d_real", "d_fake_before")
+PROGRESS = ("step", "loss_d", "loss_g", "d_real", "d_fake_before")
 # The modules whose code decides the weights: a change to one of them starts a new trajectory, a
 # change to a plot does not.
 CODE = (
@@ -153,8 +153,12 @@ def kept_epochs(epochs: int, training: Mapping[str, Any]) -> list[int]:
 
 
 def progress(row: Row) -> dict[str, float]:
-    """What `dvc exp show` says of a training while it runs, and afterwards: its newest row."""
-    return {name: row[name] for name in PROGRESS if name in row}
+    """What `dvc exp show` says of a training while it runs, and afterwards: its newest row.
+
+    The epoch has another name here: `epoch` of results/evaluate/metrics.json is the chosen one, and
+    DVC would show neither under a name that both files have.
+    """
+    return {"trained_epoch": row["epoch"], **{name: row[name] for name in PROGRESS if name in row}}
 
 
 def epoch_exports(exports: Path, epoch: int) -> Path:
