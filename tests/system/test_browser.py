@@ -1,17 +1,12 @@
 """MLflow's pages as a person sees them, in Debian's Chromium."""
 
 import csv
-import functools
-import shutil
-import subprocess
-import threading
 from collections.abc import Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Locator, expect, sync_playwright
+from playwright.sync_api import Locator, expect
 
 from bench import screenshots
 from dcgan import files
@@ -21,7 +16,6 @@ from dcgan.pictures import gif, grids
 from dcgan.promotion import registry, serving
 from dcgan.reports import run_page
 from dcgan.tracking import runs
-from pipeline import export
 from tests.support import tiny_models
 from tests.support.imports import ROOT
 
@@ -182,40 +176,3 @@ def test_every_page_came_without_errors(pages: Shown) -> None:
 def natural_width(image: Locator) -> int:
     """Width of a picture, once the browser has decoded it; 0 where it cannot."""
     return int(image.evaluate("image => image.decode().then(() => image.naturalWidth, () => 0)"))
-
-
-@pytest.mark.skipif(not shutil.which("npm"), reason="npm is missing: apt-get install npm")
-@pytest.mark.parametrize("width", [900, 390])
-def test_an_exported_page_draws_by_itself_and_fits_a_phone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    shutil.copy(ROOT / "params.yaml", tmp_path)
-    tiny_models.write(tmp_path / "models")
-    subprocess.run(["npm", "pack", "--silent", "onnxruntime-web"], check=True, timeout=120)
-    (runtime,) = tmp_path.glob("onnxruntime-web-*.tgz")
-    export.main(tmp_path / "page", str(export.OWN), "web", runtime)
-    handler = functools.partial(SimpleHTTPRequestHandler, directory=tmp_path / "page")
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, sync_playwright() as engine:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        home = f"http://127.0.0.1:{server.server_port}/"
-        browser = engine.chromium.launch(
-            executable_path=screenshots.CHROMIUM, args=["--no-sandbox"]
-        )
-        page = browser.new_page(viewport={"width": width, "height": 800})
-        asked: list[str] = []
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(home)
-        expect(page.locator("#said")).to_contain_text("64 images of seed 7", timeout=60_000)
-        first = page.evaluate("find('grid').toDataURL()")
-        assert len(first) > 1000
-        page.locator("#walk").fill("0.5")
-        page.wait_for_function("before => find('grid').toDataURL() !== before", arg=first)
-        page.get_by_text("Another seed").click()
-        expect(page.locator("#said")).to_contain_text("seed 8")
-        with page.expect_download() as saved:
-            page.get_by_text("Save as PNG").click()
-        assert saved.value.suggested_filename == "seed-8.png"
-        assert page.evaluate("document.documentElement.scrollWidth") == width
-        assert all(url.startswith((home, "blob:", "data:")) for url in asked)
-        server.shutdown()

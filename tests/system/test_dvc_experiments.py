@@ -74,13 +74,15 @@ def table(repo: Repository) -> dict[str, dict[str, str]]:
     It fails or hangs where a worker removes the folder of an experiment that it reads, with
     --no-fetch too.
     """
+    said = "it hung"
     for _ in range(3):
         with contextlib.suppress(subprocess.TimeoutExpired):
             shown = repo.run("dvc", "exp", "show", "--csv", "--no-fetch", check=False, timeout=90)
             if shown.returncode == 0:
                 return {row["Experiment"]: row for row in csv.DictReader(shown.stdout.splitlines())}
+            said = shown.stderr
         time.sleep(1)
-    raise AssertionError("dvc exp show failed or hung three times")
+    raise AssertionError(f"dvc exp show failed or hung three times: {said}")
 
 
 def mlflow_runs(repo: Repository) -> list[dict]:
