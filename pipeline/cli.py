@@ -1,5 +1,6 @@
 """Run one command: one-line errors and documented exit codes; a traceback only with --debug."""
 
+import errno
 import functools
 import io
 import os
@@ -89,6 +90,9 @@ class Outliving:
         os.close(nowhere)
 
 
+DISK_ERRORS = {
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.EACCES,
+}  # fmt: skip
 IMPORT_POLL = 0.1  # seconds until we look again whether an import is done
 
 
@@ -176,6 +180,12 @@ def _one_line(command: Callable[..., Any]) -> Callable[..., Any]:
             gone = f"; DVC had removed the outputs of {stage}" if stage else ""
             by, code = ("SIGTERM", 143) if isinstance(asked, Terminated) else ("the keyboard", 130)
             fail(f"stopped by {by}{gone}; run the same command again to go on", code)
+        except OSError as error:
+            # The last net: what writes files says more.
+            if error.errno not in DISK_ERRORS:
+                raise
+            where = error.filename or "a file"
+            fail(f"{where}: {error.strerror}: make room, or check the folder and its rights", 6)
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise

@@ -137,7 +137,7 @@ def resume_folder(params: Params, raw: "Raw") -> Path:
     # What is decided after decoding; which images are chosen is counted below.
     decided_later = {
         "on_bad_image", "duplicates", "near_bits", "title", "validation_size", "max_images",
-        "test_size",
+        "test_size", "download_minutes",
     }  # fmt: skip
     chosen = preparation.chosen(raw.pool, params.dataset, params.seed)
     drawn = "" if catalog.of(params.dataset).raw else str(params.seed)

@@ -55,11 +55,16 @@ def train(params: Params, device: "torch.device", ranks: "Ranks", stop: Callable
     from dcgan.networks import devices
     from dcgan.progress import Bar
     from dcgan.tracking import provenance, runs
-    from dcgan.training import checkpoint, loop, trajectory, watching
+    from dcgan.training import checkpoint, loop, memory, trajectory, watching
 
     settings, validated = params.model_dump(), files.read_json(REPORT)["success"]
-    images = data.open_split(PREPARED, "train", verify=ranks.first).images
+    split = data.open_split(PREPARED, "train", verify=ranks.first)
+    images = split.images
     precision = devices.choose_precision(params.training.precision, device)
+    memory.check(
+        params.generator, params.discriminator, image_channels=images.shape[1],
+        batch_size=params.batch_size // ranks.count, precision=precision, device=device,
+    )  # fmt: skip
     options = {**dict(params), "device": device, "precision": precision, "ranks": ranks}
     if not ranks.first:
         loop.train(images, None, **options, stop_signal=stop)
@@ -74,6 +79,7 @@ def train(params: Params, device: "torch.device", ranks: "Ranks", stop: Callable
     with checkpoints, tracked as run, bar:
         run.log_params(keys.flatten(settings))
         watcher = watching.Watcher(run, bar, checkpoints, record, params.training, RESULTS)
+        watcher.compare_with(split)
         left_out = loop.left_out(
             len(images), params.batch_size, ranks.count, drop_last=params.training.drop_last
         )

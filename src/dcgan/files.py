@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -84,6 +85,16 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 `text` to `path` in one visible step."""
     write_bytes(path, text.encode())
+
+
+def copy(source: Path, path: Path) -> None:
+    """Copy a file's content to `path` in one visible step.
+
+    Raises:
+        EnvironmentProblem: the disk is full, or a file cannot be read or written.
+    """
+    with replacing(path) as temporary:
+        shutil.copyfile(source, temporary)
 
 
 def write_json(path: Path, value: Any) -> None:

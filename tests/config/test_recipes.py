@@ -25,6 +25,7 @@ FAITHFUL = [name for name in NAMES if name != "best28"]
 FREE = {
     "dataset": {
         "source",
+        "download_minutes",
         "title",
         "fit",
         "background",

@@ -190,11 +190,21 @@ def test_a_network_no_better_than_guessing_is_told():
     def trained(accuracy):
         return extractors.Trained(accuracy, 0.5, {"used": True})
 
-    assert trained(0.75).warning("classifier", 100) is None
-    warning = trained(0.55).warning("classifier", 100)
+    assert trained(0.75).warnings("classifier", 100) == []
+    (warning,) = trained(0.55).warnings("classifier", 100)
     assert "55.0 % of 100 test images, and guessing in 50.0 %" in warning
     assert "dataset.class_folders" in warning
-    assert "class_folders" not in trained(0.2).warning("rotation", 100)
+    assert "class_folders" not in trained(0.2).warnings("rotation", 100)[0]
+
+
+@pytest.mark.holds("R-67")
+def test_labels_that_look_shuffled_are_told():
+    def warnings(shuffled):
+        return extractors.Trained(0.9, 0.1, {"used": True}, shuffled).warnings("classifier", 100)
+
+    assert warnings(None) == warnings(0.0) == warnings(0.02) == []
+    (warning,) = warnings(0.052)
+    assert warning.startswith("about 5 % of the labels look shuffled")
 
 
 @pytest.mark.parametrize("split", ["validation", "test"])

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -5,6 +8,7 @@ from PIL import Image, ImageSequence
 
 from dcgan.errors import DataError
 from dcgan.pictures import gif, grids
+from tests.support.imports import ROOT
 
 
 def frame(level: int, height: int = 20, width: int = 20) -> grids.Picture:
@@ -44,6 +48,43 @@ def test_a_gif_of_one_frame_works_and_of_none_or_mixed_sizes_is_refused(tmp_path
         with pytest.raises(DataError, match="expected at least one frame and one size"):
             gif.gif(frames, tmp_path / "b.gif", frame_ms=100)
     assert not (tmp_path / "b.gif").exists()
+
+
+@pytest.mark.holds("R-74")
+@pytest.mark.parametrize("count", [1, 2, 3, 299, 300, 301, 10_000])
+def test_of_very_many_frames_some_are_shown_at_equal_distances(count):
+    pixels = gif.MOST_PIXELS // 300
+    chosen = gif.chosen(count, pixels)
+    assert len(chosen) == min(count, 300)
+    assert chosen[0] == 0 and chosen[-1] == count - 1
+    assert len(set(chosen)) == len(chosen) and chosen == sorted(chosen)
+    assert len(gif.chosen(10, 10 * gif.MOST_PIXELS)) == 2
+
+
+@pytest.mark.holds("R-74")
+def test_ten_thousand_frames_take_bounded_memory(tmp_path):
+    """In a process of its own, whose peak is told."""
+    code = f"""
+import resource, sys
+sys.path.insert(0, {str(ROOT / "src")!r})
+import numpy as np
+from pathlib import Path
+from dcgan.pictures import gif
+noise = np.random.default_rng(0).integers(0, 256, (472, 448, 3), np.uint8)
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+before = peak()
+chosen = gif.chosen(10_000, 472 * 448)
+frames = gif.Drawn(len(chosen), lambda i: noise ^ np.uint8(chosen[i] % 256))
+gif.gif(frames, Path(sys.argv[1]), frame_ms=50)
+print(len(chosen), peak() - before)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "a.gif"], capture_output=True, text=True, check=True
+    )
+    count, mebibytes = map(int, done.stdout.split())
+    assert count == 302 and mebibytes <= 200
+    with Image.open(tmp_path / "a.gif") as image:
+        assert image.n_frames == count
 
 
 def test_the_same_frames_give_the_same_bytes(tmp_path):

@@ -371,6 +371,28 @@ def test_out_of_memory_is_one_line_with_what_to_lower(who, monkeypatch, capsys):
     assert "lower batch_size, or the channels of the networks; what earlier stages" in line
 
 
+@pytest.mark.holds("R-90", "R-92")
+def test_a_disk_error_that_nobody_has_named_is_one_line_and_another_is_none(tmp_path, capsys):
+    def full():
+        """Write to a disk that is full."""
+        with open("/dev/full", "w") as file:
+            file.write("a")
+
+    def missing():
+        """Read what is not there."""
+        (tmp_path / "none").read_text()
+
+    with pytest.raises(SystemExit) as ended:
+        cli.run(full, args=[])
+    assert ended.value.code == 6
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "error: a file: No space left on device: make room, or check the folder and" + (
+        " its rights"
+    )
+    with pytest.raises(FileNotFoundError):
+        cli.run(missing, args=[])
+
+
 @pytest.mark.holds("R-95")
 def test_another_runtime_error_is_not_taken_for_it():
     def command():

@@ -301,6 +301,26 @@ def test_a_gzip_bomb_is_stopped_at_its_expected_size(tmp_path, idx_source):
         tracemalloc.stop()
 
 
+@pytest.mark.holds("R-58")
+def test_a_zip_bomb_is_refused_before_a_byte_is_written(path):
+    packed = zipped((WANTED, bytes(100 << 20)))
+    with pytest.raises(DataError, match="photographs cannot be packed so small: refused"):
+        unzip(path, packed, limit=1 << 30)
+    assert not (path.parent.parent / "out.bin").exists()
+
+
+@pytest.mark.holds("R-58")
+def test_a_member_that_is_something_else_is_refused_before_a_byte_is_written(path):
+    def check(start):
+        raise DataError(f"begins with {start[:3]!r}")
+
+    path.write_bytes(zipped((WANTED, b"abc")))
+    target = path.parent.parent / "out.bin"
+    with pytest.raises(DataError, match="begins with b'abc'"):
+        archives.unpack_zip(path, WANTED, target, 100, check)
+    assert not target.exists()
+
+
 def test_what_is_stored_in_a_zip_of_ours_has_no_time_and_is_not_compressed(tmp_path):
     for name in ("a.zip", "b.zip"):
         with zipfile.ZipFile(tmp_path / name, "w") as archive:

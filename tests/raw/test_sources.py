@@ -2,6 +2,7 @@ import shutil
 import socket
 import struct
 import threading
+import time
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 
@@ -96,6 +97,23 @@ def test_a_server_that_drips_is_left_at_the_limit(tmp_path, server, monkeypatch)
     with pytest.raises(EnvironmentProblem, match=r"took more than 0\.5 s"):
         downloads.fetch(tmp_path / "raw", fashion(server.url))
     done.set()
+
+
+@pytest.mark.holds("R-52")
+def test_all_files_together_are_left_at_the_limit(tmp_path, server):
+    plain = server.behave
+    asked = []
+
+    def slow(request: BaseHTTPRequestHandler, content: bytes) -> None:
+        asked.append(request.path)
+        time.sleep(0.2)
+        plain(request, content)
+
+    server.behave = slow
+    dataset = fashion(server.url).model_copy(update={"download_minutes": 0.3 / 60})
+    with pytest.raises(EnvironmentProblem, match="dataset.download_minutes are over: raise them"):
+        downloads.fetch(tmp_path / "raw", dataset)
+    assert len(asked) < 4  # of the four files
 
 
 def test_a_name_server_that_never_answers_is_left(tmp_path, monkeypatch):

@@ -31,6 +31,7 @@ def section(name: str, source: object, **changes: object) -> sections.Dataset:
     values = {
         "name": name,
         "source": None if source is None else str(source),
+        "download_minutes": None,
         "image_size": 32,
         "channels": 3,
         "title": None,

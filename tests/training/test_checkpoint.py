@@ -2,8 +2,11 @@
 
 import os
 import shutil
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import filelock
 import pytest
@@ -12,6 +15,7 @@ import torch
 from dcgan import files
 from dcgan.errors import EnvironmentProblem, NoCheckpoint
 from dcgan.training.checkpoint import Checkpoints
+from tests.support.imports import ROOT
 
 
 @pytest.mark.holds("R-75")
@@ -144,3 +148,27 @@ def test_a_checkpoint_from_before_there_were_seals_is_not_continued(tmp_path):
     files.write_json(description, held)
     with Checkpoints(tmp_path, "t") as checkpoints, pytest.raises(NoCheckpoint):
         checkpoints.load_newest()
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="Linux counts threads there")
+def test_the_background_computes_nothing_with_torch(tmp_path):
+    """It would get OpenMP threads of its own, which slow down every later step."""
+    code = f"""
+import os, sys
+sys.path[:0] = [{str(ROOT / "src")!r}]
+from pathlib import Path
+import torch
+from dcgan.training.checkpoint import Checkpoints
+torch.set_num_threads(2)
+maps = torch.ones(256, 64, 16, 16).contiguous(memory_format=torch.channels_last)
+maps.contiguous()  # our own OpenMP thread
+with Checkpoints(Path(sys.argv[1]), "t") as checkpoints:
+    before = len(os.listdir("/proc/self/task"))
+    checkpoints.save(1, {{"maps": maps}}, {{}})
+    checkpoints.wait()
+    print(len(os.listdir("/proc/self/task")) - before)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "1\n"  # the writer

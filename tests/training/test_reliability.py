@@ -4,6 +4,8 @@ import hashlib
 import json
 import os
 import random
+import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -83,6 +85,46 @@ def test_kills_at_random_moments_change_no_bit(kills, tmp_path):
     assert out == whole
     left = [path.name for path in (tmp_path / "b" / "t").rglob(".part-*")]
     assert not left
+
+
+@pytest.mark.holds("R-26")
+def test_a_training_that_was_halted_goes_on_to_the_same_bits(tmp_path):
+    whole = start(tmp_path / "a").communicate()[0]
+    process = start(tmp_path / "b")
+    for _ in range(3):
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGCONT)
+        time.sleep(0.05)
+    assert process.communicate()[0] == whole
+    assert process.returncode == 0
+
+
+FULL = """
+mount -t tmpfs -o size=$2 tmpfs "$1" || exit 99
+"$3" -c "$4" "$1/t"
+mount -o remount,size=64m "$1"
+"$3" -c "$4" "$1/t"
+"""
+
+
+@pytest.mark.holds("R-90")
+@pytest.mark.skipif(not shutil.which("unshare"), reason="a disk of a known size wants Linux")
+@pytest.mark.parametrize("size", ["60k", "200k"])
+def test_a_disk_that_is_full_ends_a_training_which_goes_on_where_there_is_room(size, tmp_path):
+    """On a disk of our own: no room for the first checkpoint, or none in the midst of training."""
+    whole = start(tmp_path / "a").communicate()[0]
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    done = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", FULL, "sh", disk, size, sys.executable, TRAIN],
+        capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    if done.returncode in (1, 99) and "ermitted" in done.stderr:
+        pytest.skip("this machine gives nobody a disk of one's own")
+    assert done.stderr.count("EnvironmentProblem") == 1
+    assert "no space left on the disk" in done.stderr
+    assert done.stdout == f"begun\nbegun\n{whole}"
 
 
 @pytest.mark.holds("R-97")

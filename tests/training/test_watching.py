@@ -2,9 +2,11 @@
 
 import errno
 
+import numpy as np
 import pytest
 
 from dcgan import files
+from dcgan.data import Split
 from dcgan.errors import EnvironmentProblem
 from dcgan.networks import summary
 from dcgan.training import checkpoint, watching
@@ -61,6 +63,30 @@ def test_the_history_grows_while_the_training_runs_and_begins_anew_after_a_kill(
         watcher.on_row(rows)
 
 
+@pytest.mark.holds("R-43")
+@pytest.mark.parametrize(
+    ("alarm", "loss_d", "epochs"),
+    [("discriminator_won", 0.001, 2), ("collapsed", 1.0, 2), (None, 1.0, 2)],
+)
+def test_an_alarm_is_a_line_once_and_a_tag(watcher, monkeypatch, alarm, loss_d, epochs):
+    real = np.random.default_rng(0).integers(0, 256, (40, 1, 16, 16), np.uint8)
+    watcher.training = watcher.training.model_copy(update={"num_samples": 16})
+    watcher.compare_with(Split(real, np.arange(40) % 2))
+    made = real[:1].repeat(16, axis=0) if alarm == "collapsed" else real[:16]
+    monkeypatch.setattr(watching.loop, "write_epoch", lambda *_, **__: made)
+    state = build(small())
+    watcher.on_epoch(0, state)
+    rows = []
+    for epoch in range(1, epochs + 1):
+        rows.append({"epoch": epoch, "step": 300 * epoch, "loss_d": loss_d, "loss_g": 1.0})
+        watcher.on_row(rows)
+        watcher.on_epoch(epoch, state)
+    warnings = [line for line in watcher.bar.said if "warning" in line]
+    tags = [entry for entry in watcher.run.entries if entry[0] == "set_tags"]
+    assert len(warnings) == (1 if alarm else 0)
+    assert tags == ([("set_tags", {f"alarm.{alarm}": "epoch 1"})] if alarm else [])
+
+
 def full(*_args, **_more):
     raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -89,12 +115,14 @@ def test_a_description_has_a_line_for_each_layer_below_its_network():
         assert line.split() == [kind, *shape.split(), f"{count:,}"]
 
 
+@pytest.mark.holds("R-98")
 @pytest.mark.parametrize("rate", [0.0, 12.5])
 def test_a_training_that_took_no_step_has_no_rate_to_log(watcher, tmp_path, rate):
     watcher.bar.rate = rate
     watcher.finish([], tmp_path / "exports")
     logged = [entry for entry in watcher.run.entries if entry[0] == "log_metrics"]
-    assert logged == ([("log_metrics", {"images_per_second": 12.5})] if rate else [])
+    figures = {"images_per_second": 12.5, "checkpoint_seconds": 0.0}
+    assert logged == ([("log_metrics", figures)] if rate else [])
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,7 @@ class DatasetFiles(Section):
 
     name: Literal[WithTestSplit, WithoutTestSplit]
     source: str | None
+    download_minutes: Annotated[float, Field(gt=0, le=100_000)] | None
     attributes: list[str] = Field(max_length=4)
 
     @model_validator(mode="after")

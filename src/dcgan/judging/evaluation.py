@@ -4,7 +4,6 @@ Real and generated images go through the same frozen extractor. Choosing and rep
 latent vectors, so that the reported figure does not profit from the choice.
 """
 
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -305,8 +304,7 @@ def export(folder: Path, weights: str, models: Path) -> None:
     sources = {"generator": WEIGHTS[weights], "discriminator": "discriminator.safetensors"}
     for target, source in sources.items():
         for suffix in (".safetensors", ".json"):
-            with files.replacing(models / f"{target}{suffix}") as temporary:
-                shutil.copyfile((folder / source).with_suffix(suffix), temporary)
+            files.copy((folder / source).with_suffix(suffix), models / f"{target}{suffix}")
 
 
 def collapsed(row: Row) -> list[str]:

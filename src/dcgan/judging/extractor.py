@@ -22,7 +22,7 @@ import torch
 from dcgan import files
 from dcgan.data import Images, Split
 from dcgan.errors import ConfigError, DataError
-from dcgan.judging import classifier, flips, inception
+from dcgan.judging import classifier, flips, inception, labels
 from dcgan.judging.classifier import Classifier
 from dcgan.judging.coverage import FEWEST
 from dcgan.judging.sample import Sample
@@ -38,11 +38,14 @@ class Trained:
         accuracy: on test, 0 to 1.
         chance: what a network that has learnt nothing reaches: the share of the largest class.
         flip: whether it learnt from mirror images too, and why, see `flips.decide`.
+        shuffled: share of the validation labels that look shuffled, see `labels.shuffled`; None: it
+            cannot be told.
     """
 
     accuracy: float
     chance: float
     flip: dict[str, Any]
+    shuffled: float | None = None
 
     def __str__(self) -> str:
         said = (
@@ -55,21 +58,32 @@ class Trained:
             )
         return said
 
-    def warning(self, name: str, num_images: int) -> str | None:
-        """A sentence, if it is no better than chance on `num_images`, by two standard errors."""
+    def warnings(self, name: str, num_images: int) -> list[str]:
+        """A sentence each: it is no better than chance, or the labels look shuffled.
+
+        Chance is exceeded by two standard errors of `num_images`.
+        """
+        found = []
+        if self.shuffled is not None and self.shuffled > labels.NOTABLE:
+            found.append(
+                f"about {100 * self.shuffled:.0f} % of the labels look shuffled: in that many"
+                " validation images the label is one that the classifier thinks least of, and any"
+                " of these alike: check the source's labels"
+            )
         error = math.sqrt(self.chance * (1 - self.chance) / num_images)
         if self.accuracy > self.chance + 2 * error:
-            return None
+            return found
         advice = (
             "raise reference.epochs, or, if the classes are mere shards, set dataset.class_folders"
             " to false"
             if name == "classifier"
             else "raise reference.epochs"
         )
-        return (
+        found.append(
             f"the {name} is right in {100 * self.accuracy:.1f} % of {num_images} test images, and"
             f" guessing in {100 * self.chance:.1f} %: its features carry all figures; {advice}"
         )
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,7 +231,7 @@ def train(
     Raises:
         DataError, Diverged: as `classifier.train_classifier`.
     """
-    labels = {
+    answers = {
         split: part.labels if name == "classifier" else None for split, part in splits.items()
     }
 
@@ -226,7 +240,7 @@ def train(
             on_epoch(
                 epoch,
                 loss,
-                classifier.accuracy(network, splits["validation"].images, labels["validation"]),
+                classifier.accuracy(network, splits["validation"].images, answers["validation"]),
             )
 
     settings: Any = {
@@ -240,10 +254,10 @@ def train(
         num_classes, chance = classifier.NUM_TURNS, 1 / classifier.NUM_TURNS
         decided = {"used": flip == "always"}
     network = classifier.train_classifier(
-        splits["train"].images, labels["train"], num_classes=num_classes, flip=decided["used"],
+        splits["train"].images, answers["train"], num_classes=num_classes, flip=decided["used"],
         on_epoch=report, **settings,
     )  # fmt: skip
-    accuracy = classifier.accuracy(network, splits["test"].images, labels["test"])
+    accuracy = classifier.accuracy(network, splits["test"].images, answers["test"])
     description = {
         "dataset": manifest["dataset"],
         "image_size": manifest["image_size"],
@@ -252,7 +266,12 @@ def train(
         "flip": decided,
     }
     classifier.save_classifier(folder / f"{name}.safetensors", network, description)
-    return Trained(accuracy, float(chance), decided)
+    held_out = answers["validation"]
+    share = None
+    if held_out is not None:
+        guessed = classifier.probabilities(network, splits["validation"].images)
+        share = labels.shuffled(guessed, held_out)
+    return Trained(accuracy, float(chance), decided, share)
 
 
 def check_counts(splits: Mapping[str, Split]) -> None:

@@ -99,9 +99,16 @@ class Reference:
         }
         if trained:
             network = trained.get("classifier") or trained["rotation"]
-            metrics |= {"test_accuracy": network.accuracy, "flip": network.flip}
-        warnings = (each.warning(name, len(samples["test"])) for name, each in trained.items())
-        metrics["warnings"] = [warning for warning in warnings if warning]
+            metrics |= {
+                "test_accuracy": network.accuracy,
+                "flip": network.flip,
+                "shuffled_labels": network.shuffled,
+            }
+        metrics["warnings"] = [
+            warning
+            for name, each in trained.items()
+            for warning in each.warnings(name, len(samples["test"]))
+        ]
         files.write_json(self.folder / "metrics.json", metrics)
         return metrics
 

@@ -228,8 +228,7 @@ def copy(source: Path, folder: Path) -> None:
     for old, new in pairs:
         if not old.is_file():
             raise DataError(f"{old}: missing: run the stage that makes it")
-        new.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(old, new)
+        files.copy(old, new)
 
 
 def _check_flavor(folder: Path) -> None:

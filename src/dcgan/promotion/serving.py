@@ -3,12 +3,12 @@
 import json
 import os
 import re
-import shutil
 import tempfile
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dcgan import files
 from dcgan.config import reading
 from dcgan.errors import DataError
 from dcgan.promotion import bundle
@@ -103,8 +103,7 @@ def _save(folder: Path, models: Path) -> None:
         warnings.simplefilter("ignore", UserWarning)  # hints for missing values
         package = Path(code, "dcgan")
         for name in MODULES:
-            (package / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(LIBRARY / name, package / name)
+            files.copy(LIBRARY / name, package / name)
         pyfunc.save_model(
             folder,
             python_model=LIBRARY / "promotion" / bundle.CODE,

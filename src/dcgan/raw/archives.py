@@ -13,7 +13,7 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -26,6 +26,9 @@ MAX_MEMBERS = 1000  # of a tar
 MAX_TAR_HEADER = 1 << 16  # bytes of an extended header
 TAR_ROOM = 16 << 20  # bytes for headers and for members that were not asked for
 TAR_TYPES = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE, tarfile.XHDTYPE, tarfile.XGLTYPE)
+# Photographs that are compressed already shrink by nothing, raw pixels to a half; small files of the
+# same colour may shrink more.
+PICTURES_RATIO, PICTURES_ROOM = 20, 64 << 20
 # What zipfile and its inflater raise at damaged, encrypted and unknown data.
 ZIP_ERRORS = (
     zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError,
@@ -128,23 +131,50 @@ def open_zip(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.Zi
         yield archive, {name: entry for name, entry in entries.items() if not entry.is_dir()}
 
 
-def unpack_zip(path: Path, name: str, target: Path, limit: int) -> None:
+def most_unpacked(packed: int) -> int:
+    """Bytes that pictures may have which are packed into `packed`: more is a bomb."""
+    return PICTURES_RATIO * packed + PICTURES_ROOM
+
+
+def unpack_zip(
+    path: Path,
+    name: str,
+    target: Path,
+    limit: int,
+    check: Callable[[bytes], None] = lambda start: None,
+) -> None:
     """Write one member of a zip.
 
+    Args:
+        path: the zip.
+        name: of the member, which holds pictures.
+        target: where it goes.
+        limit: bytes that it may have.
+        check: called with the member's first bytes before any is written.
+
     Raises:
-        DataError: as `open_zip`; or the member is missing, damaged or longer than `limit` bytes.
+        DataError: as `open_zip`; or the member is missing, damaged, longer than `limit` bytes, or
+            packed smaller than pictures can be.
     """
     with open_zip(path) as (archive, entries):
         if name not in entries:
             raise DataError(f"{path.name}: has no {name}: is it the right file?")
         size = entries[name].file_size
+        if size > most_unpacked(entries[name].compress_size):
+            raise DataError(
+                f"{path.name}: {name} has {size} bytes in {entries[name].compress_size}: photographs"
+                " cannot be packed so small: refused"
+            )
         if size > limit:
             raise DataError(
                 f"{path.name}: {name} has {size} bytes, more than the allowed {limit}: refused"
             )
         try:
             with archive.open(name) as inside:
-                _write(_chunks(inside), target, limit, name)
+                chunks = _chunks(inside)
+                start = next(chunks, b"")
+                check(start)
+                _write(itertools.chain([start], chunks), target, limit, name)
         except ZIP_ERRORS as error:
             raise DataError(f"{path.name}: {name} is damaged ({error}): refused") from error
 

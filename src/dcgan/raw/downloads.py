@@ -8,9 +8,11 @@ Everything happens in a temporary folder; only good files replace what was there
 import contextlib
 import itertools
 import logging
+import math
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from dcgan.raw.dataset import DataSet, File, Pin
 from dcgan.raw.sources import Source, download, own_source, publisher_sources, shown
 
 LOCK_SECONDS = 900  # for another process that fetches the same files
+PUBLISHED = "published"  # key of the manifest: the data set whose publisher's digests were met
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +40,9 @@ def fetch(folder: Path, dataset: sections.DatasetFiles) -> str:
             good.
         dataset: `name`, a key of the catalog, says which files; `source` where from: a folder or
             https URL, whose files are checked by their format, or None: the publisher's, checked by
-            their digests. Files that are there already are not fetched again if the catalog knows
-            the sha256 of each. celeba needs `attributes` too, see `celeba.attribute_labels`.
+            their digests. The publisher's files are not fetched again if they are there already
+            with the sha256 that the catalog or the manifest has. celeba needs `attributes` too, see
+            `celeba.attribute_labels`. `download_minutes` limits all downloads together.
 
     Returns:
         The source that was used, in words.
@@ -51,15 +55,17 @@ def fetch(folder: Path, dataset: sections.DatasetFiles) -> str:
             the lock for too long.
     """
     data_set = catalog.of(dataset)
+    minutes = dataset.download_minutes
+    until = math.inf if minutes is None else time.monotonic() + 60 * minutes
     if dataset.source is None:
-        sources = publisher_sources(dataset.name, data_set)
+        sources = publisher_sources(dataset.name, data_set, until)
         return fetch_from(sources, folder, dataset, data_set.pins)
     if not data_set.raw:
         raise ConfigError(
             f"params.yaml: dataset.source: must be null with dataset.name: {dataset.name},"
             " whose images are drawn"
         )
-    return fetch_from([own_source(dataset.source, data_set.files)], folder, dataset, {})
+    return fetch_from([own_source(dataset.source, data_set.files, until)], folder, dataset, {})
 
 
 def fetch_from(
@@ -83,8 +89,7 @@ def fetch_from(
     )  # of a link the folder, so that all files are made on its disk
     problems: list[UserError] = []
     with _locked(folder):
-        if pins and _is_there(folder, data_set, pins):
-            digests = {name: pins[name].sha256 for name in data_set.raw}
+        if digests := _already_there(folder, dataset, pins):
             files.write_json(folder / "manifest.json", digests)
             _remove_files_of_others(folder, data_set)
             return f"{shown_as}, where the verified files were already"
@@ -103,6 +108,8 @@ def fetch_from(
                     problems.append(problem)
                     continue
                 manifest = {name: files.sha256(staging / name) for name in data_set.raw}
+                if source.digests and not _pinned(data_set, pins):
+                    manifest[PUBLISHED] = dataset.name
                 for name in data_set.raw:
                     with files.replacing(folder / name) as temporary:
                         os.replace(staging / name, temporary)
@@ -149,11 +156,34 @@ def fetch_file(
                 os.replace(staging / path.name, temporary)
 
 
-def _is_there(folder: Path, data_set: DataSet, pins: Mapping[str, Pin]) -> bool:
-    digests = {folder / name: pins[name].sha256 for name in data_set.raw}
-    return all(digests.values()) and all(
-        path.is_file() and files.sha256(path) == digest for path, digest in digests.items()
+def _pinned(data_set: DataSet, pins: Mapping[str, Pin]) -> dict[str, str]:
+    """The sha256 of each raw file by its name, if the catalog knows all of them; else none."""
+    known = {name: pins[name].sha256 for name in data_set.raw if name in pins}
+    digests = {name: sha256 for name, sha256 in known.items() if sha256}
+    return digests if set(digests) == set(data_set.raw) else {}
+
+
+def _already_there(
+    folder: Path, dataset: sections.DatasetFiles, pins: Mapping[str, Pin]
+) -> dict[str, str]:
+    """The manifest of the folder, if it has the publisher's files already, verified; else none."""
+    data_set = catalog.of(dataset)
+    expected = manifest = _pinned(data_set, pins)
+    if not expected and dataset.source is None and (folder / "manifest.json").is_file():
+        # The catalog has no sha256 of these: an earlier download that the publisher's digests
+        # have confirmed wrote them down.
+        manifest = files.read_json(folder / "manifest.json")
+        sizes_fit = all(
+            (folder / name).is_file() and (folder / name).stat().st_size == pin.size
+            for name, pin in pins.items()
+        )
+        if sizes_fit and isinstance(manifest, dict) and manifest.get(PUBLISHED) == dataset.name:
+            expected = {name: str(manifest.get(name)) for name in data_set.raw}
+    there = expected and all(
+        (folder / name).is_file() and files.sha256(folder / name) == sha256
+        for name, sha256 in expected.items()
     )
+    return manifest if there else {}
 
 
 def _remove_files_of_others(folder: Path, data_set: DataSet) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from dcgan.config import sections
 from dcgan.errors import DataError
-from dcgan.raw import archives, readers, unpacking
+from dcgan.raw import apart, archives, readers, unpacking
 from dcgan.raw.dataset import GIB, HOUR, DataSet, File, Labels, Pin, Raw, Unreadable
 
 ZIP, DATABASE = "bedroom_train_lmdb.zip", "train.mdb"
@@ -45,10 +45,28 @@ def _unpack(
     """The database of one category, out of its zip or as it is."""
     path = _find(served)
     if path.suffix == ".zip":
-        archives.unpack_zip(path, f"{path.stem}/data.mdb", target / DATABASE, MAX_BYTES)
+        member = f"{path.stem}/data.mdb"
+        archives.unpack_zip(path, member, target / DATABASE, MAX_BYTES, check=_check_start)
     else:
         archives.copy(path, target / DATABASE, MAX_BYTES)
-    _read(target / DATABASE)[0].close()
+    database = target / DATABASE
+    apart.try_reading(_try, database, readers.size_of(database) + 2 * GIB)
+    _read(database)[0].close()
+
+
+def _try(path: Path) -> None:
+    """Read every key and every image, as `prepare` will."""
+    environment, keys = _read(path)
+    with environment:
+        records = _DatabaseRecords(environment, keys)
+        for index in range(len(keys)):
+            with contextlib.suppress(Unreadable):  # prepare decides about empty ones
+                records.read(index)
+
+
+def _check_start(start: bytes) -> None:
+    if start[16:20] != LMDB_MAGIC:
+        raise DataError(f"{DATABASE}: is no LMDB file: get it again")
 
 
 def _find(served: Path) -> Path:
@@ -81,8 +99,8 @@ def _open(folder: Path, dataset: sections.Dataset, seed: int) -> Raw:
 def _read(path: Path) -> tuple[Any, list[bytes]]:
     """The database, an `lmdb.Environment`, and its keys, sorted.
 
-    What the two first pages say is compared with the file's length; a forged database can still
-    break the reading process.
+    What the two first pages say is compared with the file's length. A forged database can still
+    break the reading process: see `apart`.
     """
     import lmdb
 

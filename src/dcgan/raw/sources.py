@@ -6,6 +6,7 @@ A source fills a folder with the files that it serves, unverified; `downloads` c
 import contextlib
 import functools
 import ipaddress
+import math
 import queue
 import threading
 import time
@@ -29,6 +30,7 @@ CHUNK = 1 << 16
 CONNECT_SECONDS, READ_SECONDS = 3, 8
 # For a server to answer with its headers, with the look-up of its name and all retries.
 ANSWER_SECONDS = 8
+TOO_LATE = "dataset.download_minutes are over: raise them, or try again later"
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,13 @@ class Source:
     digests: Mapping[str, str]  # "algorithm:hex" by served name; empty where none is published
 
 
-def publisher_sources(name: str, data_set: DataSet) -> list[Source]:
+def publisher_sources(name: str, data_set: DataSet, until: float = math.inf) -> list[Source]:
     """The places that serve a data set, nearest first.
 
     Args:
         name: of the data set, for the message.
         data_set: its entry in the catalog.
+        until: the `time.monotonic()` at which all downloads end.
 
     Raises:
         ConfigError: no place serves it to a program; the message says what the user must do.
@@ -60,7 +63,7 @@ def publisher_sources(name: str, data_set: DataSet) -> list[Source]:
             Source("nowhere: its images are drawn when they are needed", lambda empty: empty, {})
         ]
     sources = [
-        Source(base, functools.partial(_mirror, base, data_set.files), data_set.digests)
+        Source(base, functools.partial(_mirror, base, data_set.files, until=until), data_set.digests)
         for base in data_set.mirrors
     ]
     if package := data_set.debian:
@@ -76,12 +79,13 @@ def publisher_sources(name: str, data_set: DataSet) -> list[Source]:
     return sources
 
 
-def own_source(source: str, data_files: Sequence[File]) -> Source:
+def own_source(source: str, data_files: Sequence[File], until: float = math.inf) -> Source:
     """A place that the user names: a folder, or a URL below which the files are.
 
     Args:
         source: a folder's path, see `own_path`, or an https URL (http on this machine).
         data_files: the files to download; none: the source must be a folder.
+        until: the `time.monotonic()` at which all downloads end.
 
     Raises:
         ConfigError: it is another kind of URL, or a URL where it must be a folder.
@@ -103,7 +107,7 @@ def own_source(source: str, data_files: Sequence[File]) -> Source:
         raise ConfigError(
             f"params.yaml: dataset.source = {shown(source)}: must be an https URL or a folder"
         )
-    return Source(shown(source), functools.partial(_mirror, source, data_files), {})
+    return Source(shown(source), functools.partial(_mirror, source, data_files, until=until), {})
 
 
 def download(url: str, limits: File, path: Path, redirects: Collection[str] = ()) -> None:
@@ -132,11 +136,13 @@ def download(url: str, limits: File, path: Path, redirects: Collection[str] = ()
             raise EnvironmentProblem(f"{shown(url)}: is not there (404)")
 
 
-def _mirror(base: str, data_files: Sequence[File], served: Path) -> Path:
+def _mirror(
+    base: str, data_files: Sequence[File], served: Path, until: float = math.inf
+) -> Path:
     """Download each file under the first of its names that the server has."""
     with _session(base) as session:
         for file in data_files:
-            if not any(_download(session, base, name, file, served) for name in file.names):
+            if not any(_download(session, base, name, file, served, until) for name in file.names):
                 raise EnvironmentProblem(
                     f"has {'neither' if file.names[1:] else 'no'} {' nor '.join(file.names)} (404)"
                 )
@@ -164,18 +170,27 @@ def _session(base: str) -> requests.Session:
     return session
 
 
-def _download(session: requests.Session, base: str, name: str, limits: File, served: Path) -> bool:
+def _download(
+    session: requests.Session, base: str, name: str, limits: File, served: Path, until: float
+) -> bool:
     """Stream one file, within its limits, into the folder `served`; False where it is not there."""
     url = urljoin(base if base.endswith("/") else f"{base}/", name)
-    return _stream(session, url, served / name, limits)
+    return _stream(session, url, served / name, limits, until=until)
 
 
 def _stream(
-    session: requests.Session, url: str, path: Path, limits: File, redirects: Collection[str] = ()
+    session: requests.Session,
+    url: str,
+    path: Path,
+    limits: File,
+    redirects: Collection[str] = (),
+    until: float = math.inf,
 ) -> bool:
     """Stream a URL, within its limits, to `path`; False where the server has no such file."""
     name = path.name
     deadline = time.monotonic() + limits.seconds
+    if time.monotonic() > until:
+        raise EnvironmentProblem(f"{name}: {TOO_LATE}")
     with _answer(session, url) as response, contextlib.ExitStack() as stack:
         if response.status_code == 404:
             return False
@@ -204,6 +219,8 @@ def _stream(
                     raise DataError(
                         f"{name}: is longer than {limits.max_bytes} bytes: is it the right file?"
                     )
+                if time.monotonic() > until:
+                    raise EnvironmentProblem(f"{name}: {TOO_LATE}")
                 if time.monotonic() > deadline:
                     raise EnvironmentProblem(
                         f"{name}: took more than {limits.seconds:g} s: try again later"

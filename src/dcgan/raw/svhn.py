@@ -1,12 +1,13 @@
 """SVHN: 32 x 32 RGB photographs of house numbers, cropped to one digit, in two MATLAB files."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dcgan.config import sections
 from dcgan.errors import DataError
-from dcgan.raw import archives, readers, unpacking
-from dcgan.raw.dataset import DataSet, File, Labels, Pin, Pixels, Raw
+from dcgan.raw import apart, archives, readers, unpacking
+from dcgan.raw.dataset import GIB, DataSet, File, Labels, Pin, Pixels, Raw
 
 TRAIN, TEST = "train_32x32.mat", "test_32x32.mat"
 
@@ -15,8 +16,16 @@ def _unpack(
     served: Path, target: Path, pins: Mapping[str, Pin], dataset: sections.DatasetFiles
 ) -> None:
     for name in (TRAIN, TEST):
-        archives.copy(unpacking.find(served, name), target / name, unpacking.MAX_BYTES)
-        _read(target / name)
+        path = target / name
+        archives.copy(unpacking.find(served, name), path, unpacking.MAX_BYTES)
+        if dataset.source is not None:  # the publisher's are known by their digests
+            most = GIB + 4 * archives.most_unpacked(readers.size_of(path))
+            apart.try_reading(_try, path, most)
+        _read(path)
+
+
+def _try(path: Path) -> None:
+    _read(path)
 
 
 def _open(folder: Path, dataset: sections.Dataset, seed: int) -> Raw:
@@ -28,7 +37,7 @@ def _read(path: Path) -> tuple[Pixels, Labels]:
     """Images, N x 32 x 32 x 3, in memory, and labels of one file; its label 10 is the digit 0."""
     from scipy.io import loadmat, whosmat
 
-    readers.size_of(path)
+    size = readers.size_of(path)
     try:
         # The sizes first: nothing large is read before they are right.
         described = {name: (shape, kind) for name, shape, kind in whosmat(str(path))}
@@ -38,6 +47,11 @@ def _read(path: Path) -> tuple[Pixels, Labels]:
             raise DataError(
                 f"{path}: X is {kind} {_text(shape)}, expected uint8 32 x 32 x 3 x N:"
                 " is it SVHN's cropped version?"
+            )
+        if count * math.prod(shape[:-1]) > archives.most_unpacked(size):
+            raise DataError(
+                f"{path}: has {size} bytes for {count} images: photographs cannot be packed so"
+                " small: refused"
             )
         of_labels = described.get("y", ((), ""))[0]
         if of_labels != (count, 1):

@@ -39,6 +39,7 @@ class Checkpoints:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoints")
         self._writing: Future[None] | None = None
         self._saved = time.monotonic()
+        self.seconds = 0.0  # for which the training has waited for checkpoints
 
     def __enter__(self) -> "Checkpoints":
         """Lock the folder, and delete what a killed process has left half-written in it.
@@ -89,11 +90,19 @@ class Checkpoints:
         Raises:
             EnvironmentProblem: the last one could not be written.
         """
+        began = time.monotonic()
         self.wait()
-        copies = {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+        # Into the files' own order, so that the background has nothing to compute: a second thread
+        # that computes with torch gets OpenMP threads of its own, and more of them than cores make
+        # every later step slower, by a quarter where steps are short (docs/performance.md).
+        copies = {
+            name: tensor.detach().to("cpu", copy=True).contiguous()
+            for name, tensor in tensors.items()
+        }
         whole = {**description, "step": step, "trajectory": self.folder.name}
         self._writing = self._writer.submit(self._write, step, copies, whole)
         self._saved = time.monotonic()
+        self.seconds += self._saved - began
 
     def wait(self) -> None:
         """Wait until the last checkpoint is written.

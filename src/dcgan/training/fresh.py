@@ -13,23 +13,37 @@ from dcgan.networks.models import Discriminator, Generator
 
 def generator(params: GeneratorParams, image_channels: int) -> Generator:
     """A generator; its weights are drawn from torch's global generator."""
-    image_size = params.start_size * math.prod(params.strides)
-    values = {"image_channels": image_channels, "image_size": image_size}
-    kind = GeneratorArchitecture
-    return Generator(architecture.read(kind, _fields(kind, params) | values), init=params.init)
+    return Generator(generator_architecture(params, image_channels), init=params.init)
 
 
 def discriminator(
     params: DiscriminatorParams, image_channels: int, image_size: int
 ) -> Discriminator:
     """A discriminator; its weights are drawn from torch's global generator."""
-    values = {"image_channels": image_channels, "image_size": image_size}
-    kind = DiscriminatorArchitecture
     return Discriminator(
-        architecture.read(kind, _fields(kind, params) | values),
+        discriminator_architecture(params, image_channels, image_size),
         init=params.init,
         dropout=params.dropout,
         spectral_norm=params.spectral_norm,
+    )
+
+
+def generator_architecture(params: GeneratorParams, image_channels: int) -> GeneratorArchitecture:
+    """The generator's shape, with the image size that its strides lead to."""
+    image_size = params.start_size * math.prod(params.strides)
+    values = {"image_channels": image_channels, "image_size": image_size}
+    return architecture.read(
+        GeneratorArchitecture, _fields(GeneratorArchitecture, params) | values
+    )
+
+
+def discriminator_architecture(
+    params: DiscriminatorParams, image_channels: int, image_size: int
+) -> DiscriminatorArchitecture:
+    """The discriminator's shape, for images of `image_size` pixels."""
+    values = {"image_channels": image_channels, "image_size": image_size}
+    return architecture.read(
+        DiscriminatorArchitecture, _fields(DiscriminatorArchitecture, params) | values
     )
 
 

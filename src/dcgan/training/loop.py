@@ -233,11 +233,14 @@ def start(state: State, given: Mapping[str, Generator | Discriminator]) -> None:
 
 def write_epoch(
     epoch: int, state: State, folder: Path, *, seed: int, training: Training, kept: bool
-) -> None:
+) -> data.Images:
     """Write an epoch's grid, and its exports if they are kept, into the folder of its trajectory.
 
     The grid shows `training.num_samples` images, of the same latent vectors in each epoch. Without
     an average there is one export of the generator.
+
+    Returns:
+        The images of the grid, uint8 num_samples x C x H x W.
     """
     g, count = state.generator.architecture, training.num_samples
     latents = sampling.latents(
@@ -247,7 +250,7 @@ def write_epoch(
     grid = grids.tile(images, columns=math.ceil(math.sqrt(count)))
     grids.save_png(folder / "samples" / f"{epoch:04d}.png", grids.shown(grid))
     if not kept:
-        return
+        return images
     target = folder / "exports" / f"epoch-{epoch:04d}"
     when = {"epoch": epoch, "step": state.step}
     networks: list[tuple[str, Generator | Discriminator, dict[str, str]]] = [
@@ -258,3 +261,4 @@ def write_epoch(
         networks.append(("generator_ema", state.ema, {"weights": "ema"}))
     for name, network, weights in networks:
         exports.export(target / f"{name}.safetensors", network, {**when, **weights})
+    return images

@@ -125,11 +125,11 @@ def publish(
             )
     for output in (exports, results / "samples"):
         shutil.rmtree(output, ignore_errors=True)
-        output.mkdir(parents=True)
     for epoch in range(record["epochs"] + 1):
-        shutil.copy(sample_grid(folder, epoch), sample_grid(results, epoch))
+        files.copy(sample_grid(folder, epoch), sample_grid(results, epoch))
     for epoch in kept:
-        shutil.copytree(epoch_exports(folder / "exports", epoch), epoch_exports(exports, epoch))
+        for path in epoch_exports(folder / "exports", epoch).iterdir():
+            files.copy(path, epoch_exports(exports, epoch) / path.name)
     files.write_csv(results / "history.csv", rows)
     if rows:
         files.write_json(results / "metrics.json", progress(rows[-1]))

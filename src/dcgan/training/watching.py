@@ -5,15 +5,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from dcgan import files
+import numpy as np
+
+from dcgan import data, files, rng
 from dcgan.config.sections import Training
 from dcgan.networks import summary
-from dcgan.training import loop, trajectory
+from dcgan.training import alarms, loop, trajectory
 from dcgan.training.checkpoint import Checkpoints
 from dcgan.training.state import Row, State
 
 # Of a training: pictures need about a thousand at least, and get better for some thousands.
 FEW_STEPS, GOOD_STEPS = 1000, 4000
+SAID = {
+    "discriminator_won": "D's loss is {:.1%} of what it is without knowing anything: D has won, and"
+    " G learns little from it: lower lr, or raise training.generator_lr_scale",
+    "collapsed": "the samples lie {:.0%} as far apart as real images: G draws the same few images:"
+    " look at them; lower lr",
+}  # of alarms
 SHOWN = ("loss_d", "loss_g", "d_real", "d_fake_before")  # in the line of an epoch
 
 
@@ -28,6 +36,9 @@ class Log(Protocol):
 
     def log_dataset(self, name: str, sha256: str, source: Path, context: str) -> None:
         """Say which data the training uses, and for what."""
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Set tags of the run."""
 
     def log_image(self, image: Path, key: str, step: int) -> None:
         """Log a picture under a key with a slider of steps."""
@@ -66,6 +77,8 @@ class Watcher:
         self.rows: list[Row] = []  # of this epoch
         self.live = False  # whether history.csv has the rows so far
         self.kept = trajectory.kept_epochs(record["epochs"], training.model_dump())
+        self.real: data.Images | None = None  # that the samples are compared with
+        self.alarmed: set[str] = set()  # what was said
 
     def start(
         self, num_images: int, left_out: int, prepared: Path, report: Path, pages: Path
@@ -103,6 +116,13 @@ class Watcher:
         self.run.log_file(report, "validate")
         self.run.log_folder(pages, "validate/data_docs")
 
+    def compare_with(self, split: data.Split) -> None:
+        """Take as many of the train images as a grid has, from each class in its share."""
+        rows = rng.choose_of_each(
+            split.labels, self.training.num_samples, self.record["seed"], "alarms"
+        )
+        self.real = np.array(split.images[rows])
+
     def on_row(self, rows: Sequence[Row]) -> None:
         """Add the newest row to history.csv, for `dvc plots` and `dvc exp show`; keep it to log."""
         path = self.results / "history.csv"
@@ -117,7 +137,7 @@ class Watcher:
     def on_epoch(self, epoch: int, state: State) -> None:
         """Write the epoch's grid and exports, then log and print its figures."""
         seed, epochs = self.record["seed"], self.record["epochs"]
-        loop.write_epoch(
+        made = loop.write_epoch(
             epoch, state, self.folder, seed=seed, training=self.training, kept=epoch in self.kept
         )
         self.run.log_rows(self.rows)
@@ -130,7 +150,18 @@ class Watcher:
             last = {name: self.rows[-1][name] for name in SHOWN if name in self.rows[-1]}
             shown = ", ".join(f"{name} {value:.3g}" for name, value in last.items())
             self.bar.say(f"epoch {epoch}/{epochs}: {shown}")
+            self.raise_alarms(epoch, made)
             self.rows.clear()
+
+    def raise_alarms(self, epoch: int, made: data.Images) -> None:
+        """Say what looks wrong, once each, and tag the run with the first epoch."""
+        if self.real is None:
+            return
+        for name, value in alarms.found(self.rows, made, self.real, self.training).items():
+            if name not in self.alarmed:
+                self.alarmed.add(name)
+                self.bar.say(f"train: warning: epoch {epoch}: {SAID[name].format(value)}")
+                self.run.set_tags({f"alarm.{name}": f"epoch {epoch}"})
 
     def finish(self, history: list[Row], exports: Path) -> None:
         """Log the stage's outputs, those of epochs that an earlier training made too.
@@ -145,9 +176,13 @@ class Watcher:
             self.run.log_image(trajectory.sample_grid(self.results, epoch), "samples", epoch)
         self.run.log_file(self.results / "curves.png", "train")
         self.run.log_file(self.results / "history.csv", "train")
+        waited = self.checkpoints.seconds
         if rate:
-            self.run.log_metrics({"images_per_second": rate})
-        self.bar.say(f"train: {epochs} epochs, {rate:.0f} images a second, exports in {exports}")
+            self.run.log_metrics({"images_per_second": rate, "checkpoint_seconds": waited})
+        self.bar.say(
+            f"train: {epochs} epochs, {rate:.0f} images a second, {waited:.1f} s for checkpoints,"
+            f" exports in {exports}"
+        )
 
 
 def describe(state: State) -> str:
