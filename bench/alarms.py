@@ -16,6 +16,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
 import numpy as np
+
 from dcgan import data, rng
 from dcgan.config import recipes
 from dcgan.networks import devices, sampling
@@ -39,7 +40,8 @@ SICK: list[tuple[str, int, dict[str, Any]]] = [
     ("celeba64", 1, {"training.generator_lr_scale": 0.01, "lr": 0.002}),
 ]
 STEPS, EVERY, IMAGES = 1200, 150, 64
-PER_STEP = {"celeba64": 32}  # images, where the recipe's own number takes too long here
+# Images, where the recipe's own number takes too long here.
+PER_STEP = {"mnist-tf": 64, "svhn32": 64, "celeba64": 32}
 
 
 def main() -> None:

@@ -1,17 +1,46 @@
 """A draw depends on its arguments and on nothing else."""
 
+import numpy as np
 import pytest
 import torch
 
 from dcgan import rng
 
 
+def order(num_images, seed, epoch):
+    return rng.epoch_rows(np.arange(num_images), num_images, seed, epoch)
+
+
 @pytest.mark.holds("R-05")
 def test_every_epoch_visits_each_image_once_in_an_order_of_its_own():
-    orders = [rng.epoch_order(100, 7, epoch) for epoch in range(3)]
-    assert all(sorted(order.tolist()) == list(range(100)) for order in orders)
-    assert not torch.equal(orders[0], orders[1])
-    assert torch.equal(orders[1], rng.epoch_order(100, 7, 1))
+    for num_images in [*range(1, 70), 100, 255, 256, 257, 1000, 50_000]:
+        orders = [order(num_images, 7, epoch) for epoch in range(2)]
+        assert all((np.sort(each) == np.arange(num_images)).all() for each in orders)
+        assert num_images < 20 or (orders[0] != orders[1]).any()
+    assert (orders[1] == order(50_000, 7, 1)).all()
+
+
+@pytest.mark.holds("R-05")
+def test_a_part_of_an_order_is_that_part():
+    whole = order(1000, 7, 3)
+    assert (rng.epoch_rows(np.arange(400, 450), 1000, 7, 3) == whole[400:450]).all()
+
+
+@pytest.mark.parametrize("num_images", [10, 25, 64])
+def test_an_order_is_as_even_as_a_drawn_one(num_images):
+    """Every image at every place, and after every other one, as often as by chance."""
+    orders = np.stack([order(num_images, seed, 1) for seed in range(3000)])
+    pairs = num_images * (num_images - 1)
+    places, following = np.zeros((2, num_images, num_images))
+    for each in orders:
+        places[each, np.arange(num_images)] += 1
+        following[each[:-1], each[1:]] += 1
+    for counts, expected, degrees in (
+        (places, 3000 / num_images, (num_images - 1) ** 2),
+        (following[~np.eye(num_images, dtype=bool)], 3000 * (num_images - 1) / pairs, pairs - 1),
+    ):
+        chi2 = ((counts - expected) ** 2 / expected).sum()
+        assert abs(chi2 - degrees) < 5 * np.sqrt(2 * degrees)
 
 
 ARGUMENTS = {"seed": 7, "stream": "z", "step": 3}
@@ -30,13 +59,13 @@ def test_the_same_arguments_draw_the_same_and_each_other_one_something_else(chan
 
 def test_a_draw_leaves_the_global_generator_as_it_was():
     before = torch.get_rng_state()
-    rng.epoch_order(10, 7, 1)
+    order(10, 7, 1)
     rng.choose(10, 3, 7, "x")
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_an_order_depends_on_the_seed():
-    assert not torch.equal(rng.epoch_order(100, 7, 1), rng.epoch_order(100, 8, 1))
+    assert (order(100, 7, 1) != order(100, 8, 1)).any()
 
 
 def test_what_is_chosen_are_different_numbers_and_all_of_them_where_there_are_fewer():

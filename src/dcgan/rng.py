@@ -108,9 +108,48 @@ def generator(
     return torch.Generator(device).manual_seed(derive(seed, stream, step))
 
 
-def epoch_order(num_images: int, seed: int, epoch: int) -> torch.Tensor:
-    """The order in which `epoch` visits the images: int64, a permutation of 0 .. num_images - 1."""
-    return torch.randperm(num_images, generator=generator(seed, "order", epoch))
+def epoch_rows(
+    positions: npt.NDArray[np.int64], num_images: int, seed: int, epoch: int
+) -> npt.NDArray[np.int64]:
+    """Which images stand at some positions of the order in which `epoch` visits them.
+
+    Nobody holds the whole order, which of ten million images would be 80 MB: a Feistel network
+    computes each row from its position. It is a permutation of a power of four, so what falls
+    outside the images is sent through again until it falls inside (cycle walking; Black and
+    Rogaway, "Ciphers with Arbitrary Finite Domains", 2002).
+
+    Args:
+        positions: of 0 .. num_images - 1.
+        num_images: of all.
+        seed: of the training.
+        epoch: from 0; each has an order of its own.
+
+    Returns:
+        int64; all positions together give each image once.
+    """
+    half = np.uint64(max(1, ((num_images - 1).bit_length() + 1) // 2))
+    mask = (np.uint64(1) << half) - np.uint64(1)
+    digest = hashlib.blake2b(f"{seed}/order/{epoch}".encode()).digest()
+    keys = np.frombuffer(digest, "<u8")  # 8 rounds
+
+    def permuted(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+        left, right = numbers >> half, numbers & mask
+        for key in keys:
+            left, right = right, left ^ (_mixed(right ^ key) & mask)
+        return left << half | right
+
+    rows = permuted(positions.astype(np.uint64))
+    while (outside := rows >= num_images).any():
+        rows[outside] = permuted(rows[outside])
+    return rows.astype(np.int64)
+
+
+def _mixed(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """A hash of 64 bits: each bit of the result depends on all of the number's."""
+    for factor in (0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93):
+        numbers = numbers * np.uint64(factor)  # modulo 2^64
+        numbers = numbers ^ numbers >> np.uint64(32)
+    return numbers
 
 
 def choose(num: int, count: int, seed: int, stream: str, step: int = 0) -> torch.Tensor:

@@ -12,6 +12,7 @@ from dcgan.raw.dataset import MIB
 from tests.support.imports import ROOT
 from tests.support.tiny import section, write_lsun
 
+
 @pytest.fixture(autouse=True)
 def importable(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "src")

@@ -1,6 +1,5 @@
 import errno
 import gzip
-import hashlib
 import json
 import os
 import random

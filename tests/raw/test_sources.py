@@ -111,7 +111,7 @@ def test_all_files_together_are_left_at_the_limit(tmp_path, server):
 
     server.behave = slow
     dataset = fashion(server.url).model_copy(update={"download_minutes": 0.3 / 60})
-    with pytest.raises(EnvironmentProblem, match="dataset.download_minutes are over: raise them"):
+    with pytest.raises(EnvironmentProblem, match=r"dataset\.download_minutes are over: raise them"):
         downloads.fetch(tmp_path / "raw", dataset)
     assert len(asked) < 4  # of the four files
 

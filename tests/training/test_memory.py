@@ -34,7 +34,7 @@ def test_networks_that_no_machine_holds_are_refused_at_no_cost():
 @pytest.mark.holds("R-86")
 def test_a_batch_whose_maps_no_machine_holds_is_refused():
     check(small())
-    with pytest.raises(EnvironmentProblem, match="batch_size = 65536 need 0.5.* GB"):
+    with pytest.raises(EnvironmentProblem, match=r"batch_size = 65536 need 0\.5.* GB"):
         check(small(batch_size=65536), machine=10**8)
 
 

@@ -98,8 +98,12 @@ def test_outputs_are_the_epochs_asked_for_and_run_json_says_what_they_were_train
     assert lines.said[0].startswith("train: 40 images on cpu in float32, scratch folder ")
     assert lines.said[2].startswith("epoch 1/3: loss_d ")
     assert ", going on after 15 steps" in lines.said[-3]
-    assert lines.said[-1] == f"train: 2 epochs, 10 images a second, exports in {exports}"
-    assert ("log_metrics", {"images_per_second": 10.0}) in log.entries
+    waited = checkpoints.seconds
+    assert lines.said[-1] == (
+        f"train: 2 epochs, 10 images a second, {waited:.1f} s for checkpoints, exports in {exports}"
+    )
+    figures = {"images_per_second": 10.0, "checkpoint_seconds": waited}
+    assert ("log_metrics", figures) in log.entries
     steps = [entry[3] for entry in log.entries if entry[0] == "log_image"]
     assert steps == [0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2]
 

@@ -1,9 +1,9 @@
 """Whether some of the labels look as if they had been shuffled.
 
 A classifier ranks the classes of an image that it has not learnt from. Where it errs by itself, the
-label is still among the first ranks: a shirt is taken for a coat, hardly ever for a boot. A shuffled
-label has any rank with the same probability. So the ranks at the end, where there are hardly any
-honest mistakes, say how many labels were shuffled.
+label is still among the first ranks: a shirt is taken for a coat, hardly ever for a boot. A
+shuffled label has any rank with the same probability. So the ranks at the end, where there are
+hardly any honest mistakes, say how many labels were shuffled.
 """
 
 from typing import Any

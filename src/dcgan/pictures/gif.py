@@ -16,19 +16,20 @@ from dcgan.pictures.grids import Picture
 # Of all frames of an animation together: 300 of 448 x 472, which last two minutes as epochs.
 MOST_PIXELS = 64_000_000
 
+
 class Drawn(Sequence[Picture]):
     """Frames that are drawn when they are looked at, and so take no memory."""
 
     def __init__(self, count: int, draw: Callable[[int], Picture]) -> None:
-        self.count, self.draw = count, draw
+        self._count, self._draw = count, draw
 
     def __len__(self) -> int:
-        return self.count
+        return self._count
 
     def __getitem__(self, index: Any) -> Any:  # never a slice
-        if not 0 <= index < self.count:
+        if not 0 <= index < self._count:
             raise IndexError(index)
-        return self.draw(index)
+        return self._draw(index)
 
 
 def chosen(count: int, pixels: int) -> list[int]:

@@ -26,8 +26,8 @@ MAX_MEMBERS = 1000  # of a tar
 MAX_TAR_HEADER = 1 << 16  # bytes of an extended header
 TAR_ROOM = 16 << 20  # bytes for headers and for members that were not asked for
 TAR_TYPES = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE, tarfile.XHDTYPE, tarfile.XGLTYPE)
-# Photographs that are compressed already shrink by nothing, raw pixels to a half; small files of the
-# same colour may shrink more.
+# Photographs that are compressed already shrink by nothing, raw pixels to a half; small files of
+# one colour may shrink more.
 PICTURES_RATIO, PICTURES_ROOM = 20, 64 << 20
 # What zipfile and its inflater raise at damaged, encrypted and unknown data.
 ZIP_ERRORS = (
@@ -162,8 +162,8 @@ def unpack_zip(
         size = entries[name].file_size
         if size > most_unpacked(entries[name].compress_size):
             raise DataError(
-                f"{path.name}: {name} has {size} bytes in {entries[name].compress_size}: photographs"
-                " cannot be packed so small: refused"
+                f"{path.name}: {name} has {size} bytes in {entries[name].compress_size}:"
+                " photographs cannot be packed so small: refused"
             )
         if size > limit:
             raise DataError(

@@ -63,7 +63,9 @@ def publisher_sources(name: str, data_set: DataSet, until: float = math.inf) -> 
             Source("nowhere: its images are drawn when they are needed", lambda empty: empty, {})
         ]
     sources = [
-        Source(base, functools.partial(_mirror, base, data_set.files, until=until), data_set.digests)
+        Source(
+            base, functools.partial(_mirror, base, data_set.files, until=until), data_set.digests
+        )
         for base in data_set.mirrors
     ]
     if package := data_set.debian:
@@ -136,9 +138,7 @@ def download(url: str, limits: File, path: Path, redirects: Collection[str] = ()
             raise EnvironmentProblem(f"{shown(url)}: is not there (404)")
 
 
-def _mirror(
-    base: str, data_files: Sequence[File], served: Path, until: float = math.inf
-) -> Path:
+def _mirror(base: str, data_files: Sequence[File], served: Path, until: float = math.inf) -> Path:
     """Download each file under the first of its names that the server has."""
     with _session(base) as session:
         for file in data_files:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -16,6 +17,7 @@ from dcgan.training.ranks import ALONE, Ranks
 RESIDENT_SHARE = 0.4
 # One is filled while another is in use; a copy to a GPU may still be reading the third.
 BUFFERS = 3
+GROUP = 64  # steps whose rows are computed together
 
 
 def batches(
@@ -47,18 +49,22 @@ def batches(
     """
 
     @functools.lru_cache(maxsize=1)
-    def order(epoch: int) -> Tensor:
-        return rng.epoch_order(len(images), seed, epoch)
+    def order(epoch: int, group: int) -> npt.NDArray[np.int64]:
+        first = group * GROUP * batch_size
+        positions = np.arange(first, min(first + GROUP * batch_size, len(images)))
+        return rng.epoch_rows(positions, len(images), seed, epoch)
 
-    def rows(step: int) -> Tensor:
+    def rows(step: int) -> npt.NDArray[np.int64]:
         epoch, index = divmod(step, steps_per_epoch)
-        batch = order(epoch)[index * batch_size : (index + 1) * batch_size]
+        group, within = divmod(index, GROUP)
+        batch = order(epoch, group)[within * batch_size : (within + 1) * batch_size]
         return batch[ranks.rows(len(batch))]
 
     if fits(images.nbytes, device):
         resident = torch.from_numpy(np.array(images)).to(device)
         for step in steps:
-            yield on_device(resident[rows(step).to(device, non_blocking=True)], device)
+            chosen = torch.from_numpy(rows(step))
+            yield on_device(resident[chosen.to(device, non_blocking=True)], device)
         return
 
     shape = (batch_size, *images.shape[1:])
@@ -66,7 +72,7 @@ def batches(
     buffers = [torch.empty(shape, dtype=torch.uint8, pin_memory=pinned) for _ in range(BUFFERS)]
 
     def gather(step: int) -> Tensor:
-        chosen = rows(step).numpy()
+        chosen = rows(step)
         buffer = buffers[step % BUFFERS][: len(chosen)]
         # Other modes would first gather into an array of their own.
         np.take(images, chosen, axis=0, out=buffer.numpy(), mode="clip")

@@ -32,9 +32,7 @@ def generator_architecture(params: GeneratorParams, image_channels: int) -> Gene
     """The generator's shape, with the image size that its strides lead to."""
     image_size = params.start_size * math.prod(params.strides)
     values = {"image_channels": image_channels, "image_size": image_size}
-    return architecture.read(
-        GeneratorArchitecture, _fields(GeneratorArchitecture, params) | values
-    )
+    return architecture.read(GeneratorArchitecture, _fields(GeneratorArchitecture, params) | values)
 
 
 def discriminator_architecture(
