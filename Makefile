@@ -17,7 +17,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-ver
 SCRIPTS := .ci/run .ci/audit .ci/figures docker/entrypoint.sh jobs/slurm.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help repro experiments ui retrain drill test test-slow lint format lock audit sbom bench recipes-table probe-table sweep clean
+.PHONY: help repro experiments ui retrain drill test test-slow lint format site lock audit sbom bench recipes-table probe-table sweep clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ format: .venv/.dev  ## Bring the code into style
 lock: .venv/.dev  ## Compile both lock files from pyproject.toml
 	$(LOCK) pyproject.toml -o requirements.lock
 	$(LOCK) --constraint requirements.lock --group dev -o requirements-dev.lock
+
+site: .venv/.dev  ## Write the documents as a site to site/, with a page of functions for each package
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 audit: .venv/.dev  ## Compare the runtime's packages with the database of known vulnerabilities
 	.ci/audit

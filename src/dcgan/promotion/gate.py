@@ -84,10 +84,9 @@ def decide(champion: Measured | None, challenger: Measured, limits: Gate) -> Dec
         limits: the section `gate` of params.yaml.
 
     Returns:
-        * refused: a limit is not met, the FID is not finite, or above the champion's by more than
-          the margin;
-        * promoted: no champion, or the FID is below the champion's by more than the margin;
-        * cannot tell: anything else, also a champion without a finite FID.
+        `refused`: a limit is not met, the FID is not finite, or above the champion's by more than
+        the margin. `promoted`: no champion, or the FID is below the champion's by more than the
+        margin. `cannot tell`: anything else, also a champion without a finite FID.
     """
     floors = [
         _floor(challenger, figure, key, getattr(limits, key)) for figure, key in FLOORS.items()
