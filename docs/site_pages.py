@@ -30,7 +30,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def moved(text: str) -> str:
     """A document of the root with its links as they are from docs/."""
     text = re.sub(r'(\]\(|src=")docs/', r"\1", text)
-    return text.replace("](CONTRIBUTING.md", "](contributing.md").replace("](README.md", "](index.md")
+    return text.replace("](CONTRIBUTING.md", "](contributing.md").replace(
+        "](README.md", "](index.md"
+    )
 
 
 def api_pages() -> Iterator[tuple[str, str]]:

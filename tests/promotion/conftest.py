@@ -48,6 +48,7 @@ def add(folder: Path, **changes: object) -> versions.Version:
 
 def stored(root: Path, version: versions.Version) -> Path:
     """Where the store keeps a version's files."""
-    return next(
-        (root / ".mlflow/artifacts").rglob(f"models/{version.tags['manifest_sha256'][:16]}")
-    )
+    uri = versions.files_of(store.connect(), version)
+    path = Path(uri.removeprefix("file://"))
+    assert path.is_relative_to(root)
+    return path

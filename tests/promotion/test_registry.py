@@ -10,7 +10,7 @@ from dcgan import files
 from dcgan.errors import ConfigError, DataError, EnvironmentProblem, NoCheckpoint
 from dcgan.networks import exports, sampling
 from dcgan.promotion import bundle, registry, serving, versions
-from dcgan.tracking import store
+from dcgan.tracking import names, runs, store
 from tests.promotion.conftest import add, stored
 
 
@@ -39,6 +39,43 @@ def test_a_version_belongs_to_the_run_of_its_training(root: Path, made: Path) ->
     assert other.run_id not in (run_id, None)
     logged = client.get_run(other.run_id)
     assert logged.data.tags["fingerprint"] == "bb" and logged.info.status == "FINISHED"
+
+
+def test_a_version_is_made_from_the_logged_model_of_its_checkpoint(root: Path, made: Path) -> None:
+    sha256 = files.sha256(made / "first" / bundle.GENERATOR)
+    with runs.open_run("aa", dataset="toys") as run:
+        for weights, epoch in ((sha256, 3), ("b" * 64, 4)):
+            run.log_checkpoint(
+                f"epoch-{epoch}", weights, epoch, {"checkpoint/fid": 5.25}, {}, ("toys", "c" * 64)
+            )
+    client = store.connect()
+    version = client.get_model_version("dcgan-toys", str(add(made / "first").number))
+    model = client.get_logged_model(version.source.removeprefix("models:/"))
+    assert (model.name, model.tags[names.SHA256], str(model.status)) == ("epoch-3", sha256, "READY")
+    assert [(metric.key, metric.value) for metric in model.metrics] == [("checkpoint/fid", 5.25)]
+    # Without one, as where the run was logged elsewhere, one is made.
+    version = client.get_model_version("dcgan-toys", str(add(made / "second").number))
+    assert client.get_logged_model(version.source.removeprefix("models:/")).source_run_id
+
+
+def test_a_version_of_an_older_registry_is_still_read(root: Path, made: Path) -> None:
+    """It lies among its run's artifacts."""
+    client = store.connect()
+    experiment = store.experiment(client, store.location(), "dcgan-toys")
+    run_id = client.create_run(experiment, tags={"fingerprint": "aa"}).info.run_id
+    client.log_artifacts(run_id, str(made / "first"), "models/aa")
+    client.create_registered_model("dcgan-toys")
+    tags = {
+        "fingerprint": "aa",
+        "generator_sha256": files.sha256(made / "first" / bundle.GENERATOR),
+        "manifest_sha256": bundle.check(made / "first"),
+    }
+    source = f"{client.get_run(run_id).info.artifact_uri}/models/aa"
+    client.create_model_version("dcgan-toys", source, run_id, tags=tags)
+    fetched = registry.fetch("models:/dcgan-toys/1", root / "fetched")
+    assert bundle.check(fetched) == tags["manifest_sha256"]
+    assert add(made / "first").number == 1
+    assert add(made / "second").number == 2
 
 
 def test_the_same_generator_of_the_same_training_is_registered_once(root: Path, made: Path) -> None:
@@ -196,7 +233,8 @@ def test_an_address_of_another_kind_is_refused(root: Path, uri: str) -> None:
 def test_an_alias_and_a_run_lead_to_the_same_files(root: Path, made: Path) -> None:
     version = add(made / "first")
     registry.set_alias("toys", "champion", 1, "the first", expected=None)
-    place = f"runs:/{version.run_id}/models/{version.tags['manifest_sha256'][:16]}"
+    store.connect().log_artifacts(version.run_id, str(made / "first"), "model")
+    place = f"runs:/{version.run_id}/model"
     for number, uri in enumerate(("models:/dcgan-toys@champion", place)):
         assert (
             bundle.check(registry.fetch(uri, root / f"fetched{number}"))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 from dcgan.errors import DataError, EnvironmentProblem, NoCheckpoint, UserError
 from dcgan.promotion import bundle, versions
 from dcgan.promotion.versions import Version
-from dcgan.tracking import store
+from dcgan.tracking import names, store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -45,10 +45,11 @@ def model_name(dataset: str) -> str:
 
 
 def register(folder: Path, *, dataset: str, fingerprint: str, tags: Mapping[str, str]) -> Version:
-    """Upload a model folder to the run of its training, make a version of it, and read that back.
+    """Upload a model folder, make a version of it, and read that back.
 
-    The same generator of the same training is registered once: asked again, this returns the
-    existing version, after it has read it back again.
+    It goes to the logged model of its checkpoint, in the run of its training: so the version's page
+    in MLflow shows the checkpoint's figures. The same generator of the same training is registered
+    once: asked again, this returns the existing version, after it has read it back again.
 
     Args:
         folder: from `serving.write_model`.
@@ -66,25 +67,26 @@ def register(folder: Path, *, dataset: str, fingerprint: str, tags: Mapping[str,
         "generator_sha256": bundle.manifest(folder)[bundle.GENERATOR],
         "manifest_sha256": sha256,
     }
-    name, place = model_name(dataset), f"models/{sha256[:16]}"
+    name = model_name(dataset)
     with versions.opened(f"register {name}") as client:
         if existing := _registered(client, name, own):
             _read_back(client, existing)
             return existing
-        with store.lock():
-            run_id = _run_of(client, name, fingerprint)
-        with tempfile.TemporaryDirectory() as checked:
+        with tempfile.TemporaryDirectory() as checked, store.lock():
             bundle.copy(folder, Path(checked))
-            client.log_artifacts(run_id, checked, place)
-        with store.lock():
             if existing := _registered(client, name, own):  # by another process, meanwhile
                 return existing
+            run_id = _run_of(client, name, fingerprint)
+            model_id = _logged_model(client, run_id, own["generator_sha256"])
+            client.log_model_artifacts(model_id, checked)
             if not client.search_registered_models(f"name = '{name}'"):
                 client.create_registered_model(name)
-            source = f"{client.get_run(run_id).info.artifact_uri}/{place}"
-            made = versions.of(
-                client.create_model_version(name, source, run_id, tags={**tags, **own})
-            )
+            with store.as_default():
+                made = versions.of(
+                    client.create_model_version(
+                        name, f"models:/{model_id}", run_id, tags={**tags, **own}, model_id=model_id
+                    )
+                )
         try:
             _read_back(client, made)
         except (UserError, OSError):
@@ -222,6 +224,21 @@ def _run_of(client: "MlflowClient", model: str, fingerprint: str) -> str:
         run = client.create_run(experiment, run_name=f"registered-{fingerprint[:8]}", tags=tags)
         client.set_terminated(run.info.run_id)
     return str(run.info.run_id)
+
+
+def _logged_model(client: "MlflowClient", run_id: str, sha256: str) -> str:
+    """Id of a run's model of these weights, which is made where it is missing. Needs the lock."""
+    from mlflow.entities import LoggedModelStatus
+
+    experiment = client.get_run(run_id).info.experiment_id
+    of_weights = f"source_run_id = '{run_id}' AND tags.{names.SHA256} = '{sha256}'"
+    if models := client.search_logged_models([experiment], of_weights):
+        return str(models[0].model_id)
+    made = client.create_logged_model(
+        experiment, f"registered-{sha256[:8]}", run_id, tags={names.SHA256: sha256}
+    )
+    client.finalize_logged_model(made.model_id, LoggedModelStatus.READY)
+    return str(made.model_id)
 
 
 def _registered(client: "MlflowClient", name: str, own: Mapping[str, str]) -> Version | None:

@@ -5,6 +5,7 @@ import re
 from pathlib import PurePosixPath
 
 NOTE = "mlflow.note.content"  # the tag that MLflow shows as a run's description
+SHA256 = "weights_sha256"  # the tag of a logged model that says which weights it is
 RUN_ID = "{run_id}"  # in a description: the run's own id, which MLflow gives it when it is sent
 KEY, FILE = r"\w .:-", r"\w .@,()~+=-"  # what MLflow allows in a name between slashes
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from dcgan.tracking import journal, store
 from dcgan.tracking.journal import Entry, Session
-from dcgan.tracking.names import NOTE, RUN_ID
+from dcgan.tracking.names import NOTE, RUN_ID, SHA256
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 POINTS, TEXTS = 1000, 100  # metrics, and parameters or tags, that one call takes
-SHA256 = "weights_sha256"  # tag of a logged model
 THUMBNAIL = 256  # pixels, the longer side of what MLflow's image slider shows first
 # The run was deleted, the store replaced, or another process made the experiment a moment before:
 # look again.

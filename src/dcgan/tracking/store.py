@@ -8,7 +8,7 @@ import contextlib
 import logging
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -84,6 +84,21 @@ def connect() -> "MlflowClient":
             f"MLflow store {shown()}: cannot be opened ({one_line(error)}):"
             " check MLFLOW_TRACKING_URI"
         ) from None
+
+
+@contextlib.contextmanager
+def as_default() -> Iterator[None]:
+    """Let MLflow take this store by itself in the body: some of its calls know of no other."""
+    from mlflow.tracking import set_tracking_uri
+
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    set_tracking_uri(location())
+    try:
+        yield
+    finally:
+        set_tracking_uri(None)  # type: ignore[arg-type]  # MLflow itself does so: it unsets the variable, too
+        if before is not None:
+            os.environ["MLFLOW_TRACKING_URI"] = before
 
 
 def folder() -> Path:
