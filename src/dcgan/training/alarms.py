@@ -15,8 +15,8 @@ from dcgan.data import Images
 from dcgan.training.losses import LOSSES
 from dcgan.training.state import Row
 
-WON = 0.02  # D's loss, as a share of what it is without knowing anything
-COLLAPSED = 0.2  # variety, of that of real images
+WON = 0.05  # D's loss, as a share of what it is without knowing anything
+COLLAPSED = 0.1  # variety, of that of real images
 FEWEST_STEPS = 300  # before them a healthy G may still draw one grey
 FEWEST_IMAGES = 16  # of fewer the nearest ones say little
 
