@@ -22,6 +22,7 @@ COMMANDS = {
     "init": "Set params.yaml for a folder of pictures.",
     "run": "Run an experiment with DVC, safe from a second one and from signals.",
     "sweep": "List, run and show the cells of a grid of experiments, on any number of machines.",
+    "tune": "Search values of params.yaml for the lowest FID on validation, with Optuna.",
     "compare": "Compare runs side by side: parameters, figures with verdicts, samples.",
     "recipe": "List, show and apply the recipes, each a known system as an overlay of params.yaml.",
     "promote": "Promote models/, refuse it, or say that one cannot tell (exit 0, 4, 7).",

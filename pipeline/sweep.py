@@ -95,11 +95,12 @@ def show(set_param: Grid, git_remote: Remote = None) -> None:
 SUBCOMMANDS = (list_, run, show)
 
 
-def cells(pairs: list[str]) -> list[Cell]:
+def cells(pairs: list[str], prefix: str = "sweep") -> list[Cell]:
     """All combinations of the values; those of the last key change fastest.
 
     Args:
         pairs: `section.key=value,value,...`; values are YAML.
+        prefix: of the names of the experiments.
 
     Raises:
         ConfigError: a key is unknown, a value is wrong, or a cell is no possible configuration.
@@ -128,7 +129,7 @@ def cells(pairs: list[str]) -> list[Cell]:
             f"{key.rpartition('.')[2]}{value}" for key, value in keys.leaves(overlay).items()
         )
         said = re.sub(r"[^A-Za-z0-9_.-]+", "_", said)[:60].strip("._-")
-        name = f"sweep-{said}-{provenance.params_hash(merged)[:8]}"
+        name = f"{prefix}-{said}-{provenance.params_hash(merged)[:8]}"
         ref = f"refs/exps/{head[:2]}/{head[2:]}/{name}"
         found.append(Cell(name, recipes.flags(recipe), ref))
     return found

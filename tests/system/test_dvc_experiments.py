@@ -301,3 +301,24 @@ def test_a_sweep_goes_on_after_a_kill_and_repeats_nothing(repo: Repository) -> N
         )
     assert document.count("the best |") == 1 and (repo.folder / "docs/images/sweep.png").is_file()
     assert "-m pipeline run" not in repo.run(*command).stdout
+
+
+def test_a_search_makes_experiments_below_one_run_and_goes_on(repo: Repository) -> None:
+    command = [sys.executable, "-m", "pipeline", "tune", "-S", "lr=log(1e-4,1e-3)", "--trials"]
+    first = repo.run(*command, "1").stdout
+    assert "tune: trial 0" in first and "dvc exp apply tune-" in first
+    second = repo.run(*command, "3").stdout
+    assert "tune: trial 0" not in second and "tune: trial 2" in second
+    with open(repo.folder / "results/tune/tune.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["trial"] for row in rows] == ["0", "1", "2"]
+    assert {row["experiment"] for row in rows} <= set(table(repo))
+    assert (repo.folder / "results/tune/tune.png").is_file()
+    code = """
+from mlflow import MlflowClient
+client = MlflowClient("sqlite:///.mlflow/mlflow.db")
+runs = client.search_runs([each.experiment_id for each in client.search_experiments()])
+(parent,) = [run.info.run_id for run in runs if run.info.run_name == "tune tune"]
+print(sum(run.data.tags.get("mlflow.parentRunId") == parent for run in runs))
+"""
+    assert int(repo.run(sys.executable, "-c", code).stdout) >= 3
