@@ -18,6 +18,7 @@ of our side make use of.
 
 import argparse
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -32,6 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 import numpy as np
 import torch
 import torchvision
+from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -46,7 +48,7 @@ from dcgan.training import loop
 from dcgan.training.checkpoint import Checkpoints
 from dcgan.training.ranks import ALONE, Ranks
 
-DOCUMENT = Path("docs/performance.md")
+DOCUMENT, PICTURE = Path("docs/performance.md"), Path("docs/images/performance.png")
 MARKS = ("<!-- {} -->", "<!-- end of {} -->")
 SYSTEMS = ("mnist-tf", "fashion-adam", "celeba64")
 WORKERS = 2
@@ -63,11 +65,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=10.0, help="of a round of each side")
     parser.add_argument("--write", action="store_true", help="put the table into its document")
+    parser.add_argument("--draw", action="store_true", help="only draw the document's tables anew")
     parser.add_argument("--side", nargs=4, metavar="", help="of one process: see `in_a_process`")
     args = parser.parse_args()
     if args.side:
         side, name, folder, steps = args.side
         print(SIDES[side](name, Path(folder), int(steps)))
+        return
+    if args.draw:
+        draw()
         return
     precision = devices.choose_precision("auto", CPU)
     rows = []
@@ -86,6 +92,7 @@ def main() -> None:
     print(f"\n{text}")
     if args.write:
         put_table(f"training.py, {precision}", text)
+        draw()
 
 
 HEAD = [
@@ -100,6 +107,30 @@ def put_table(name: str, text: str) -> None:
     before, _, rest = DOCUMENT.read_text().partition(start)
     assert rest, f"{DOCUMENT} has no {start}"
     files.write_text(DOCUMENT, f"{before}{start}\n\n{text}\n\n{end}{rest.partition(end)[2]}")
+
+
+def draw() -> None:
+    """Draw the document's tables of both precisions: images a second of both loops, and the ratio.
+
+    Each recipe has a scale of its own, because they differ by tens.
+    """
+    text = DOCUMENT.read_text()
+    figure = Figure(figsize=(10, 5.6), layout="constrained")
+    panels = figure.subplots(2, len(SYSTEMS), squeeze=False)
+    for row, precision in zip(panels, ("float32", "bfloat16"), strict=True):
+        start, end = (mark.format(f"the table of bench/training.py, {precision}") for mark in MARKS)
+        table = text.partition(start)[2].partition(end)[0]
+        for panel, name in zip(row, SYSTEMS, strict=True):
+            found = re.search(rf"\| {name} \| (\d+) \| (\d+) \| ([\d.]+)", table)
+            assert found, f"{DOCUMENT}: no row of {name} in {precision}"
+            theirs, ours = int(found[1]), int(found[2])
+            bars = panel.bar(["tutorial", "ours"], [theirs, ours], color=["0.7", "C0"])
+            panel.bar_label(bars)
+            panel.set_title(f"{name}, {precision}: {found[3]} x", fontsize=10)
+            panel.margins(y=0.15)
+    figure.supylabel("images a second")
+    with files.replacing(PICTURE) as temporary:
+        figure.savefig(temporary, format="png", dpi=80, metadata={"Software": None})
 
 
 def machine() -> str:
