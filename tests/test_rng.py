@@ -115,3 +115,11 @@ def test_streams_go_from_step_to_step_at_the_same_place_and_draw_what_draws_draw
     assert streams.draws("z")._key.data_ptr() == key
     # What is first drawn from later begins at that step.
     assert torch.equal(streams.draws("late").uniform(5), rng.Draws(8, "late", 4).uniform(5))
+
+
+@pytest.mark.parametrize("count", [3, 4, 9, 10, 11, 16])
+def test_of_each_class_its_share_is_drawn_one_image_too(count):
+    labels = np.arange(1000) % 10
+    chosen = rng.choose_of_each(labels, count, 7, "x")
+    assert len(chosen) == len(set(chosen)) == count and (np.diff(chosen) > 0).all()
+    assert np.bincount(labels[chosen]).max() == -(-count // 10)

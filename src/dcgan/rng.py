@@ -192,7 +192,10 @@ def choose_of_each(
         return np.arange(len(labels))
     classes, counts = np.unique(np.asarray(labels), return_counts=True)
     drawn = [
-        np.flatnonzero(labels == label)[choose(int(held), int(share), seed, stream, int(label))]
+        np.flatnonzero(labels == label)[
+            # As an array: a tensor of one number would be an index, and give a number.
+            choose(int(held), int(share), seed, stream, int(label)).numpy()
+        ]
         for label, held, share in zip(classes, counts, shares(counts, count), strict=True)
     ]
     return np.sort(np.concatenate(drawn))

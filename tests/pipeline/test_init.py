@@ -35,4 +35,4 @@ def test_a_dry_run_changes_nothing(capsys):
     before = Path("params.yaml").read_bytes()
     init.main("pictures", dry_run=True)
     assert Path("params.yaml").read_bytes() == before
-    assert "init: epochs: 6 -> " in capsys.readouterr().out
+    assert "init: evaluate.num_samples: 10000 -> 750" in capsys.readouterr().out

@@ -11,6 +11,7 @@ from PIL import Image
 from dcgan.networks import exports, sampling
 from dcgan.pictures import grids
 from dcgan.promotion import bundle, registry, serving
+from dcgan.tracking import store
 from pipeline import cli, sample
 from tests.support import tiny_models
 from tests.support.imports import ROOT
@@ -54,7 +55,8 @@ def test_a_grid_of_a_registered_champion(root: Path, models: Path) -> None:
     name, out = "models:/dcgan-toys@champion", root / "new/grid.png"
     assert run("--model", name, "--seed", 7, "--count", 9, "--out", out) == 0
     assert (pixels(out) == grids.shown(grids.tile(drawn(models, 9, 7), columns=3))).all()
-    name = f"runs:/{version.run_id}/models/{version.tags['manifest_sha256'][:16]}"
+    store.connect().log_artifacts(version.run_id, str(model), "model")
+    name = f"runs:/{version.run_id}/model"
     assert run("--model", name, "--seed", 7, "--count", 9) == 0
     assert (root / "samples.png").read_bytes() == out.read_bytes()
 

@@ -6,7 +6,7 @@ import signal
 import numpy as np
 import pytest
 
-from dcgan.errors import DataError
+from dcgan.errors import DataError, EnvironmentProblem
 from dcgan.raw import apart, downloads
 from dcgan.raw.dataset import MIB
 from tests.support.imports import ROOT
@@ -53,6 +53,13 @@ def test_what_can_be_read_is_read_in_another_process(tmp_path):
 def test_what_breaks_the_other_process_is_refused(tmp_path, read, complaint):
     with pytest.raises(DataError, match=complaint):
         apart.try_reading(read, tmp_path / "a.mat", 100 * MIB)
+
+
+@pytest.mark.holds("R-58")
+def test_a_process_that_cannot_start_is_no_fault_of_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr("multiprocessing.spawn._python_exe", b"/bin/false")
+    with pytest.raises(EnvironmentProblem, match="no other process can be started"):
+        apart.try_reading(good, tmp_path / "pid", 100 * MIB)
 
 
 @pytest.mark.holds("R-58")

@@ -13,7 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from dcgan.errors import DataError
+from dcgan.errors import DataError, EnvironmentProblem
 
 CPU_SECONDS = 2 * 3600
 
@@ -28,9 +28,17 @@ def try_reading(read: Callable[[Path], None], path: Path, most_bytes: int) -> No
 
     Raises:
         DataError: it broke the process, or needed more memory or time than it may.
+        EnvironmentProblem: no other process can be started.
     """
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, spawn, _limit, (most_bytes, read)) as pool:
+        try:
+            pool.submit(len, ()).result()
+        except BrokenProcessPool as error:
+            raise EnvironmentProblem(
+                f"{path}: no other process can be started to try it: end other programs, or see the"
+                " lines above"
+            ) from error
         try:
             pool.submit(read, path).result()
         except BrokenProcessPool as error:
