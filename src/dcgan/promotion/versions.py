@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dcgan.errors import ConfigError, EnvironmentProblem, NoCheckpoint, UserError
+from dcgan.errors import ConfigError, DataError, EnvironmentProblem, NoCheckpoint, UserError
 from dcgan.promotion import bundle
 from dcgan.tracking import store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+
+MAX_BYTES = 4 << 30  # of a model; one of the largest recipe has 0.15 GB
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,8 @@ def download(source: str, folder: Path) -> None:
 
     Raises:
         NoCheckpoint: no file is there.
-        DataError: a name would leave the folder, or is of a kind that no model has.
+        DataError: a name would leave the folder, or is of a kind that no model has; the files are
+            larger than models are, or than the store says.
     """
     from mlflow.exceptions import MlflowException
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
@@ -124,16 +128,30 @@ def download(source: str, folder: Path) -> None:
             f"{store.shown(source)}: cannot be found ({store.one_line(error)})"
         ) from error
     names: list[str] = []
+    sizes: dict[str, int] = {}  # bytes, as the store says; 0: it does not
     folders: list[str | None] = [None]
     for folder_name in folders:  # the list grows in the loop
         for entry in repository.list_artifacts(folder_name):
             if entry.path.rpartition("/")[2] not in bundle.ADDED:
                 (folders if entry.is_dir else names).append(entry.path)
+                sizes[entry.path] = entry.file_size or 0
         bundle.check_names([*names, *(f"{name}/any.json" for name in folders[1:])])
     if not names:
         raise NoCheckpoint(f"{store.shown(source)}: has no model")
+    whole = sum(sizes.values())
+    if whole > MAX_BYTES:
+        raise DataError(
+            f"{store.shown(source)}: its files have {whole} bytes, expected at most {MAX_BYTES}:"
+            " is it the right model?"
+        )
     for name in names:
         repository.download_artifacts(name, str(folder))
+        size = (folder / name).stat().st_size
+        if size > (sizes[name] or MAX_BYTES):
+            raise DataError(
+                f"{store.shown(source)}: {name} has {size} bytes, {sizes[name]} were announced:"
+                " refused"
+            )
 
 
 def _one(ask: Callable[[], Any], what: str) -> Version:
