@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 from dcgan.errors import EnvironmentProblem
 from dcgan.redaction import clean, redact
+from dcgan.tracking import moving
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -152,6 +153,8 @@ def open_client(uri: str, *, create: bool = False) -> "MlflowClient":
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     check(uri)
+    if path and (place := artifacts(uri)):
+        moving.follow(path, place, SQLITE_TIMEOUT)
     prepare(uri)
     from mlflow import MlflowClient
 
