@@ -283,10 +283,11 @@ def test_a_sweep_goes_on_after_a_kill_and_repeats_nothing(repo: Repository) -> N
     command = [sys.executable, "bench/sweep.py", "--epochs", "1", "--seeds", "999"]
     command += ["--batch-size", "32", "--lr", "3e-4", "8e-4"]
     process = subprocess.Popen(command, cwd=repo.folder, env=repo.env, stdout=subprocess.DEVNULL)
-    until(lambda: [name for name in table(repo) if name.startswith("sweep-seed999-lr0.0003")])
+    until(lambda: "sweep-seed999-lr0.0003" in repo.run("git", "for-each-ref", "refs/exps").stdout)
     time.sleep(2)  # into the second one
-    process.kill()
-    process.wait()
+    # With SIGKILL the experiment would go on to its end, and until then another is refused.
+    process.terminate()
+    assert process.wait() != 0
     first = table(repo)
     done = repo.run(*command).stdout
     rows = {name: row for name, row in table(repo).items() if name.startswith("sweep-")}
