@@ -8,6 +8,7 @@ that ended well; those that failed or were killed resume from their checkpoints.
 """
 
 import argparse
+import itertools
 import json
 import math
 import os
@@ -82,22 +83,18 @@ def run(axes: dict[str, list[str]]) -> tuple[Fids, list[str]]:
     """
     pairs = [f"{key}={','.join(values)}" for key, values in axes.items()]
     grid, fids, failed = sweep.cells(pairs), {}, []
-    for k, cell in enumerate(grid):
+    # In the order in which sweep.cells makes them.
+    for k, (cell, values) in enumerate(zip(grid, itertools.product(*axes.values()), strict=True)):
         try:
             # The stages after evaluate have no figure for the grid.
             sweep.run(k, pairs, target=["evaluate"])
         except typer.Exit:
             failed.append(cell.name)
             continue
-        # As sweep.cells counts them: those of the last key change fastest.
-        point, k_left = {}, k
-        for key in reversed(axes):
-            k_left, index = divmod(k_left, len(axes[key]))
-            point[key] = axes[key][index]
         metrics = json.loads(children.output("git", "show", f"{cell.ref}:{sweep.METRICS}"))
-        fids[Point(int(point["seed"]), float(point["lr"]), int(point["batch_size"]))] = float(
-            metrics["validation"]["fid"]
-        )
+        seed, lr, batch_size, _ = values
+        point = Point(int(seed), float(lr), int(batch_size))
+        fids[point] = float(metrics["validation"]["fid"])
         print(f"sweep: {len(fids)} of {len(grid)} done", flush=True)
     return fids, failed
 

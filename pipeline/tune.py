@@ -69,19 +69,17 @@ def main(
     rungs = sorted({max(1, params.epochs // FACTOR**i) for i in range(RUNGS)})
     store = files.scratch("tune", f"{name}.db").absolute()
     store.parent.mkdir(parents=True, exist_ok=True)
-    seed = (params.seed + len(store.name)) % 2**32
     study = optuna.create_study(
         study_name=name, storage=f"sqlite:///{store}", direction="minimize", load_if_exists=True,
         pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=FACTOR),
     )  # fmt: skip
     # Another seed as the search goes on: the same one would propose the first values again.
-    study.sampler = optuna.samplers.TPESampler(seed=(seed + len(study.trials)) % 2**32)
+    study.sampler = optuna.samplers.TPESampler(seed=(params.seed + len(study.trials)) % 2**32)
     title = catalog.title(params.dataset)
     for trial in pending(study, trials):
         try_out(study, trial, axes, rungs, functools.partial(adopt, name, title))
         report(study, name, axes, title)
-    report(study, name, axes, title)
-    show(study)
+    show(study, axes)
 
 
 def imported() -> Any:
@@ -233,7 +231,7 @@ def report(study: "optuna.Study", name: str, axes: Sequence[Axis], dataset: str)
         {
             "trial": trial.number,
             "state": trial.state.name.lower(),
-            **{axis.key: trial.params.get(axis.key) for axis in axes},
+            **values_of(trial, axes),
             "fid": last(trial),
             "experiment": trial.user_attrs.get("experiment"),
         }
@@ -251,20 +249,29 @@ def report(study: "optuna.Study", name: str, axes: Sequence[Axis], dataset: str)
         run.log_file(RESULTS / f"{name}.png", "tune")
 
 
+def values_of(trial: "optuna.trial.FrozenTrial", axes: Sequence[Axis]) -> dict[str, Any]:
+    """What a trial has tried, by key."""
+    return {
+        axis.key: json.loads(value) if axis.kind == "one_of" else value
+        for axis in axes
+        if (value := trial.params.get(axis.key)) is not None
+    }
+
+
 def last(trial: "optuna.trial.FrozenTrial") -> float | None:
     """The FID of a trial's last rung."""
     steps = trial.intermediate_values
     return steps[max(steps)] if steps else None
 
 
-def show(study: "optuna.Study") -> None:
+def show(study: "optuna.Study", axes: Sequence[Axis]) -> None:
     """Print the best trials."""
     from optuna.trial import TrialState
 
     whole = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     table = tables.new("trial", "FID on validation", "values", "experiment")
     for trial in sorted(whole, key=lambda trial: trial.value or 0.0)[:5]:
-        values = ", ".join(f"{key} {value}" for key, value in trial.params.items())
+        values = ", ".join(f"{key} {value}" for key, value in values_of(trial, axes).items())
         table.add_row(
             str(trial.number), f"{trial.value:.2f}", values, trial.user_attrs["experiment"]
         )

@@ -154,3 +154,12 @@ def test_a_wrong_name_ends_in_one_line(tmp_path):
     )  # fmt: skip
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
     assert "--name a/b" in done.stderr
+
+
+def test_values_are_shown_as_they_were_asked_for(tmp_path):
+    axes = [tune.axis("lr=log(1e-4,1e-2)"), tune.axis("training.loss=hinge,minimax")]
+    trial = study(tmp_path).ask()
+    tried = {axis.key: tune.suggested(trial, axis) for axis in axes}
+    (frozen,) = study(tmp_path).trials
+    assert tune.values_of(frozen, axes) == tried
+    assert tried["training.loss"] in ("hinge", "minimax")

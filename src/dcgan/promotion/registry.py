@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 Kind = Literal["promoted", "rolled back"]
+UPLOAD_SECONDS = 900  # for another process that registers
 ROLLED_BACK = "rolled back: "  # begins the reason of a rollback; older notes have no other sign
 
 
@@ -72,16 +73,19 @@ def register(folder: Path, *, dataset: str, fingerprint: str, tags: Mapping[str,
         if existing := _registered(client, name, own):
             _read_back(client, existing)
             return existing
-        with tempfile.TemporaryDirectory() as checked, store.lock():
+        # Of two processes that register the same weights with other cards, the second must not
+        # write over the first one's files.
+        with tempfile.TemporaryDirectory() as checked, store.lock("register", UPLOAD_SECONDS):
             bundle.copy(folder, Path(checked))
             if existing := _registered(client, name, own):  # by another process, meanwhile
                 return existing
-            run_id = _run_of(client, name, fingerprint)
-            model_id = _logged_model(client, run_id, own["generator_sha256"])
+            with store.lock():
+                run_id = _run_of(client, name, fingerprint)
+                model_id = _logged_model(client, run_id, own["generator_sha256"])
             client.log_model_artifacts(model_id, checked)
-            if not client.search_registered_models(f"name = '{name}'"):
-                client.create_registered_model(name)
-            with store.as_default():
+            with store.lock(), store.as_default():
+                if not client.search_registered_models(f"name = '{name}'"):
+                    client.create_registered_model(name)
                 made = versions.of(
                     client.create_model_version(
                         name, f"models:/{model_id}", run_id, tags={**tags, **own}, model_id=model_id

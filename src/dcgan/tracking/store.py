@@ -112,15 +112,18 @@ def journals() -> Path:
     return folder() / "journal"
 
 
-def lock() -> contextlib.AbstractContextManager[Any]:
+def lock(
+    name: str = "lock", seconds: float = LOCK_TIMEOUT
+) -> contextlib.AbstractContextManager[Any]:
     """The lock to hold while a store, an experiment or a run is looked for and, if missing, made.
 
-    One process of this machine holds it at a time.
+    One process of this machine holds it at a time. What takes longer has a lock of another `name`,
+    for which others wait so many `seconds`.
     """
     from filelock import FileLock
 
     folder().mkdir(parents=True, exist_ok=True)
-    return FileLock(folder() / "lock", timeout=LOCK_TIMEOUT)
+    return FileLock(folder() / name, timeout=seconds)
 
 
 def prepare(uri: str) -> None:
