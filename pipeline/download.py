@@ -1,5 +1,7 @@
 """Download the images: verified raw files in data/raw."""
 
+import logging
+import sys
 from pathlib import Path
 
 from dcgan.config import reading, sections
@@ -21,12 +23,22 @@ def main() -> None:
 
     from dcgan.raw import downloads, listing
 
+    show_progress()
     source = downloads.fetch(RAW, dataset)
     listing.remember(dataset)
     for line in what_is_there(source):
         print(f"download: {line}")
     size = sum(path.stat().st_size for path in RAW.iterdir())
     print(f"download: {size} bytes, verified, in {RAW}")
+
+
+def show_progress() -> None:
+    """Print how far the packing of a large folder is, a line for each part."""
+    packing = logging.getLogger("dcgan.raw.folder")
+    words = logging.StreamHandler(sys.stdout)
+    words.setFormatter(logging.Formatter("download: %(message)s"))
+    packing.handlers, packing.propagate = [words], False
+    packing.setLevel(logging.INFO)
 
 
 def what_is_there(source: str) -> list[str]:

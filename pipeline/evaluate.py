@@ -1,11 +1,20 @@
 """The evaluate stage: judge every checkpoint, choose one on validation, report it on test."""
 
+import contextlib
+import functools
+from collections.abc import Iterator
+from concurrent.futures import Executor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dcgan.config import keys, reading, sections, trained
-from pipeline import cli
+from pipeline import cli, pools
+
+if TYPE_CHECKING:
+    import torch
 
 PREPARED, MODELS, RESULTS = Path("data/prepared"), Path("models"), Path("results/evaluate")
+REFERENCE = Path("results/reference")
 
 
 class Params(sections.Section):
@@ -13,7 +22,7 @@ class Params(sections.Section):
 
     seed: sections.Seed
     evaluate: sections.Evaluate
-    training: sections.OnDevice
+    training: sections.OnDevices
 
 
 def main() -> None:
@@ -30,7 +39,7 @@ def main() -> None:
 
     training = trained.read()
     device = devices.opened(params.training.device)
-    real = reference.Reference.open(Path("results/reference"), params.seed, device)
+    real = reference.Reference.open(REFERENCE, params.seed, device)
     key, dataset, section = training["fingerprint"], training["dataset"], real.section()
     tags = {"extractor_sha256": real.extractor.sha256}
     bar = Bar("evaluate", unit="checkpoints")
@@ -53,7 +62,10 @@ def main() -> None:
             bar.say("\n".join(evaluation.lines(row)))
             bar.update(done, total)
 
-        result = evaluation.evaluate(real, params.evaluate.num_samples, MODELS, on_row, bar.say)
+        with helpers(params, device, len(folders)) as pool:
+            result = evaluation.evaluate(
+                real, params.evaluate.num_samples, MODELS, on_row, bar.say, pool
+            )
         metrics = {**result.metrics, "mlflow_run": names.of_run(dataset, key)}
         files.write_json(RESULTS / "metrics.json", metrics)
         files.write_csv(RESULTS / "by_epoch.csv", result.rows)
@@ -69,6 +81,42 @@ def main() -> None:
         manifest = data.read_manifest(PREPARED)
         serving.log_model(run, MODELS, model_card.write(training, manifest, metrics))
         bar.say(f"evaluate: {evaluation.summary(metrics)}")
+
+
+@contextlib.contextmanager
+def helpers(
+    params: Params, device: "torch.device", num_checkpoints: int
+) -> "Iterator[Executor | None]":
+    """Processes that share the checkpoints and draws, if there is more than one; else None."""
+    import torch
+
+    from dcgan.judging import evaluation
+
+    pieces = max(num_checkpoints, evaluation.DRAWS)
+    num = pools.count(params.training.processes, device, pieces)
+    if num == 1:
+        yield None
+        return
+    print(f"evaluate: {num} processes", flush=True)
+    # On a GPU the little that is computed beside it has as many threads as in one process.
+    threads = max(1, torch.get_num_threads() // num) if device.type == "cpu" else None
+    with pools.opened(num, functools.partial(open_here, params), threads) as pool:
+        yield pool
+
+
+def open_here(params: Params, number: int) -> None:
+    """Open what a process that helps judges with, on the GPU of its number."""
+    import torch
+
+    from dcgan.judging import evaluation, reference
+    from dcgan.networks import devices
+
+    device = devices.opened(params.training.device)
+    if device.type == "cuda":
+        device = torch.device("cuda", number)
+        torch.cuda.set_device(device)
+    real = reference.Reference.open(REFERENCE, params.seed, device)
+    evaluation.open_here(evaluation.Bench(real, params.evaluate.num_samples))
 
 
 if __name__ == "__main__":

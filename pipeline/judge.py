@@ -80,18 +80,18 @@ def of_folder(folder: Path, dataset: "sections.Dataset") -> "Images":
     import numpy as np
 
     from dcgan.preparing import decode
-    from dcgan.raw import folder as folders
+    from dcgan.raw import packing
 
     if not folder.is_dir():
         raise ConfigError(f"{folder}: is no folder and no file: give one with pictures")
     decoded, left_out, other = [], [], Counter[str]()
-    for path in folders.find(folder).paths:
+    for path in packing.walk(folder, packing.Found()):
         try:
             file = folder / path
             content = file.read_bytes() if file.is_file() else b""
             image = decode.decode(content, dataset, suffix=file.suffix)
         except (decode.BadImage, decode.RangeWanted, OSError) as error:
-            left_out.append(f"{folders.printable(path)} ({error})")
+            left_out.append(f"{packing.printable(path)} ({error})")
             continue
         decoded.append(image.pixels)
         other.update(fact.name or "" for fact in decode.Fact if fact in image.facts)

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,9 +11,10 @@ import typer
 
 from dcgan.config import reading, sections
 from dcgan.errors import ConfigError
-from pipeline import cli, processes
+from pipeline import cli, pools
 
 if TYPE_CHECKING:
+    from dcgan.preparing import decoding
     from dcgan.raw.dataset import Raw
 
 RAW, PREPARED, RESULTS = Path("data/raw"), Path("data/prepared"), Path("results/prepare")
@@ -52,7 +54,7 @@ def main(shards: Shards = "") -> None:
         return
     with progress.Bar("prepare", unit="images") as bar:
         report, dropped = preparation.prepare(
-            raw, PREPARED, kept, params.dataset, params.seed, bar.update, reopening(params)
+            raw, PREPARED, kept, params.dataset, params.seed, bar.update, helpers(params)
         )
     files.write_json(RESULTS / "report.json", report)
     grids.save_png(RESULTS / "duplicates.png", grids.shown(dropped))
@@ -105,23 +107,24 @@ def decode_only(shards: str, raw: "Raw", kept: Path, params: Params) -> None:
     with progress.Bar("prepare", unit="images") as bar:
         total = sum(len(job.chosen) for job in mine)
         decoding.decode_shards(
-            raw, mine, lambda done: bar.update(done, total), reopen=reopening(params)
+            raw, mine, lambda done: bar.update(done, total), workers=helpers(params)
         )
     numbers = f"{mine[0].number} to {mine[-1].number}" if mine else "none"
     print(f"prepare: shards {numbers} of {len(jobs)} are in {kept}; dvc repro goes on from there")
 
 
-def reopening(params: Params) -> "functools.partial[Raw]":
-    """What another process calls to read the same images."""
-    return functools.partial(reopen, params.dataset, params.seed)
+def helpers(params: Params) -> "decoding.Workers":
+    """What opens processes that decode the same images, one a processor."""
+    setup = functools.partial(open_here, params.dataset, params.seed)
+    return functools.partial(pools.opened, os.cpu_count() or 1, setup)
 
 
-def reopen(dataset: sections.Dataset, seed: int) -> "Raw":
-    """Open the raw data in a process that decodes, which dies with its parent."""
+def open_here(dataset: sections.Dataset, seed: int, _number: int) -> None:
+    """Open the raw data in a process that helps."""
+    from dcgan.preparing import decoding
     from dcgan.raw import records
 
-    processes.die_with_parent()
-    return records.open_raw(RAW, dataset, seed, verify=False)
+    decoding.open_here(records.open_raw(RAW, dataset, seed, verify=False))
 
 
 def resume_folder(params: Params, raw: "Raw") -> Path:
@@ -132,7 +135,7 @@ def resume_folder(params: Params, raw: "Raw") -> Path:
     """
     from dcgan import files
     from dcgan.preparing import decode, decoding, preparation
-    from dcgan.raw import catalog, dataset, folder, layout
+    from dcgan.raw import catalog, dataset, folder, layout, packing
 
     # What is decided after decoding; which images are chosen is counted below.
     decided_later = {
@@ -141,7 +144,7 @@ def resume_folder(params: Params, raw: "Raw") -> Path:
     }  # fmt: skip
     chosen = preparation.chosen(raw.pool, params.dataset, params.seed)
     drawn = "" if catalog.of(params.dataset).raw else str(params.seed)
-    code = (decode, decoding, dataset, folder, layout)
+    code = (decode, decoding, dataset, folder, layout, packing)
     parts = [
         (RAW / "manifest.json").read_bytes(),
         params.dataset.model_dump_json(exclude=decided_later).encode(),

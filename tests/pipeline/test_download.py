@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
+from dcgan.raw import packing
 from pipeline import download
 from tests.support.imports import ROOT
 from tests.support.params import put
@@ -60,4 +61,13 @@ def test_what_prepare_will_refuse_is_said_and_the_download_is_good(told, tmp_pat
     (source / "owl/2.png").unlink()
     lines = told(source)
     assert lines[1].startswith("download: prepare will refuse it: class owl: has 2 images")
-    assert (tmp_path / "data/raw/images.zip").exists()
+    assert (tmp_path / "data/raw/images-00000.zip").exists()
+
+
+def test_a_folder_of_several_parts_says_how_far_it_is(told, tmp_path, monkeypatch):
+    source = write_tree(tmp_path / "mine", images("cat", "dog"))
+    assert not [line for line in told(source) if "packed" in line]
+    monkeypatch.setattr(packing, "PART_FILES", 3)
+    assert [line for line in told(source) if "packed" in line] == [
+        "download: 6 images packed, in 2 parts", "download: 8 images packed, in 3 parts",
+    ]  # fmt: skip

@@ -13,6 +13,7 @@ from dcgan.networks import exports
 from dcgan.tracking import store
 from dcgan.training import fresh
 from pipeline import evaluate, reference
+from tests.support.imports import ROOT
 from tests.support.repository import Repository
 from tests.support.untrained import ABOUT, SMALL, write_data
 
@@ -77,6 +78,24 @@ def test_mlflow_has_the_same_figures_the_curves_the_card_and_the_run_of_that_nam
     card = Path(client.download_artifacts(run.info.run_id, "model/README.md")).read_text()
     assert "lr: 0.0123" in card  # of the training, not of params.yaml
     assert "measured once on test images" in run.data.tags["mlflow.note.content"]
+
+
+def test_two_processes_find_the_same_figures_bit_for_bit(folder, monkeypatch, capfd):
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(ROOT / "src")
+    # As many threads in each process as in the one that worked alone.
+    monkeypatch.setenv("OMP_NUM_THREADS", str(torch.get_num_threads()))
+    results = [Path("results/evaluate") / name for name in ("metrics.json", "by_epoch.csv")]
+    alone = [path.read_bytes() for path in results]
+    text = Path("params.yaml").read_text()
+    assert "processes: auto" in text
+    Path("params.yaml").write_text(text.replace("processes: auto", "processes: 2"))
+    try:
+        evaluate.main()
+    finally:
+        Path("params.yaml").write_text(text)
+    assert "evaluate: 2 processes" in capfd.readouterr().out
+    assert [path.read_bytes() for path in results] == alone
 
 
 def test_a_run_json_without_settings_is_refused_before_the_work(folder, monkeypatch):

@@ -76,11 +76,11 @@ def test_processes_decode_the_same_bytes_as_threads(params, tmp_path, monkeypatc
     monkeypatch.syspath_prepend(ROOT / "src")
     raw = records.open_raw(prepare.RAW, params.dataset, params.seed)
     found = {}
-    for name, reopen in (("threads", None), ("processes", prepare.reopening(params))):
+    for name, workers in (("threads", None), ("processes", prepare.helpers(params))):
         (part,) = preparation.plan(raw, tmp_path / name, params.dataset, params.seed)
         assert len(part.jobs) > decoding.FEW  # of no more, threads would decode them
         seen: list[int] = []
-        decoding.decode_shards(raw, part.jobs, seen.append, reopen=reopen)
+        decoding.decode_shards(raw, part.jobs, seen.append, workers=workers)
         assert seen == sorted(seen) and seen[-1] == 1100
         found[name] = contents(tmp_path / name)
     assert len(found["threads"]) == 12

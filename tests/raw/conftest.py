@@ -30,3 +30,9 @@ def store():
     store = Server({"weights.pth": CONTENT, "weights.pth?signature=canary": CONTENT})
     yield store
     store.close()
+
+
+@pytest.fixture(autouse=True)
+def scratch_of_its_own(tmp_path_factory, monkeypatch):
+    """A folder is packed by way of `.scratch`, which lies in the workspace."""
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path_factory.mktemp("workspace")))

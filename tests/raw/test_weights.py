@@ -6,7 +6,8 @@ from dcgan.errors import ConfigError, EnvironmentProblem
 from dcgan.raw import weights
 
 
-def test_a_file_of_ones_own_is_used_where_it_lies(tmp_path):
+def test_a_file_of_ones_own_is_used_where_it_lies(tmp_path, monkeypatch):
+    monkeypatch.delenv("DVC_ROOT")
     assert weights.fetch_inception("some/weights.pth", None, tmp_path) == (
         Path("some/weights.pth"),
         weights.INCEPTION_SHA256,

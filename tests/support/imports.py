@@ -13,7 +13,7 @@ EXEMPT = (
     "src/dcgan/__init__.py", "src/dcgan/config", "src/dcgan/tracking", "src/dcgan/promotion",
     "src/dcgan/reports", "src/dcgan/errors.py", "src/dcgan/progress.py",
     "pipeline/__init__.py", "pipeline/cli.py", "pipeline/data_docs.py", "pipeline/launcher.py",
-    "pipeline/processes.py", "pipeline/workspace.py",
+    "pipeline/pools.py", "pipeline/processes.py", "pipeline/workspace.py",
 )  # fmt: skip
 
 

@@ -234,7 +234,13 @@ class OnDevice(Section):
     device: Literal["auto", "cpu", "cuda", "mps", "xpu"]
 
 
-class Training(OnDevice):
+class OnDevices(OnDevice):
+    """The keys of `training` that a stage reads whose work several processes may share."""
+
+    processes: Annotated[int, Field(ge=1, le=10_000)] | Literal["auto"]
+
+
+class Training(OnDevices):
     """How the two networks are trained."""
 
     update: Literal["simultaneous", "alternating", "concatenated", "one_network"]
@@ -259,7 +265,6 @@ class Training(OnDevice):
     keep_last: int = Field(ge=1, le=1_000_000)
     start_from: Annotated[str, Field(min_length=1)] | None
     save_seconds: float = Field(ge=0, le=86_400)
-    processes: Annotated[int, Field(ge=1, le=10_000)] | Literal["auto"]
     sync_batch_norm: bool
     cuda_graphs: bool
 

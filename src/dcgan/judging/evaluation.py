@@ -4,7 +4,9 @@ Real and generated images go through the same frozen extractor. Choosing and rep
 latent vectors, so that the reported figure does not profit from the choice.
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,21 @@ class Report:
     generated: Images
     nearest: list[int]
     distances: list[float]
+
+
+@dataclass(frozen=True, eq=False)
+class Draw:
+    """One draw of latent vectors, measured.
+
+    Attributes:
+        images: of the first draw, uint8 N x C x H x W; None of the others.
+        sample: their features.
+        figures: of `Real.all_figures`.
+    """
+
+    images: Images | None
+    sample: Sample
+    figures: dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,8 +112,22 @@ class Judge:
             row |= {f"{key}_{weights}": value for key, value in values.items()}
         return row
 
-    def report(self, generator: Path, real: Real, train: Sample) -> Report:
+    def report_draw(self, generator: Path, real: Real, index: int) -> Draw:
+        """One of the draws of latent vectors that a generator is reported on, 0 to 4."""
+        network, _ = exports.load_generator(generator)
+        images, sample = self.draw(network, f"report {index}")
+        return Draw(None if index else images, sample, real.all_figures(sample))
+
+    def report(
+        self, generator: Path, real: Real, train: Sample, draws: Sequence[Draw] | None = None
+    ) -> Report:
         """The chosen generator against the test images, and what it has memorised of train.
+
+        Args:
+            generator: its export.
+            real: the test images.
+            train: the train images.
+            draws: the five of `report_draw`, if other processes have made them.
 
         Returns:
             Figures with mean and deviation over five draws of latent vectors. All draws together
@@ -104,9 +135,11 @@ class Judge:
             two figures made of them, `js_divergence` and `smallest_class_share`. The first draw
             alone gives `memorisation`.
         """
-        network, _ = exports.load_generator(generator)
-        images, samples = self.draws(network, "report")
-        by_draw = [real.all_figures(sample) for sample in samples]
+        if draws is None:
+            draws = [self.report_draw(generator, real, index) for index in range(DRAWS)]
+        images, samples = draws[0].images, [draw.sample for draw in draws]
+        by_draw = [draw.figures for draw in draws]
+        assert images is not None, "those of the first draw are kept"
         memorisation, pairs = manifold.memorisation(samples[0], train, real.sample)
         pooled, notes = Sample.pooled(samples), []
         values: dict[str, Any] = {
@@ -202,14 +235,51 @@ class Evaluation:
     title: str
 
 
+class Bench:
+    """What one process judges with: a judge, and the real images, measured when they are needed."""
+
+    def __init__(self, reference: Reference, num_samples: int) -> None:
+        self.judge = Judge(reference.extractor, num_samples, reference.seed)
+        self.real = functools.cache(reference.real)
+
+    def row(self, folder: Path) -> Row:
+        """An epoch on validation, see `Judge.row`."""
+        return self.judge.row(folder, self.real("validation"))
+
+    def report_draw(self, generator: Path, index: int) -> Draw:
+        """A draw on test, see `Judge.report_draw`."""
+        return self.judge.report_draw(generator, self.real("test"), index)
+
+
+# The bench of a process that helps another.
+_opened: list[Bench] = []
+
+
+def open_here(bench: Bench) -> None:
+    """Give this process what it judges with when another one asks it to."""
+    _opened[:] = [bench]
+
+
+def _row_here(folder: Path) -> Row:
+    return _opened[0].row(folder)
+
+
+def _draw_here(generator: Path, index: int) -> Draw:
+    return _opened[0].report_draw(generator, index)
+
+
 def evaluate(
     reference: Reference,
     num_samples: int,
     models: Path,
     on_row: Callable[[Row, int, int], None],
     say: Callable[[str], None] = lambda line: None,
+    helpers: Executor | None = None,
 ) -> Evaluation:
     """Judge every checkpoint on validation, export the best one, and report it on test.
+
+    A checkpoint, and a draw of the report, is judged as a whole by one process, so that the figures
+    do not depend on the number of processes.
 
     Args:
         reference: the extractor and the real images; its seed is that of the latent vectors too.
@@ -217,23 +287,26 @@ def evaluate(
         models: has `checkpoints`; generator and discriminator of the best one are copied to it.
         on_row: called after each epoch with its row, the number of epochs done, and of all.
         say: called with each line that a person should read first.
+        helpers: processes that have called `open_here`; None: this one does all.
 
     Raises:
         NoCheckpoint: no checkpoint exists.
         DataError: a file is missing or damaged, or there are too few images.
     """
-    judge = Judge(reference.extractor, num_samples, reference.seed)
-    folders = epochs(models / "checkpoints")
-    validation, test = reference.real("validation"), reference.real("test")
+    bench = Bench(reference, num_samples)
+    judge, folders = bench.judge, epochs(models / "checkpoints")
+    validation, test = bench.real("validation"), bench.real("test")
     for warning in warnings(num_samples, len(validation.sample), len(test.sample)):
         say(f"evaluate: warning: {warning}")
     rows: list[Row] = []
-    for folder in folders:
-        rows.append(judge.row(folder, validation))
-        on_row(rows[-1], len(rows), len(folders))
+    for row in helpers.map(_row_here, folders) if helpers else map(bench.row, folders):
+        rows.append(row)
+        on_row(row, len(rows), len(folders))
     index, weights = choose(rows)
     export(folders[index], weights, models)
-    report = judge.report(models / "generator.safetensors", test, reference.sample("train"))
+    generator = models / "generator.safetensors"
+    draws = list(helpers.map(_draw_here, [generator] * DRAWS, range(DRAWS))) if helpers else None
+    report = judge.report(generator, test, reference.sample("train"), draws)
     metrics = judge.record(rows, report, test, reference.metrics())
     real = {
         "fid": metrics["floor"]["fid_validation"],

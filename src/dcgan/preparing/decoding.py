@@ -8,12 +8,12 @@ for some thirty bytes of facts about each.
 
 import functools
 import json
-import multiprocessing
 import os
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
@@ -30,6 +30,8 @@ GOOD, BAD = 1, 2
 DEEP = 3  # more than 8 bits: waits until the range of all such images is known
 AT_ONCE = 1024  # images between two words of progress
 FEW = 4  # shards that threads decode: to start processes takes as long as a shard
+
+Workers = Callable[[], AbstractContextManager[Executor]]
 
 # What is known of each image after decoding, beside its pixels.
 FACTS: dict[str, tuple[type, tuple[int, ...]]] = {
@@ -138,7 +140,7 @@ def decode_shards(
     on_progress: Callable[[int], None],
     *,
     white: int | None = None,
-    reopen: Callable[[], Raw] | None = None,
+    workers: Workers | None = None,
 ) -> None:
     """Decode those shards that no earlier run has finished.
 
@@ -147,17 +149,15 @@ def decode_shards(
         jobs: the shards.
         on_progress: called with the number of images done.
         white: of images of more than 8 bits; None: these are left DEEP, with their peaks.
-        reopen: opens `raw` in another process; None: threads of this process do all.
+        workers: opens processes that have called `open_here`; None: threads of this one do all.
     """
     left = [job for job in jobs if not _is_done(job, white)]
     done = sum(len(job.chosen) for job in jobs) - sum(len(job.chosen) for job in left)
     on_progress(done)
-    if reopen is not None and len(left) > FEW and (os.cpu_count() or 1) > 1:
+    if workers is not None and len(left) > FEW and (os.cpu_count() or 1) > 1:
         # Processes, because Python's lock lets threads decode 3,000 images a second at most.
-        # Spawned, because a fork would share the position in an open archive.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(os.cpu_count(), context, _open_here, (reopen,)) as workers:
-            started = {workers.submit(_decode_here, job, white): job for job in left}
+        with workers() as pool:
+            started = {pool.submit(_decode_here, job, white): job for job in left}
             for future in as_completed(started):
                 future.result()
                 done += len(started[future].chosen)
@@ -276,12 +276,13 @@ def _read(job: Job) -> tuple[data.Shard, dict[str, npt.NDArray[Any]], dict[int, 
     return data.Shard(shape, "uint8", known["sha256"]), facts, reasons
 
 
-# The records that a process of a pool has opened.
+# The records of a process that helps another.
 _opened: list[Raw] = []
 
 
-def _open_here(reopen: Callable[[], Raw]) -> None:
-    _opened.append(reopen())
+def open_here(raw: Raw) -> None:
+    """Give this process the records that `decode_shards` lets it decode."""
+    _opened[:] = [raw]
 
 
 def _decode_here(job: Job, white: int | None) -> None:

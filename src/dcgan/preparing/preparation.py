@@ -1,6 +1,5 @@
 """From raw records to the prepared folder: decode, leave out bad images and copies, hold out."""
 
-import contextlib
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +11,7 @@ import numpy.typing as npt
 
 from dcgan import data, files, rng
 from dcgan.config import sections
-from dcgan.errors import ConfigError, DataError, EnvironmentProblem
+from dcgan.errors import ConfigError, DataError
 from dcgan.preparing import decoding, duplicates, remarks, splitting
 from dcgan.preparing.decoding import Part
 from dcgan.raw import catalog, locks
@@ -28,7 +27,7 @@ def prepare(
     dataset: sections.Dataset,
     seed: int,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
-    reopen: Callable[[], Raw] | None = None,
+    workers: decoding.Workers | None = None,
 ) -> tuple[dict[str, Any], data.Images]:
     """Turn raw records into the prepared folder: shards, the rows of the three splits, a manifest.
 
@@ -47,7 +46,7 @@ def prepare(
         dataset: the section of params.yaml.
         seed: of the choice of `max_images` and of the splits.
         on_progress: called with images done and images in all.
-        reopen: opens `raw` in another process; None: threads decode.
+        workers: as in `decoding.decode_shards`.
 
     Returns:
         The report: `num_images` by split, `bad`, how many images cannot be used, and `bad_first`,
@@ -69,14 +68,14 @@ def prepare(
     _check_counts(raw, dataset)
     lock = resume_folder.with_name(f"{resume_folder.name}.lock")
     with locks.held(lock, 0, "prepares the same data"):
-        parts, white = _decode_all(raw, resume_folder, dataset, seed, on_progress, reopen)
+        parts, white = _decode_all(raw, resume_folder, dataset, seed, on_progress, workers)
         pool, test = parts[0], parts[1] if raw.test is not None else None
         bad = decoding.bad(parts)
         _check_bad(bad, pool, test, dataset.on_bad_image)
         kept, dropped, picture = _without_duplicates(pool, test, dataset)
         notes = [*raw.said(), *remarks.of(parts, dataset, white)]
         manifest = _write(raw, folder, pool, test, kept, dataset, seed)
-        _delete_others(resume_folder)
+        locks.delete_others(resume_folder)
     report = {
         "num_images": {split: counts["count"] for split, counts in manifest["splits"].items()},
         "bad": len(bad),
@@ -142,7 +141,7 @@ def _decode_all(
     dataset: sections.Dataset,
     seed: int,
     on_progress: Callable[[int, int], None],
-    reopen: Callable[[], Raw] | None,
+    workers: decoding.Workers | None,
 ) -> tuple[list[Part], int | None]:
     """The decoded images, and what became 255 in those of more than 8 bits."""
     parts = plan(raw, folder, dataset, seed)
@@ -151,7 +150,7 @@ def _decode_all(
 
     def decode(white: int | None) -> None:
         decoding.decode_shards(
-            raw, jobs, lambda done: on_progress(done, total), white=white, reopen=reopen
+            raw, jobs, lambda done: on_progress(done, total), white=white, workers=workers
         )
         for part in parts:
             part.finish()
@@ -296,15 +295,6 @@ def _link(source: Path, target: Path) -> None:
     finally:
         # It stays where both names were the same file already.
         temporary.unlink(missing_ok=True)
-
-
-def _delete_others(folder: Path) -> None:
-    """Delete what other data or other parameters have left beside the resume folder."""
-    for other in folder.parent.glob(f"{folder.name.partition('-')[0]}-*"):
-        if other != folder and other.is_dir():
-            lock = other.with_name(f"{other.name}.lock")
-            with contextlib.suppress(EnvironmentProblem), locks.held(lock, 0, "uses it"):
-                shutil.rmtree(other)
 
 
 def _digests(raw: Raw) -> Iterator[bytes]:

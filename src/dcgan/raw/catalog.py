@@ -35,7 +35,7 @@ def of(dataset: sections.DatasetFiles) -> DataSet:
 
 
 def raw_names() -> Iterator[str]:
-    """The names of the raw files of all sets; some come several times."""
+    """The raw files of all sets, as `DataSet.raw` has them; some come several times."""
     for data_set in DATA_SETS.values():
         yield from (data_set.labelled or data_set).raw
 

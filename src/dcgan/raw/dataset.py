@@ -122,7 +122,8 @@ Open = Callable[[Path, sections.Dataset, int], Raw]
 class DataSet:
     """One data set of the catalog."""
 
-    raw: tuple[str, ...]  # the files that a download leaves, beside the manifest
+    # The files that a download leaves, beside the manifest; a * stands for the numbers of parts.
+    raw: tuple[str, ...]
     unpack: Unpack
     open: Open
     licence: str  # what its publisher or others say of it, and where
@@ -136,3 +137,16 @@ class DataSet:
     debian: DebianPackage | None = None
     by_hand: str = ""  # how the user gets the files, where no server can be asked
     labelled: "DataSet | None" = None  # the same set with the files that dataset.attributes needs
+    # Those of `raw` whose bytes are compared image by image, when an image is read.
+    verified_when_read: tuple[str, ...] = ()
+    fetched: Callable[[sections.DatasetFiles], None] = lambda dataset: None  # called at the end
+
+    def raw_files(self, folder: Path) -> list[str]:
+        """The names of the raw files in a folder: those without parts, and all parts there are."""
+        return [
+            name
+            for pattern in self.raw
+            for name in (
+                sorted(path.name for path in folder.glob(pattern)) if "*" in pattern else [pattern]
+            )
+        ]

@@ -91,7 +91,7 @@ def fetch_from(
     with _locked(folder):
         if digests := _already_there(folder, dataset, pins):
             files.write_json(folder / "manifest.json", digests)
-            _remove_files_of_others(folder, data_set)
+            _remove_files_of_others(folder, data_set.raw)
             return f"{shown_as}, where the verified files were already"
         for source, following in itertools.zip_longest(sources, sources[1:]):
             with _staging(folder) as staging:
@@ -107,14 +107,16 @@ def fetch_from(
                         logger.log(level, "%s: next is %s", problem, following.name)
                     problems.append(problem)
                     continue
-                manifest = {name: files.sha256(staging / name) for name in data_set.raw}
+                names = data_set.raw_files(staging)
+                manifest = {name: files.sha256(staging / name) for name in names}
                 if source.digests and not _pinned(data_set, pins):
                     manifest[PUBLISHED] = dataset.name
-                for name in data_set.raw:
+                for name in names:
                     with files.replacing(folder / name) as temporary:
                         os.replace(staging / name, temporary)
                 files.write_json(folder / "manifest.json", manifest)
-                _remove_files_of_others(folder, data_set)
+                _remove_files_of_others(folder, names)
+                data_set.fetched(dataset)
                 return source.name
     if len(problems) == 1:
         raise problems[0]
@@ -186,10 +188,12 @@ def _already_there(
     return manifest if there else {}
 
 
-def _remove_files_of_others(folder: Path, data_set: DataSet) -> None:
+def _remove_files_of_others(folder: Path, ours: Collection[str]) -> None:
     """Remove the raw files of other data sets, and nothing that the catalog does not name."""
-    for name in set(catalog.raw_names()) - set(data_set.raw):
-        (folder / name).unlink(missing_ok=True)
+    for pattern in set(catalog.raw_names()):
+        for path in folder.glob(pattern):
+            if path.name not in ours:
+                path.unlink()
 
 
 def _locked(path: Path) -> contextlib.AbstractContextManager[None]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,6 +44,19 @@ def held(path: Path, seconds: float, does: str) -> Iterator[None]:
         # and makes a new one.
         path.unlink(missing_ok=True)
         lock.release()
+
+
+def delete_others(folder: Path) -> None:
+    """Delete the folders beside this one that share its name's first word and that nobody holds.
+
+    They are what other data or other parameters have left: "prepare-1a2b", whose lock is
+    "prepare-1a2b.lock".
+    """
+    for other in folder.parent.glob(f"{folder.name.partition('-')[0]}-*"):
+        if other != folder and other.is_dir():
+            lock = other.with_name(f"{other.name}.lock")
+            with contextlib.suppress(EnvironmentProblem), held(lock, 0, "uses it"):
+                shutil.rmtree(other)
 
 
 def _holder(path: Path) -> str:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from dcgan.config import sections
 from dcgan.errors import DataError
-from dcgan.raw import folder, layout
+from dcgan.raw import layout, packing
 from dcgan.raw.dataset import FORMATS, SUFFIXES, counted
 
 LOOKED_AT = 3000  # from twice as many images on only so many headers are read, evenly spread
@@ -62,23 +62,24 @@ def look(source: Path, shown: str, dataset: sections.Dataset) -> Survey:
     """
     if not source.is_dir():
         raise DataError(f"{shown}: is no folder: give the folder with the pictures")
-    found = folder.find(source)
-    if not found.paths:
+    found = packing.Found()
+    paths = list(packing.walk(source, found))
+    if not paths:
         others = counted(found.left_out) or "none"
         raise DataError(f"0 images found in {shown} (other files: {others}): check the folder")
     arranged, refused = None, ""
     try:
         arranged = layout.arrange(
-            [folder.printable(path) for path in sorted(found.paths)],
-            [True] * len(found.paths),
+            [packing.printable(path) for path in paths],
+            [True] * len(paths),
             class_folders=dataset.class_folders,
             own_test=dataset.name == "folder" and dataset.test_size == 0,
         )
     except DataError as error:
         refused = str(error)
-    survey = Survey(shown, len(found.paths), found.left_out, found.not_followed, arranged, refused)
-    step = max(1, len(found.paths) // LOOKED_AT)
-    for path in sorted(found.paths)[::step]:
+    survey = Survey(shown, len(paths), found.left_out, found.not_followed, arranged, refused)
+    step = max(1, len(paths) // LOOKED_AT)
+    for path in paths[::step]:
         _look_at(source / path, survey)
     return survey
 
