@@ -30,6 +30,7 @@ COMMANDS = {
     "retrain": "Rebuild what has changed and let the gate decide.",
     "sample": "Draw images from a model.",
     "export": "Export a generator for others: the Hub, ONNX, a web page.",
+    "convert": "Copy data/prepared to ArrayRecord files, for a disk that many machines share.",
     "judge": "Judge any images by this project's protocol.",
     "sync": "Send to MLflow what waits in the journal.",
     "ui": "Browse the runs in MLflow.",

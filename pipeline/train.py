@@ -51,6 +51,8 @@ def main() -> None:
 
 def train(params: Params, device: "torch.device", ranks: "Ranks", stop: Callable[[], int]) -> None:
     """Train as one of the processes. The first one checks, logs, prints and writes."""
+    import torch
+
     from dcgan import data, files
     from dcgan.networks import devices
     from dcgan.progress import Bar
@@ -58,7 +60,9 @@ def train(params: Params, device: "torch.device", ranks: "Ranks", stop: Callable
     from dcgan.training import checkpoint, loop, memory, trajectory, watching
 
     settings, validated = params.model_dump(), files.read_json(REPORT)["success"]
-    split = data.open_split(PREPARED, "train", verify=ranks.first)
+    split = data.open_split(
+        PREPARED, "train", verify=ranks.first, memory=memory.total(torch.device("cpu"))
+    )
     images = split.images
     precision = devices.choose_precision(params.training.precision, device)
     memory.check(

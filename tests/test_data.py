@@ -1,4 +1,5 @@
 import json
+import mmap
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +104,23 @@ def test_only_the_shards_of_a_split_are_opened(tmp_path):
         (tmp_path / data.shard_name(number)).unlink()
     held = data.open_split(tmp_path, "train", verify=True).images
     np.testing.assert_array_equal(held, images[[120, 199]])
+
+
+def test_of_more_images_than_fit_into_memory_no_neighbours_are_read_along(tmp_path, monkeypatch):
+    images = np.concatenate([images for images, _ in splits().values()])
+    sharded(tmp_path, images, 100, np.arange(300))
+    asked = []
+
+    class Map(mmap.mmap):
+        def madvise(self, option):
+            asked.append(option)
+
+    monkeypatch.setattr("mmap.mmap", Map)
+    for memory, expected in ((None, 0), (300 * 784, 0), (300 * 784 - 1, 3)):
+        asked.clear()
+        held = data.open_split(tmp_path, "train", memory=memory).images
+        np.testing.assert_array_equal(held, images)
+        assert asked == [mmap.MADV_RANDOM] * expected
 
 
 def test_a_row_that_no_shard_has_is_refused(tmp_path):

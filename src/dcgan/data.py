@@ -4,9 +4,13 @@ Another seed or another size of a split gives other lists of numbers; the pixels
 in pictures images are uint8, 0 to 255; inside the networks float32 in [-1, 1].
 """
 
+import functools
 import hashlib
 import io
+import mmap
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,27 +20,74 @@ import numpy.typing as npt
 import torch
 
 from dcgan import files, rng
-from dcgan.errors import DataError
+from dcgan.errors import ConfigError, DataError
 
 SPLITS = ("train", "validation", "test")
 SHARD_BYTES, SHARD_IMAGES = 2**27, 2**16  # of pixels, at most; the shorter of the two
 BANK = 200_000  # train images that the figures and the extractor are made of, at most
 UNKNOWN = "unknown"  # licence
+RECORDS = ".array_record"  # ending of a shard that `pipeline.convert` made
+READS_AT_ONCE = 16
 SKETCH, SKETCH_DIGITS = 64, 12  # hashes in a sketch, and their length
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
 
 
+class RecordShard:
+    """A shard as an ArrayRecord file (see `pipeline.convert`): one read for each image.
+
+    On a disk that is far away a mapped file would be read page by page, each after the other.
+    """
+
+    def __init__(self, path: Path, shape: Sequence[int], dtype: str) -> None:
+        """Open it; DataError where it is none, or has another number of images."""
+        self.shape, self.dtype = tuple(shape), np.dtype(dtype)
+        self.nbytes = self.dtype.itemsize * int(np.prod(self.shape, dtype=np.int64))
+        self._path = path
+        try:
+            self._reader = array_records().ArrayRecordReader(str(path))
+            count = self._reader.num_records()
+        except (RuntimeError, ValueError, OSError) as error:
+            raise self._unreadable(error) from error
+        if count != shape[0]:
+            raise self._unreadable(f"it has {count} images, the manifest says {shape[0]}")
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, place: int) -> npt.NDArray[Any]:
+        """One image, C x H x W; a negative number counts from the end."""
+        try:
+            (content,) = self._reader.read([place % len(self)])
+            return np.frombuffer(content, self.dtype).reshape(self.shape[1:])
+        except (RuntimeError, ValueError, OSError) as error:
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, why: object) -> DataError:
+        return DataError(f"{self._path}: cannot be read ({why}): run pipeline convert again")
+
+
+def array_records() -> Any:
+    """The package that reads and writes ArrayRecord files; ConfigError where it is missing."""
+    try:
+        from array_record.python import array_record_module
+    except ImportError:
+        raise ConfigError("the package array_record is missing: pip install array_record") from None
+    return array_record_module
+
+
 class Rows:
     """Images of several shards, which are mapped: only what is asked for is read.
 
     Args:
-        shards: arrays, each of images of the same shape.
+        shards: each of images of the same shape; all arrays, or all of them RecordShard.
         positions: N numbers that count the images of all shards, in the shards' order.
     """
 
-    def __init__(self, shards: Sequence[npt.NDArray[Any]], positions: npt.NDArray[Any]) -> None:
+    def __init__(
+        self, shards: Sequence[npt.NDArray[Any] | RecordShard], positions: npt.NDArray[Any]
+    ) -> None:
         self._shards, self._positions = shards, positions
         self._ends = np.cumsum([len(shard) for shard in shards])
         self.shape = (len(positions), *shards[0].shape[1:])
@@ -75,14 +126,23 @@ class Rows:
 
     def gather(self, places: npt.NDArray[Any], out: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Fill `out` with the images at these positions in the shards."""
-        if len(self._shards) == 1:
+        if len(self._shards) == 1 and isinstance(self._shards[0], np.ndarray):
             # Other modes would first gather into an array of their own.
             return np.take(self._shards[0], places, axis=0, out=out, mode="clip")
         numbers = np.searchsorted(self._ends, places, side="right")
         # From the end, so that the first shard needs no case of its own.
         within = places - self._ends[numbers]
-        for row, (number, place) in enumerate(zip(numbers.tolist(), within.tolist(), strict=True)):
+
+        def fill(row: int, number: int, place: int) -> None:
             out[row] = self._shards[number][place]
+
+        wanted = (range(len(out)), numbers.tolist(), within.tolist())
+        if isinstance(self._shards[0], RecordShard):
+            # At once, because each read waits for a disk that is far away.
+            with ThreadPoolExecutor(READS_AT_ONCE) as threads:
+                list(threads.map(fill, *wanted))
+        else:
+            list(map(fill, *wanted))
         return out
 
     def subset(self, rows: npt.NDArray[Any]) -> "Rows":
@@ -241,18 +301,29 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def data_sha256(manifest: dict[str, Any]) -> str:
-    """One hash for all the data: that of the names and hashes of the prepared files."""
+    """One hash for all the data: that of the names and hashes of the prepared files.
+
+    A copy in another form keeps the hash of the original, as `data_sha256`.
+    """
+    if "data_sha256" in manifest:
+        return str(manifest["data_sha256"])
     lines = (f"{file['sha256']}  {name}\n" for name, file in sorted(manifest["files"].items()))
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def open_split(folder: Path, split: str, *, verify: bool = False) -> Split:
+def open_split(
+    folder: Path, split: str, *, verify: bool = False, memory: int | None = None
+) -> Split:
     """Map one split of a prepared folder; its values are read when they are used.
 
     Args:
         folder: as `write_prepared` left it.
         split: train, validation or test.
-        verify: read all files of the split now, and compare their sha256 with the manifest's.
+        verify: read all files of the split now, several at once, and compare their sha256 with the
+            manifest's. All at the start, because the first batches touch all shards anyway.
+        memory: bytes that the machine has, if rows are read at random: of more images than fit no
+            neighbours are read along, which would push out what is needed
+            (docs/performance.md).
 
     Raises:
         DataError: a file is missing, is not what the manifest says, or is damaged.
@@ -274,7 +345,14 @@ def open_split(folder: Path, split: str, *, verify: bool = False) -> Split:
     first, last = (
         np.searchsorted(ends, [rows.min(), rows.max()], side="right") if len(rows) else (0, 0)
     )
-    shards = [_open(folder, name, described, verify=verify) for name in names[first : last + 1]]
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        opening = functools.partial(_open_shard, folder, described=described, verify=verify)
+        shards = list(threads.map(opening, names[first : last + 1]))
+    if memory is not None and sum(shard.nbytes for shard in shards) > memory:
+        for shard in shards:
+            pages = getattr(shard, "base", None)
+            if isinstance(pages, mmap.mmap) and hasattr(mmap, "MADV_RANDOM"):
+                pages.madvise(mmap.MADV_RANDOM)
     before = int(ends[first - 1]) if first else 0
     return Split(Rows(shards, rows - before if before else rows), labels)
 
@@ -289,6 +367,17 @@ def bank(split: Split, seed: int) -> Split:
         return split
     rows = rng.choose_of_each(split.labels, BANK, seed, "bank")
     return Split(split.images.subset(rows), split.labels[rows])
+
+
+def _open_shard(
+    folder: Path, name: str, described: Mapping[str, Any], *, verify: bool
+) -> npt.NDArray[Any] | RecordShard:
+    """Map or open a file of images, as `_open` does."""
+    if not name.endswith(RECORDS):
+        return _open(folder, name, described, verify=verify)
+    if verify:
+        files.verify(folder / name, described[name]["sha256"])
+    return RecordShard(folder / name, described[name]["shape"], described[name]["dtype"])
 
 
 def _open(
