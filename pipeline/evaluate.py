@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dcgan.config import keys, reading, sections, trained
+from dcgan.config import reading, sections, trained
 from pipeline import cli, pools
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def main() -> None:
     """Judge every checkpoint and export the best one: python -m pipeline.evaluate."""
     params = reading.load(Params)
     from dcgan import data, files
-    from dcgan.judging import evaluation, reference
+    from dcgan.judging import evaluation, figures, reference
     from dcgan.networks import devices
     from dcgan.pictures import plots
     from dcgan.progress import Bar
@@ -44,18 +44,23 @@ def main() -> None:
     tags = {"extractor_sha256": real.extractor.sha256}
     bar = Bar("evaluate", unit="checkpoints")
     with runs.open_run(key, dataset=dataset, tags=tags) as run, bar:
-        run.log_dataset(f"{dataset}-validation", training["data_sha256"], PREPARED, "validation")
+        manifest = data.read_manifest(PREPARED)
+        for split in ("validation", "test"):
+            run.log_dataset(
+                f"{dataset}-{split}", training["data_sha256"], manifest["source"], split,
+                data.described(manifest, split),
+            )  # fmt: skip
         folders = evaluation.epochs(MODELS / "checkpoints")
         bar.update(0, len(folders))
 
         def on_row(row: evaluation.Row, done: int, total: int) -> None:
             run.log_rows([evaluation.curves(row, section)])
-            (weights, figures), folder = evaluation.best(row), folders[done - 1]
+            (weights, values), folder = evaluation.best(row), folders[done - 1]
             export = folder / evaluation.WEIGHTS[weights]
             run.log_checkpoint(
                 folder.name, files.read_json(export.with_suffix(".json"))["sha256"],
                 int(row["epoch"]),
-                {f"checkpoint/{name}": value for name, value in figures.items()},
+                {f"checkpoint/{name}": value for name, value in values.items()},
                 {"epoch": int(row["epoch"]), "weights": weights, "export": str(export)},
                 (f"{dataset}-validation", training["data_sha256"]),
             )  # fmt: skip
@@ -67,18 +72,18 @@ def main() -> None:
                 real, params.evaluate.num_samples, MODELS, on_row, bar.say, pool
             )
         metrics = {**result.metrics, "mlflow_run": names.of_run(dataset, key)}
-        files.write_json(RESULTS / "metrics.json", metrics)
+        files.write_metrics(RESULTS / "metrics.json", metrics, figures.SHOWN)
         files.write_csv(RESULTS / "by_epoch.csv", result.rows)
         plots.by_epoch(result.rows, result.real, *result.chosen, RESULTS / "by_epoch.png")
         train = data.bank(data.open_split(PREPARED, "train"), params.seed)
         nearest = train.images[result.nearest]
         pair, names_ = (result.generated, nearest), ("generated", "nearest in train")
         plots.pairs(*pair, names_, result.captions, result.title, RESULTS / "nearest.png")
-        flat = {f"{section}/{name}": value for name, value in keys.flatten(metrics).items()}
-        run.log_metrics({name: x for name, x in flat.items() if isinstance(x, int | float)})
+        run.log_metrics(
+            {f"{section}/{name}": value for name, value in evaluation.for_mlflow(metrics).items()}
+        )
         run.describe(run_page.describe(training, metrics))
         run.log_folder(RESULTS, "evaluate")
-        manifest = data.read_manifest(PREPARED)
         serving.log_model(run, MODELS, model_card.write(training, manifest, metrics))
         bar.say(f"evaluate: {evaluation.summary(metrics)}")
 

@@ -53,7 +53,7 @@ def main(
         text = card.read_text() if card.is_file() else _card(title, description)
     # The workspace's figures are those of its own generator alone.
     own = Path(model) == OWN and METRICS.is_file()
-    known = files.read_json(METRICS) if own else None
+    known = files.read_metrics(METRICS) if own else None
     with bundle.making(to) as folder:
         if kind == "hub":
             hub.write(folder, generator, title, text, known)

@@ -56,7 +56,7 @@ def main(shards: Shards = "") -> None:
         report, dropped = preparation.prepare(
             raw, PREPARED, kept, params.dataset, params.seed, bar.update, helpers(params)
         )
-    files.write_json(RESULTS / "report.json", report)
+    files.write_metrics(RESULTS / "report.json", report)
     grids.save_png(RESULTS / "duplicates.png", grids.shown(dropped))
     images = data.open_split(PREPARED, "train").images
     chosen = rng.choose(len(images), 25, params.seed, "real grid")

@@ -6,6 +6,12 @@ from dcgan.config import keys, reading, sections, trained
 from pipeline import cli
 
 PREPARED, RESULTS = Path("data/prepared"), Path("results/probe")
+# What DVC shows of metrics.json: with many labels the accuracy, with few the error of the draws.
+SHOWN = tuple(
+    f"{features}.{figure}"
+    for features in ("discriminator", "untrained", "pixels")
+    for figure in ("test_accuracy", "test_error")
+)
 
 
 class Params(sections.Section):
@@ -29,7 +35,7 @@ def main() -> None:
     classes = data.read_manifest(PREPARED)["classes"]
     if not classes:
         reason = f"{training['dataset']} has no labels: nothing to probe"
-        files.write_json(RESULTS / "metrics.json", {"skipped": reason})
+        files.write_metrics(RESULTS / "metrics.json", {"skipped": reason})
         plots.note(reason, RESULTS / "confusion.png")
         files.write_text(RESULTS / "confusion.csv", "actual,predicted\n")
         print(f"probe: {reason}")
@@ -57,9 +63,9 @@ def main() -> None:
             plots.confusion(report.confusion, classes, title, RESULTS / "confusion.png")
             rows = svm.confusion_rows(report.confusion, classes)
             files.write_csv(RESULTS / "confusion.csv", rows)
-    real = files.read_json(Path("results/reference/metrics.json"))
+    real = files.read_metrics(Path("results/reference/metrics.json"))
     metrics["classifier"] = probe.supervised(splits, params.probe, len(classes), params.seed, real)
-    files.write_json(RESULTS / "metrics.json", metrics)
+    files.write_metrics(RESULTS / "metrics.json", metrics, SHOWN)
     with runs.open_run(training["fingerprint"], dataset=training["dataset"]) as run:
         flat = keys.flatten({"probe": metrics}).items()
         run.log_metrics({key: value for key, value in flat if isinstance(value, int | float)})

@@ -72,7 +72,7 @@ def main(
         raise errors.EnvironmentProblem(
             f"promote: dvc push ended with {code}: nothing is registered; run promote again"
         )
-    card = model_card.write(training, manifest, files.read_json(METRICS))
+    card = model_card.write(training, manifest, files.read_metrics(METRICS))
     version = trial.register(record, training, MODELS, card, manifest["sketch"])
     expected = champion.number if champion else None
     registry.set_alias(name, "champion", version.number, reason, expected=expected)

@@ -51,7 +51,7 @@ def summary(ran: list[dict[str, Any]]) -> Iterator[str]:
     from dcgan import files
 
     if METRICS.is_file():
-        metrics = files.read_json(METRICS)
+        metrics = files.read_metrics(METRICS)
         fid, floor, ceiling = metrics["fid"], metrics["floor"]["fid"], metrics["ceiling"]["fid"]
         yield (
             f"FID {fid['mean']:.2f} +- {fid['deviation']:.2f} on test, epoch {metrics['epoch']}"

@@ -80,16 +80,24 @@ def show(set_param: Grid, git_remote: Remote = None) -> None:
         children.output("git", "fetch", "--quiet", git_remote, f"{folder}/*:{folder}/*")
     table = tables.new("cell", "experiment", "FID on validation", "FID on test")
     for k, cell in enumerate(grid):
-        figures = ["not there", ""]
+        shown = ["not there", ""]
         if here(cell):
-            metrics = json.loads(children.output("git", "show", f"{cell.ref}:{METRICS}"))
+            metrics = figures(cell)
             test = metrics["fid"]
-            figures = [
+            shown = [
                 f"{metrics['validation']['fid']:.2f}",
                 f"{test['mean']:.2f} ± {test['deviation']:.2f}",
             ]
-        table.add_row(str(k), cell.name, *figures)
+        table.add_row(str(k), cell.name, *shown)
     tables.show(table)
+
+
+def figures(cell: Cell) -> dict[str, Any]:
+    """The metrics of evaluate that an experiment has in git."""
+    from dcgan import files
+
+    content = json.loads(children.output("git", "show", f"{cell.ref}:{METRICS}"))
+    return dict(files.whole_metrics(content))
 
 
 SUBCOMMANDS = (list_, run, show)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dcgan.config import keys, reading, sections
-from pipeline import cli, data_docs, launcher
+from pipeline import cli, convert, data_docs, launcher
 
 if TYPE_CHECKING:
     import torch
@@ -59,10 +59,11 @@ def train(params: Params, device: "torch.device", ranks: "Ranks", stop: Callable
     from dcgan.tracking import provenance, runs
     from dcgan.training import checkpoint, loop, memory, trajectory, watching
 
-    settings, validated = params.model_dump(), files.read_json(REPORT)["success"]
+    settings, validated = params.model_dump(), files.read_metrics(REPORT)["success"]
     split = data.open_split(
-        PREPARED, "train", verify=ranks.first, memory=memory.total(torch.device("cpu"))
-    )
+        PREPARED, "train", verify=ranks.first, memory=memory.total(torch.device("cpu")),
+        open_shard=convert.open_shards(),
+    )  # fmt: skip
     images = split.images
     precision = devices.choose_precision(params.training.precision, device)
     memory.check(

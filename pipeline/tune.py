@@ -177,7 +177,7 @@ def try_out(
             if code:
                 raise typer.Exit(code)
             on_experiment()
-        fid = float(figures(cell)["validation"]["fid"])
+        fid = float(sweep.figures(cell)["validation"]["fid"])
         print(f"tune: trial {trial.number}: {said}, {epochs} epochs: FID {fid:.2f}", flush=True)
         trial.set_user_attr("experiment", cell.name)
         step = FACTOR**i
@@ -199,14 +199,6 @@ def suggested(trial: "optuna.Trial", axis: Axis) -> Any:
     if axis.kind == "int":
         return trial.suggest_int(axis.key, *axis.values)
     return trial.suggest_float(axis.key, *axis.values, log=axis.kind == "log")
-
-
-def figures(cell: sweep.Cell) -> dict[str, Any]:
-    """The metrics of evaluate that an experiment has in git."""
-    found: dict[str, Any] = json.loads(
-        children.output("git", "show", f"{cell.ref}:{sweep.METRICS}")
-    )
-    return found
 
 
 def adopt(name: str, dataset: str) -> None:

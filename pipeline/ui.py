@@ -1,6 +1,7 @@
 """Browse the runs: a lean MLflow server on the store that the stages write to."""
 
 import signal
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
@@ -41,6 +42,8 @@ def main(
                 " (Ctrl-C ends it)",
                 flush=True,
             )
+            for name, link in views(address):
+                print(f"{name}, runs with their figures: {link}", flush=True)
             code = server.process.wait()
     except KeyboardInterrupt:
         print("MLflow ended")
@@ -48,6 +51,20 @@ def main(
     raise EnvironmentProblem(
         f"ui: the MLflow server ended by itself with exit code {code}: see its lines above"
     )
+
+
+def views(address: str) -> Iterator[tuple[str, str]]:
+    """For each data set with figures, the name of its experiment and the list of its runs."""
+    from dcgan.tracking import view
+
+    client = store.connect()
+    for experiment in client.search_experiments(filter_string="name LIKE 'dcgan-%'"):
+        if key := view.share(client, experiment.experiment_id):
+            runs = f"{address}/#/experiments/{experiment.experiment_id}/runs"
+            yield (
+                experiment.name,
+                f"{runs}?workflowType=machine_learning&viewStateShareKey={key}",
+            )
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def main() -> None:
     manifest = data.read_manifest(PREPARED)
     docs = data_docs.place(manifest)
     report = validation.validate(validation.statistics(PREPARED, manifest), manifest, limits, docs)
-    files.write_json(REPORT, report)
+    files.write_metrics(REPORT, report)
     validation.check(report)
     warnings = validation.warnings(report)
     for warning in warnings:

@@ -139,3 +139,26 @@ def test_a_path_may_be_whole_or_begin_with_the_users_folder(monkeypatch, root):
         monkeypatch.setenv("DVC_ROOT", root)
     assert files.own_path("/data/x") == Path("/data/x")
     assert files.own_path("~/x") == Path("/home/me/x")
+
+
+def test_a_metrics_file_shows_a_few_values_and_keeps_all(tmp_path):
+    path = tmp_path / "metrics.json"
+    metrics = {
+        "fid": {"mean": 4.0, "deviation": 0.1}, "shares": [0.5, 0.5],
+        "d": {"accuracy": 0.9, "c": 1.0, "tried": [{"c": 1.0}]}, "protocol": {"draws": 5},
+    }  # fmt: skip
+    files.write_metrics(path, metrics, ("fid", "d.accuracy", "d.none", "none.accuracy"))
+    content = files.read_json(path)
+    assert {key: value for key, value in content.items() if key != "details"} == {
+        "fid": {"mean": 4.0, "deviation": 0.1}, "d": {"accuracy": 0.9},
+    }  # fmt: skip
+    assert "accuracy" not in str(content["details"])
+    assert files.read_metrics(path) == metrics
+    assert metrics["d"]["accuracy"] == 0.9  # what was given is not changed
+
+
+@pytest.mark.parametrize(
+    "content", [{"fid": 1.0}, {"details": [1]}, {"details": {"a": 1}}, {"details": []}, [1], None]
+)
+def test_another_file_is_read_as_it_is(content):
+    assert files.whole_metrics(content) == content

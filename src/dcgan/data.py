@@ -9,85 +9,54 @@ import hashlib
 import io
 import mmap
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from dcgan import files, rng
-from dcgan.errors import ConfigError, DataError
+from dcgan.errors import DataError
 
 SPLITS = ("train", "validation", "test")
 SHARD_BYTES, SHARD_IMAGES = 2**27, 2**16  # of pixels, at most; the shorter of the two
 BANK = 200_000  # train images that the figures and the extractor are made of, at most
-UNKNOWN = "unknown"  # licence
-RECORDS = ".array_record"  # ending of a shard that `pipeline.convert` made
-READS_AT_ONCE = 16
+UNKNOWN = "unknown"  # licence or source
+READS_AT_ONCE = 16  # of images that are in no mapped file
 SKETCH, SKETCH_DIGITS = 64, 12  # hashes in a sketch, and their length
 
 Images = npt.NDArray[np.uint8]
+OpenShard = Callable[[Path, Mapping[str, Any]], "Pixels"]
 Labels = npt.NDArray[np.int64]
 
 
-class RecordShard:
-    """A shard as an ArrayRecord file (see `pipeline.convert`): one read for each image.
+class Pixels(Protocol):
+    """The images of one file: a mapped array, or what reads them one by one."""
 
-    On a disk that is far away a mapped file would be read page by page, each after the other.
-    """
-
-    def __init__(self, path: Path, shape: Sequence[int], dtype: str) -> None:
-        """Open it; DataError where it is none, or has another number of images."""
-        self.shape, self.dtype = tuple(shape), np.dtype(dtype)
-        self.nbytes = self.dtype.itemsize * int(np.prod(self.shape, dtype=np.int64))
-        self._path = path
-        try:
-            self._reader = array_records().ArrayRecordReader(str(path))
-            count = self._reader.num_records()
-        except (RuntimeError, ValueError, OSError) as error:
-            raise self._unreadable(error) from error
-        if count != shape[0]:
-            raise self._unreadable(f"it has {count} images, the manifest says {shape[0]}")
+    shape: tuple[int, ...]
+    dtype: Any
+    nbytes: int
 
     def __len__(self) -> int:
-        return self.shape[0]
+        """The number of images."""
 
     def __getitem__(self, place: int) -> npt.NDArray[Any]:
         """One image, C x H x W; a negative number counts from the end."""
-        try:
-            (content,) = self._reader.read([place % len(self)])
-            return np.frombuffer(content, self.dtype).reshape(self.shape[1:])
-        except (RuntimeError, ValueError, OSError) as error:
-            raise self._unreadable(error) from error
-
-    def _unreadable(self, why: object) -> DataError:
-        return DataError(f"{self._path}: cannot be read ({why}): run pipeline convert again")
-
-
-def array_records() -> Any:
-    """The package that reads and writes ArrayRecord files; ConfigError where it is missing."""
-    try:
-        from array_record.python import array_record_module
-    except ImportError:
-        raise ConfigError("the package array_record is missing: pip install array_record") from None
-    return array_record_module
 
 
 class Rows:
     """Images of several shards, which are mapped: only what is asked for is read.
 
     Args:
-        shards: each of images of the same shape; all arrays, or all of them RecordShard.
+        shards: each of images of the same shape; all of them arrays, or none.
         positions: N numbers that count the images of all shards, in the shards' order.
     """
 
-    def __init__(
-        self, shards: Sequence[npt.NDArray[Any] | RecordShard], positions: npt.NDArray[Any]
-    ) -> None:
+    def __init__(self, shards: Sequence[Pixels], positions: npt.NDArray[Any]) -> None:
         self._shards, self._positions = shards, positions
         self._ends = np.cumsum([len(shard) for shard in shards])
         self.shape = (len(positions), *shards[0].shape[1:])
@@ -137,8 +106,8 @@ class Rows:
             out[row] = self._shards[number][place]
 
         wanted = (range(len(out)), numbers.tolist(), within.tolist())
-        if isinstance(self._shards[0], RecordShard):
-            # At once, because each read waits for a disk that is far away.
+        if not isinstance(self._shards[0], np.ndarray):
+            # At once, because each read may wait for a disk that is far away.
             with ThreadPoolExecutor(READS_AT_ONCE) as threads:
                 list(threads.map(fill, *wanted))
         else:
@@ -212,6 +181,7 @@ def write_prepared(
     drawings: bool = False,
     own_folder: bool = False,
     sketch: Sequence[str] = (),
+    source: str = UNKNOWN,
 ) -> dict[str, Any]:
     """Write which images each split has, their labels, and last the manifest that describes all.
 
@@ -227,6 +197,7 @@ def write_prepared(
         drawings: whether the images are bright things on black; False: photographs.
         own_folder: whether they are a folder of the user's own, of which nothing is known.
         sketch: what `sketch` makes of the data set.
+        source: the URL of its publisher, or a hash of all images.
 
     Returns:
         The manifest: see `read_manifest`.
@@ -239,6 +210,7 @@ def write_prepared(
         "drawings": drawings,
         "own_folder": own_folder,
         "sketch": list(sketch),
+        "source": source,
         "splits": {},
         "files": {},
     }
@@ -283,8 +255,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
     Keys: `dataset`; `classes`, their names; `image_size`, pixels; `channels`; `splits`, by name
     `count` and `per_class`; `files`, by name `shape`, `dtype` and `sha256`; `licence`,
-    `drawings`, `own_folder` and `sketch`, as given to `write_prepared`, which manifests of
-    earlier versions lack.
+    `drawings`, `own_folder`, `sketch` and `source`, as given to `write_prepared`, which manifests
+    of earlier versions lack.
 
     Raises:
         DataError: the manifest is missing or damaged.
@@ -296,8 +268,21 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise DataError(
             f"{path}: has not the keys {', '.join(sorted(keys))}: run the stage that makes it"
         )
-    unknown = {"licence": UNKNOWN, "drawings": False, "own_folder": False, "sketch": []}
+    unknown = {
+        "licence": UNKNOWN, "drawings": False, "own_folder": False, "sketch": [], "source": UNKNOWN,
+    }  # fmt: skip
     return {**unknown, **manifest}
+
+
+def described(manifest: Mapping[str, Any], split: str) -> dict[str, Any]:
+    """What a page about a data set says of a split: number and shape of its images, its classes."""
+    side = manifest["image_size"]
+    counts = manifest["splits"][split]
+    classes = dict(zip(manifest["classes"], counts["per_class"], strict=False))
+    return {
+        "split": split, "images": counts["count"], "shape": [manifest["channels"], side, side],
+        "classes": classes,
+    }  # fmt: skip
 
 
 def data_sha256(manifest: dict[str, Any]) -> str:
@@ -312,7 +297,12 @@ def data_sha256(manifest: dict[str, Any]) -> str:
 
 
 def open_split(
-    folder: Path, split: str, *, verify: bool = False, memory: int | None = None
+    folder: Path,
+    split: str,
+    *,
+    verify: bool = False,
+    memory: int | None = None,
+    open_shard: OpenShard | None = None,
 ) -> Split:
     """Map one split of a prepared folder; its values are read when they are used.
 
@@ -324,6 +314,7 @@ def open_split(
         memory: bytes that the machine has, if rows are read at random: of more images than fit no
             neighbours are read along, which would push out what is needed
             (docs/performance.md).
+        open_shard: opens a file of images, of which the manifest says so much; None: map it.
 
     Raises:
         DataError: a file is missing, is not what the manifest says, or is damaged.
@@ -346,8 +337,10 @@ def open_split(
         np.searchsorted(ends, [rows.min(), rows.max()], side="right") if len(rows) else (0, 0)
     )
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        opening = functools.partial(_open_shard, folder, described=described, verify=verify)
-        shards = list(threads.map(opening, names[first : last + 1]))
+        opening = functools.partial(
+            _open, folder, described=described, verify=verify, open_shard=open_shard
+        )
+        shards: list[Any] = list(threads.map(opening, names[first : last + 1]))
     if memory is not None and sum(shard.nbytes for shard in shards) > memory:
         for shard in shards:
             pages = getattr(shard, "base", None)
@@ -369,26 +362,22 @@ def bank(split: Split, seed: int) -> Split:
     return Split(split.images.subset(rows), split.labels[rows])
 
 
-def _open_shard(
-    folder: Path, name: str, described: Mapping[str, Any], *, verify: bool
-) -> npt.NDArray[Any] | RecordShard:
-    """Map or open a file of images, as `_open` does."""
-    if not name.endswith(RECORDS):
-        return _open(folder, name, described, verify=verify)
-    if verify:
-        files.verify(folder / name, described[name]["sha256"])
-    return RecordShard(folder / name, described[name]["shape"], described[name]["dtype"])
-
-
 def _open(
-    folder: Path, name: str, described: Mapping[str, Any], *, verify: bool
-) -> npt.NDArray[Any]:
+    folder: Path,
+    name: str,
+    described: Mapping[str, Any],
+    *,
+    verify: bool,
+    open_shard: OpenShard | None = None,
+) -> Any:
     """Map one file of a prepared folder, after it is compared with the manifest's words on it."""
     path = folder / name
     if name not in described:
         raise DataError(f"{folder / 'manifest.json'}: has no {name}: run the stage that makes it")
     if verify:
         files.verify(path, described[name]["sha256"])
+    if open_shard is not None:
+        return open_shard(path, described[name])
     try:
         array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:

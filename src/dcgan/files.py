@@ -1,6 +1,7 @@
 """Write files in one visible step, and read them only after their sha256 is checked."""
 
 import contextlib
+import copy as copy_module
 import csv
 import errno
 import hashlib
@@ -17,6 +18,8 @@ from dcgan.errors import DataError, EnvironmentProblem
 
 if TYPE_CHECKING:
     import torch
+
+DETAILS = "details"  # what a metrics file holds beside the values that DVC shows
 
 
 def sha256(path: Path) -> str:
@@ -104,6 +107,67 @@ def write_json(path: Path, value: Any) -> None:
         ValueError: a value is NaN or infinite.
     """
     write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def write_metrics(path: Path, metrics: Mapping[str, Any], shown: Sequence[str] = ()) -> None:
+    """Write a metrics file of which DVC shows a few values, as JSON in a fixed order.
+
+    DVC shows every number and text of such a file that keys lead to, and nothing that lies in a
+    list: all but `shown` goes to `details`, a list of one. A file of its own for the rest would be
+    no metrics file, and DVC keeps the run cache of a stage only if what git has of it is metrics
+    or plots.
+
+    Args:
+        path: the file.
+        metrics: all values; `read_metrics` gives them back.
+        shown: keys, dotted where they are nested; those that are missing are skipped.
+
+    Raises:
+        ValueError: a value is NaN or infinite.
+    """
+    details, top = copy_module.deepcopy(dict(metrics)), dict[str, Any]()
+    for key in shown:
+        _move(details, top, key.split("."))
+    parts = [
+        json.loads(json.dumps(part, sort_keys=True, allow_nan=False))
+        for part in (top, {DETAILS: [details]})
+    ]
+    # What is shown comes first for people, too.
+    write_text(path, json.dumps(parts[0] | parts[1], indent=2) + "\n")
+
+
+def _move(source: dict[str, Any], target: dict[str, Any], keys: Sequence[str]) -> None:
+    """Move the value that the keys lead to, if it is there."""
+    first, *rest = keys
+    if not rest:
+        if first in source:
+            target[first] = source.pop(first)
+    elif isinstance(source.get(first), dict):
+        below = target.get(first, {})
+        _move(source[first], below, rest)
+        if below:
+            target[first] = below
+
+
+def read_metrics(path: Path) -> Any:
+    """All values of a file of `write_metrics`; errors as those of `read_json`."""
+    return whole_metrics(read_json(path))
+
+
+def whole_metrics(content: Any) -> Any:
+    """All values of what a file of `write_metrics` holds; of another file its content."""
+    details = content.get(DETAILS) if isinstance(content, dict) else None
+    if not (isinstance(details, list) and len(details) == 1 and isinstance(details[0], dict)):
+        return content
+    return _merged(details[0], {key: value for key, value in content.items() if key != DETAILS})
+
+
+def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    both = {
+        key: _merged(one[key], value) if isinstance(one.get(key), dict) else value
+        for key, value in other.items()
+    }
+    return {**one, **both}
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

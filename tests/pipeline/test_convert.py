@@ -44,18 +44,18 @@ def test_the_copy_has_the_same_images_labels_and_batches(prepared, tmp_path, cap
     assert len(list((tmp_path / "copy").glob("images-*.array_record"))) == 3
     for split in data.SPLITS:
         before, after = (
-            data.open_split(folder, split, verify=True, memory=1)
-            for folder in (prepared, tmp_path / "copy")
+            data.open_split(folder, split, verify=True, memory=1, open_shard=opens)
+            for folder, opens in ((prepared, None), (tmp_path / "copy", convert.RecordShard))
         )
         np.testing.assert_array_equal(np.array(before.images), np.array(after.images))
         np.testing.assert_array_equal(before.labels, after.labels)
         assert before.images.nbytes == after.images.nbytes
     batches = [
         torch.cat(list(feeding.batches(
-            data.open_split(folder, "train").images, range(7), steps_per_epoch=5, batch_size=16,
-            seed=3, device=torch.device("cpu"),
+            data.open_split(folder, "train", open_shard=opens).images, range(7),
+            steps_per_epoch=5, batch_size=16, seed=3, device=torch.device("cpu"),
         )))
-        for folder in (prepared, tmp_path / "copy")
+        for folder, opens in ((prepared, None), (tmp_path / "copy", convert.RecordShard))
     ]  # fmt: skip
     assert torch.equal(*batches)
 
@@ -67,21 +67,33 @@ def test_the_data_keep_their_name_so_that_a_training_goes_on(prepared, tmp_path)
     assert before["splits"] == after["splits"]
 
 
+def opened(folder, **options):
+    return data.open_split(folder, "train", open_shard=convert.RecordShard, **options)
+
+
+def test_data_prepared_says_itself_how_it_is_read(prepared, tmp_path):
+    assert convert.open_shards() is None
+    convert.main(to=tmp_path / "copy")
+    prepared.rename(tmp_path / "before")
+    prepared.symlink_to(tmp_path / "copy")
+    assert convert.open_shards() is convert.RecordShard
+
+
 def test_a_damaged_copy_is_found(prepared, tmp_path):
     convert.main(to=tmp_path / "copy")
     path = tmp_path / "copy/images-00001.array_record"
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     with pytest.raises(DataError, match=r"images-00001\.array_record: sha256 is"):
-        data.open_split(tmp_path / "copy", "train", verify=True)
+        opened(tmp_path / "copy", verify=True)
     with pytest.raises(DataError, match=r"images-00001\.array_record: cannot be read"):
-        data.open_split(tmp_path / "copy", "train")
+        opened(tmp_path / "copy")
     path.write_bytes((tmp_path / "copy/images-00000.array_record").read_bytes())
     manifest = json.loads((tmp_path / "copy/manifest.json").read_text())
     manifest["files"][path.name]["shape"][0] = 41
     files.write_json(tmp_path / "copy/manifest.json", manifest)
     with pytest.raises(DataError, match="it has 40 images, the manifest says 41"):
-        data.open_split(tmp_path / "copy", "train")
+        opened(tmp_path / "copy")
 
 
 def test_damaged_images_are_not_copied(prepared, tmp_path):

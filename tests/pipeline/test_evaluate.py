@@ -1,7 +1,6 @@
 """The reference and evaluate stages, on tiny data and untrained generators."""
 
 import csv
-import json
 from pathlib import Path
 
 import pytest
@@ -44,8 +43,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_metrics_have_figures_with_deviation_and_plain_numbers_of_single_draws(folder):
-    metrics = json.loads((folder / "results/evaluate/metrics.json").read_text())
-    measured = json.loads((folder / "results/reference/metrics.json").read_text())
+    metrics = files.read_metrics(folder / "results/evaluate/metrics.json")
+    measured = files.read_metrics(folder / "results/reference/metrics.json")
     assert set(metrics["fid"]) == set(metrics["recall"]) == {"mean", "deviation"}
     assert metrics["fid"]["deviation"] > 0
     assert (metrics["floor"], metrics["ceiling"]) == (measured["floor"], measured["ceiling"])
@@ -63,7 +62,7 @@ def test_mlflow_has_the_same_figures_the_curves_the_card_and_the_run_of_that_nam
     folder, monkeypatch
 ):
     monkeypatch.chdir(folder)
-    metrics = json.loads(Path("results/evaluate/metrics.json").read_text())
+    metrics = files.read_metrics(Path("results/evaluate/metrics.json"))
     client = store.connect()
     (experiment,) = client.search_experiments(filter_string="name = 'dcgan-fashion_mnist'")
     (run,) = client.search_runs([experiment.experiment_id])

@@ -70,7 +70,9 @@ def lab(monkeypatch):
     monkeypatch.setattr(tune.sweep, "cells", lab.cells)
     monkeypatch.setattr(tune.sweep, "here", lambda cell: cell.name in lab.here)
     monkeypatch.setattr(tune.children, "run", lab.run)
-    monkeypatch.setattr(tune, "figures", lambda cell: {"validation": {"fid": lab.here[cell.name]}})
+    monkeypatch.setattr(
+        tune.sweep, "figures", lambda cell: {"validation": {"fid": lab.here[cell.name]}}
+    )
     return lab
 
 

@@ -28,6 +28,7 @@ from tests.support.given_records import (
     run,
     with_bad,
 )
+from tests.support.tiny import encoded, pictures, write_tree
 
 
 def bytes_of(images: np.ndarray) -> set[bytes]:
@@ -73,12 +74,40 @@ def test_the_arrays_of_fashion_mnist_are_those_of_the_version_before(tmp_path):
         tmp_path / "older.json",
         {
             key: manifest[key]
-            for key in manifest.keys() - {"licence", "drawings", "own_folder", "sketch"}
+            for key in manifest.keys() - {"licence", "drawings", "own_folder", "sketch", "source"}
         },
     )
     assert (
         files.sha256(tmp_path / "older.json")
         == "1d48cea3cf386b0262f60c417eed0d8aa321bb21e903771dc08430b89d1772e6"
+    )
+
+
+def test_the_source_is_the_publisher_or_a_hash_of_ones_own_images(
+    tmp_path, idx_source, monkeypatch
+):
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    settings = dataset(source=str(idx_source))
+    downloads.fetch(tmp_path / "raw", settings)
+    raw = records.open_raw(tmp_path / "raw", settings, 7)
+    published = dataset(source=None)
+    assert preparation._source(raw, published) == catalog.of(published).mirrors[0]
+    own = preparation._source(raw, settings)
+    assert own.startswith("own files of fashion_mnist, sha256 of their sha256s ")
+    assert str(idx_source) not in own
+    folders = []
+    for name in ("one", "two"):  # other names, the same pictures
+        images = {
+            f"{name}-{n}.png": encoded(image, "PNG") for n, image in enumerate(pictures(3)[0])
+        }
+        taken = dataset(name="folder", source=str(write_tree(tmp_path / name, images)))
+        downloads.fetch(tmp_path / f"raw-{name}", taken)
+        opened = records.open_raw(tmp_path / f"raw-{name}", taken, 7)
+        folders.append(preparation._source(opened, taken))
+    assert folders[0] == folders[1] and folders[0].startswith("images of one's own, sha256 of")
+    assert (
+        preparation._source(opened, dataset(name="fake", test_size=20))
+        == "drawn by the stage prepare"
     )
 
 

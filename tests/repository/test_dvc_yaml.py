@@ -120,7 +120,9 @@ def test_a_package_begins_with_its_docstring_and_runs_nothing():
 def test_exempt_files_exist_and_each_library_has_its_homes():
     assert all((ROOT / path).exists() for path in EXEMPT)
     homes = {
-        "mlflow": {"sending", "store", "fetching", "registry", "versions", "serving", "pyfunc"},
+        "mlflow": {
+            "sending", "store", "fetching", "registry", "versions", "serving", "pyfunc", "view",
+        },
         "great_expectations": {"validation"},
         "torch_fidelity": {"inception"},
         "ruamel": {"reading", "edits"}, "torchvision": {"grids"},
@@ -207,3 +209,21 @@ def test_make_experiments_shows_columns_that_exist():
     for metrics in GRAPH["metrics"]:
         known |= set(keys.leaves(json.loads((ROOT / metrics).read_text())))
     assert {column.replace("\\.", ".") for column in columns.split("|")} <= known
+
+
+def test_what_dvc_shows_of_the_committed_metrics_fits_a_screen():
+    """`dvc metrics diff` has a line for each value that it finds by keys."""
+    shown = []
+    for stage in STAGES.values():
+        for path in (name for out in stage.get("metrics", []) for name in out):
+            shown += _reached(json.loads((ROOT / path).read_text()))
+    assert len(shown) <= 24, shown
+    assert {"fid.mean", "fid.deviation", "precision.mean", "floor.fid", "ceiling.fid",
+            "discriminator.test_accuracy", "trained_epoch"} <= set(shown)  # fmt: skip
+
+
+def _reached(value, *keys):
+    """The dotted names of what DVC takes for metrics: numbers and texts in no list."""
+    if isinstance(value, dict):
+        return [name for key, each in value.items() for name in _reached(each, *keys, key)]
+    return [] if isinstance(value, list) or value is None else [".".join(keys)]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
+from dcgan import files
 from tests.support.imports import ROOT
 from tests.support.params import put
 
@@ -80,7 +81,7 @@ class Repository:
         return (self.folder / path).read_bytes()
 
     def json(self, path: str) -> dict:
-        return json.loads(self.read(path))
+        return files.whole_metrics(json.loads(self.read(path)))
 
 
 def ran(output: str) -> list[str]:

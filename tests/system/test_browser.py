@@ -1,6 +1,7 @@
 """MLflow's pages as a person sees them, in Debian's Chromium."""
 
 import csv
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,7 +53,13 @@ def write_store(folder: Path) -> None:
                 reading.load(sections.AllParams).model_dump(include={"generator", "training"})
             )
         )
-        run.log_dataset("toys", ABOUT["data_sha256"], Path("data/prepared"), "training")
+        run.log_dataset(
+            "toys",
+            ABOUT["data_sha256"],
+            "https://example.com/toys/",
+            "training",
+            {"split": "train", "images": 9, "shape": [1, 8, 8], "classes": {}},
+        )
         run.log_rows(history)
         for epoch, grid in enumerate(pictures):
             grids.save_png(folder / f"epoch-{epoch}.png", grid)
@@ -171,6 +178,27 @@ def test_every_page_came_without_errors(pages: Shown) -> None:
     # MLflow asks which user is logged in; without passwords there is none.
     expected = ("/users/current", "the server responded with a status of 404 (Not Found)")
     assert [text for text in pages[1] if not text.endswith(expected)] == []
+
+
+def test_the_charts_of_dvc_plots_are_drawn_without_a_network(tmp_path: Path) -> None:
+    folder = tmp_path / "clone"
+    subprocess.run(["git", "clone", "--quiet", ROOT, folder], check=True)
+    # The pictures beside the charts are in DVC's cache, which a clone has not.
+    subprocess.run(["dvc", "plots", "show"], cwd=folder, check=True, capture_output=True)
+    asked: list[str] = []
+    with screenshots.browser() as page:
+        page.context.set_offline(True)
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto((folder / "dvc_plots/index.html").as_uri())
+        charts = page.locator("canvas")
+        expect(charts.nth(4)).to_be_visible()  # five at least, of two files
+        # A drawn chart has pixels of other colours than white.
+        drawn = charts.evaluate_all(
+            """all => all.map(canvas => new Set(canvas.getContext('2d').getImageData(
+            0, 0, canvas.width, canvas.height).data).size > 2)"""
+        )
+        assert len(drawn) >= 5 and all(drawn)
+    assert all(url.startswith(("file:", "data:", "blob:")) for url in asked), asked
 
 
 def natural_width(image: Locator) -> int:

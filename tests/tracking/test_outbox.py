@@ -33,6 +33,8 @@ from tests.support.stores import (
     warnings,
 )
 
+ABOUT = {"split": "train", "images": 9, "shape": [1, 8, 8], "classes": {}}
+
 
 @pytest.mark.holds("R-78")
 def test_four_processes_share_a_fresh_store(
@@ -173,7 +175,7 @@ def test_what_the_store_missed_comes_with_the_next_stage_though_the_sources_are_
         first.log_rows(ROWS)
         first.log_folder(root / "docs", "validate")
         first.log_image(root / "grid.png", "samples", 0)
-        first.log_dataset("toys", "0" * 64, Path("data/prepared"), "training")
+        first.log_dataset("toys", "0" * 64, "https://example.com/toys/", "training", ABOUT)
     assert first.off and len(waiting(root)) == 8
     shutil.rmtree(root / "docs")
     (root / "grid.png").unlink()

@@ -1,5 +1,6 @@
 """From the journal to the store: what is sent twice is there once."""
 
+import json
 import multiprocessing
 import os
 import shutil
@@ -158,6 +159,25 @@ def test_a_figure_supersedes_another_though_the_clock_was_set_back(
 
 
 CHECKED_ON = ("toys-validation", "ab" * 32)
+DESCRIBED = {"split": "validation", "images": 7, "shape": [3, 8, 8], "classes": {"a": 3, "b": 4}}
+
+
+def test_a_data_set_has_its_source_its_shape_and_its_counts(root: Path) -> None:
+    with runs.open_run("aa", dataset="toys") as run:
+        run.log_dataset(*CHECKED_ON, "own, sha256 1", "validation", DESCRIBED)
+        run.log_dataset("toys", "ab" * 32, "https://example.com/toys/", "training", DESCRIBED)
+    inputs = store.connect().get_run(run.id).inputs.dataset_inputs
+    found = {each.dataset.name: each for each in inputs}
+    for name, kind, source, context in (
+        ("toys-validation", "external", {"uri": "own, sha256 1"}, "validation"),
+        ("toys", "http", {"url": "https://example.com/toys/"}, "training"),
+    ):
+        data = found[name].dataset
+        assert (data.source_type, json.loads(data.source)) == (kind, source)
+        assert json.loads(data.profile) == DESCRIBED
+        schema = json.loads(data.schema)["mlflow_tensorspec"]
+        assert json.loads(schema["features"])[0]["tensor-spec"]["shape"] == [-1, 3, 8, 8]
+        assert [tag.value for tag in found[name].tags] == [context]
 
 
 def logged_models(run_id: str) -> "list[LoggedModel]":
@@ -168,7 +188,7 @@ def logged_models(run_id: str) -> "list[LoggedModel]":
 
 
 def log_checkpoints(run: runs.Run, sha256: str = "a") -> None:
-    run.log_dataset(*CHECKED_ON, Path("prepared"), "validation")
+    run.log_dataset(*CHECKED_ON, "own, sha256 1", "validation", DESCRIBED)
     for epoch, fid in ((1, 9.0), (2, 4.0), (3, 5.0)):
         run.log_checkpoint(
             f"epoch-{epoch:04d}", f"{sha256}{epoch}" * 32, epoch,

@@ -20,6 +20,17 @@ RECORD = {
 }  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def prepared(tmp_path):
+    """What is said of the images that are trained on."""
+    files.write_json(
+        tmp_path / "manifest.json",
+        {"dataset": "toys", "classes": ["a"], "image_size": 8, "channels": 1, "files": {},
+         "source": "https://example.com/toys/",
+         "splits": {"train": {"count": 9, "per_class": [9]}}},
+    )  # fmt: skip
+
+
 @pytest.fixture
 def watcher(tmp_path):
     with checkpoint.Checkpoints(tmp_path, "t") as checkpoints:
@@ -141,6 +152,14 @@ def test_a_training_too_short_for_pictures_is_told(tmp_path, num_images, epochs,
         watcher.start(num_images, 0, tmp_path, tmp_path / "report.json", tmp_path / "data_docs")
     told = watcher.bar.said[1:]
     assert told == [] if said is None else any(said in line for line in told)
+
+
+def test_the_data_are_logged_with_their_publisher_and_shape(watcher, tmp_path):
+    watcher.start(9, 0, tmp_path, tmp_path / "report.json", tmp_path / "data_docs")
+    about = {"split": "train", "images": 9, "shape": [1, 8, 8], "classes": {"a": 9}}
+    assert (
+        "log_dataset", "toys", "aa" * 32, "https://example.com/toys/", "training", about
+    ) in watcher.run.entries  # fmt: skip
 
 
 def test_images_that_every_epoch_leaves_out_are_told(watcher, tmp_path):

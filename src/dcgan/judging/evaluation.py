@@ -420,6 +420,22 @@ def curves(row: Row, section: str) -> dict[str, float]:
     }
 
 
+def for_mlflow(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """The figures of metrics.json that MLflow draws: of this model, by dotted name.
+
+    Floor, ceiling and protocol are the same for all models of a data set: they are in the file,
+    which is logged too, and in the tables.
+    """
+    flat = {
+        f"{key}.{part}": value
+        for key, figure in metrics.items()
+        if isinstance(figure, dict) and key not in ("floor", "ceiling", "protocol")
+        for part, value in figure.items()
+    }
+    numbers = {**flat, "epoch": metrics["epoch"], "collapsed": metrics["collapsed"]}
+    return {key: float(x) for key, x in numbers.items() if isinstance(x, int | float)}
+
+
 def _flat(basic_figures: Mapping[str, Any]) -> Row:
     """Numbers only: shares as `class_0` and so on, how many classes are dropped, collapsed as 1."""
     row: Row = {key: value for key, value in basic_figures.items() if isinstance(value, float)}

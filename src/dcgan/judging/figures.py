@@ -14,7 +14,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from dcgan import files
 from dcgan.errors import DataError
+
+# What DVC shows of results/evaluate/metrics.json.
+SHOWN = ("epoch", "fid", "kid", "precision", "recall", "mlflow_run")
 
 Value = dict[str, float | None]  # `mean` and `deviation`
 
@@ -119,6 +123,7 @@ def read(metrics: Any, name: str) -> dict[str, Any]:
     Raises:
         DataError: no metrics of the evaluate stage.
     """
+    metrics = files.whole_metrics(metrics)
     protocol = _section(_section(metrics).get("protocol"))
     if not _count(protocol, "draws"):
         raise DataError(

@@ -21,6 +21,8 @@ from dcgan.judging.comparison import Real
 from dcgan.judging.extractor import Extractor, Trained
 from dcgan.judging.sample import Features, Sample, class_histogram
 
+SHOWN = ("floor.fid", "ceiling.fid", "test_accuracy")  # what DVC shows of metrics.json
+
 
 @dataclass(frozen=True, eq=False)
 class Reference:
@@ -60,7 +62,7 @@ class Reference:
 
     def metrics(self) -> dict[str, Any]:
         """The figures of floor and ceiling; DataError where the file is missing or no JSON."""
-        metrics: dict[str, Any] = files.read_json(self.folder / "metrics.json")
+        metrics: dict[str, Any] = files.read_metrics(self.folder / "metrics.json")
         return metrics
 
     def section(self) -> str:
@@ -109,7 +111,7 @@ class Reference:
             for name, each in trained.items()
             for warning in each.warnings(name, len(samples["test"]))
         ]
-        files.write_json(self.folder / "metrics.json", metrics)
+        files.write_metrics(self.folder / "metrics.json", metrics, SHOWN)
         return metrics
 
     def _floor_and_ceiling(

@@ -1,5 +1,6 @@
 """From raw records to the prepared folder: decode, leave out bad images and copies, hold out."""
 
+import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -271,6 +272,7 @@ def _write(
         sketch=data.sketch(
             raw.files if raw.pool.digests is None else map(bytes.hex, _digests(raw))
         ),
+        source=_source(raw, dataset),
     )
     for path in folder.iterdir():
         if path.name not in {*manifest["files"], "manifest.json"}:
@@ -295,6 +297,19 @@ def _link(source: Path, target: Path) -> None:
     finally:
         # It stays where both names were the same file already.
         temporary.unlink(missing_ok=True)
+
+
+def _source(raw: Raw, dataset: sections.Dataset) -> str:
+    """Where the images are from: the publisher's URL; for one's own a hash of all of them."""
+    data_set = catalog.of(dataset)
+    if not data_set.raw:
+        return "drawn by the stage prepare"
+    if dataset.source is None and data_set.mirrors:
+        return data_set.mirrors[0]
+    own = raw.files if raw.pool.digests is None else [digest.hex() for digest in _digests(raw)]
+    listed = hashlib.sha256("\n".join(sorted(own)).encode()).hexdigest()
+    what = "images of one's own" if dataset.name == "folder" else f"own files of {dataset.name}"
+    return f"{what}, sha256 of their sha256s {listed}"
 
 
 def _digests(raw: Raw) -> Iterator[bytes]:

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
+# The description of a registered model.
+ABOUT = """\
+DCGAN generators of one data set. The alias `champion` is the one in use; the gate moves it, and \
+each version's description says why. Draw images from it: \
+`python -m pipeline sample --model models:/{name}@champion`."""
+
 Kind = Literal["promoted", "rolled back"]
 UPLOAD_SECONDS = 900  # for another process that registers
 ROLLED_BACK = "rolled back: "  # begins the reason of a rollback; older notes have no other sign
@@ -45,7 +51,14 @@ def model_name(dataset: str) -> str:
     return f"dcgan-{dataset}"
 
 
-def register(folder: Path, *, dataset: str, fingerprint: str, tags: Mapping[str, str]) -> Version:
+def register(
+    folder: Path,
+    *,
+    dataset: str,
+    fingerprint: str,
+    tags: Mapping[str, str],
+    description: str = "",
+) -> Version:
     """Upload a model folder, make a version of it, and read that back.
 
     It goes to the logged model of its checkpoint, in the run of its training: so the version's page
@@ -57,6 +70,7 @@ def register(folder: Path, *, dataset: str, fingerprint: str, tags: Mapping[str,
         dataset: names the model.
         fingerprint: of the training; a run is made where it has none.
         tags: of the version; fingerprint, generator_sha256 and manifest_sha256 are added.
+        description: of the version, Markdown.
 
     Raises:
         NoCheckpoint, DataError: `folder` is not as it should be.
@@ -85,10 +99,15 @@ def register(folder: Path, *, dataset: str, fingerprint: str, tags: Mapping[str,
             client.log_model_artifacts(model_id, checked)
             with store.lock(), store.as_default():
                 if not client.search_registered_models(f"name = '{name}'"):
-                    client.create_registered_model(name)
+                    client.create_registered_model(name, description=ABOUT.format(name=name))
                 made = versions.of(
                     client.create_model_version(
-                        name, f"models:/{model_id}", run_id, tags={**tags, **own}, model_id=model_id
+                        name,
+                        f"models:/{model_id}",
+                        run_id,
+                        tags={**tags, **own},
+                        description=description,
+                        model_id=model_id,
                     )
                 )
         try:

@@ -112,7 +112,7 @@ class Trial:
                     measured[role] = Measured({})
                     notes.append(f"The {role} cannot be measured: {error}.")
         whole = with_probe(
-            measured["challenger"], files.read_json(probe) if probe.is_file() else {}
+            measured["challenger"], files.read_metrics(probe) if probe.is_file() else {}
         )
         decision = gate.decide(measured.get("champion"), whole, limits)
         return Decision(decision.outcome, [*notes, *decision.reasons], decision.numbers), images
@@ -304,16 +304,43 @@ def register(
         "data_sha256": training["data_sha256"],
         "extractor_sha256": record["protocol"]["extractor_sha256"],
         SKETCH: " ".join(sketch),
-        **{
-            f"gate.{name}": str(figure["mean"])
-            for name, figure in record["numbers"]["challenger"].items()
-        },
     }
     with tempfile.TemporaryDirectory() as folder:
         model = serving.write_model(Path(folder, "model"), models, card)
         return registry.register(
-            model, dataset=record["dataset"], fingerprint=training["fingerprint"], tags=tags
+            model,
+            dataset=record["dataset"],
+            fingerprint=training["fingerprint"],
+            tags=tags,
+            description=described_to_people(record),
         )
+
+
+def described_to_people(record: Mapping[str, Any]) -> str:
+    """The description of a version, Markdown.
+
+    Args:
+        record: the content of gate.json.
+    """
+    challenger, protocol = record["challenger"], record["protocol"]
+    rows = "\n".join(
+        f"| {name} | {_digits(figure['mean'], 4)} | {_digits(figure['deviation'], 2)} |"
+        for name, figure in record["numbers"]["challenger"].items()
+    )
+    return f"""\
+Epoch {challenger["epoch"]}, {challenger["weights"]} weights. {record["reasons"][0]}
+
+| figure | mean | deviation |
+| --- | --- | --- |
+{rows}
+
+Measured by the gate: {protocol["draws"]} draws of {protocol["generated_images"]} images against \
+{protocol["real_images"]} real ones. It draws latent vectors of its own, so the run's page, which \
+has the draws of the stage evaluate, differs a little."""
+
+
+def _digits(value: float | None, count: int) -> str:
+    return "" if value is None else f"{value:.{count}g}"
 
 
 def _say_draw(say: Callable[[str], None], role: str, draw: int) -> None:

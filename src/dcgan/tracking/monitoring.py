@@ -39,7 +39,7 @@ class Monitor:
 
     def _sample(self) -> dict[str, float]:
         figures: dict[str, float] = {}
-        for read in (_processor, _memory, _disk, self._network, _gpu_memory):
+        for read in (_processor, _memory, _disk, self._network, _gpus):
             with contextlib.suppress(Exception):  # what cannot be read is not shown
                 figures |= read()
         return {f"system/{name}": value for name, value in figures.items()}
@@ -82,17 +82,40 @@ def _network() -> dict[str, float]:
     }
 
 
-def _gpu_memory() -> dict[str, float]:
-    """What torch knows of each GPU's memory; nothing in a process that uses no GPU.
+def _gpus() -> dict[str, float]:
+    """Memory, utilization and power of each GPU; nothing in a process that uses none.
 
-    Utilization and power would need NVIDIA's own package, which is not installed.
+    torch asks NVIDIA's library (the package nvidia-ml-py) for the GPUs that this process sees. A
+    figure that a GPU or its driver does not give is left out.
     """
     import torch
 
-    figures = {}
+    figures: dict[str, float] = {}
     for i in range(torch.cuda.device_count() if torch.cuda.is_initialized() else 0):
-        free, total = torch.cuda.mem_get_info(i)
-        used = total - free
-        figures[f"gpu_{i}_memory_usage_percentage"] = round(used / total * 100, 1)
-        figures[f"gpu_{i}_memory_usage_megabytes"] = round(used / MEGABYTE, 1)
+        for read in (_gpu_memory, _gpu_utilization, _gpu_power):
+            with contextlib.suppress(Exception):
+                figures |= {f"gpu_{i}_{name}": value for name, value in read(i).items()}
     return figures
+
+
+def _gpu_memory(index: int) -> dict[str, float]:
+    import torch
+
+    free, total = torch.cuda.mem_get_info(index)
+    used = total - free
+    return {
+        "memory_usage_percentage": round(used / total * 100, 1),
+        "memory_usage_megabytes": round(used / MEGABYTE, 1),
+    }
+
+
+def _gpu_utilization(index: int) -> dict[str, float]:
+    import torch
+
+    return {"utilization_percentage": float(torch.cuda.utilization(index))}
+
+
+def _gpu_power(index: int) -> dict[str, float]:
+    import torch
+
+    return {"power_usage_watts": torch.cuda.power_draw(index) / 1000}  # from milliwatts

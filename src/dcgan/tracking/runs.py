@@ -156,10 +156,22 @@ class Run:
                 below = file.parent.relative_to(path)
                 self.log_file(file, str(Path(folder) / below))
 
-    def log_dataset(self, name: str, sha256: str, source: Path, context: str) -> None:
-        """Log what the run is made from; `context` is what it is used for, such as training."""
-        digest = sha256[:DIGEST_LENGTH]
-        self._note("dataset", name=safe(name), digest=digest, source=str(source), context=context)
+    def log_dataset(
+        self, name: str, sha256: str, source: str, context: str, about: Mapping[str, Any]
+    ) -> None:
+        """Log what the run is made from.
+
+        Args:
+            name: of the data set.
+            sha256: of the prepared data.
+            source: the publisher's URL, or in words.
+            context: what it is used for: training, validation or test.
+            about: see `data.described`.
+        """
+        self._note(
+            "dataset", name=safe(name), digest=sha256[:DIGEST_LENGTH], source=source,
+            context=context, about=dict(about),
+        )  # fmt: skip
 
     def log_checkpoint(
         self,

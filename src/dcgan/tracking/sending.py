@@ -250,8 +250,13 @@ class Sender:
     def _send_dataset(self, run_id: str, entry: Entry, _: Session) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        source = json.dumps({"uri": entry["source"]})
-        data = Dataset(entry["name"], entry["digest"], source_type="local", source=source)
+        source, about = entry["source"], entry.get("about")  # older journals have none
+        kind, key = ("http", "url") if "://" in source else ("external", "uri")
+        data = Dataset(
+            entry["name"], entry["digest"], source_type=kind, source=json.dumps({key: source}),
+            schema=_schema(about["shape"]) if about else None,
+            profile=json.dumps(about) if about else None,
+        )  # fmt: skip
         context = InputTag("mlflow.data.context", entry["context"])
         self._client.log_inputs(run_id, datasets=[DatasetInput(data, [context])])
 
@@ -301,6 +306,19 @@ class Sender:
         self.run_id = None
         self._points = {}
         self._images = None
+
+
+def _schema(shape: Sequence[int]) -> str:
+    """Of uint8 images C x H x W and their labels, as MLflow writes that of arrays."""
+    import numpy as np
+    from mlflow.data.schema import TensorDatasetSchema
+    from mlflow.types import Schema, TensorSpec
+
+    images, labels = (
+        Schema([TensorSpec(np.dtype(dtype), (-1, *rest), name)])
+        for name, dtype, rest in (("images", np.uint8, shape), ("labels", np.int64, ()))
+    )
+    return json.dumps(TensorDatasetSchema(images, labels).to_dict())
 
 
 def _place(

@@ -34,7 +34,9 @@ class Log(Protocol):
     def log_metrics(self, metrics: Mapping[str, float | None]) -> None:
         """Log figures of the whole training."""
 
-    def log_dataset(self, name: str, sha256: str, source: Path, context: str) -> None:
+    def log_dataset(
+        self, name: str, sha256: str, source: str, context: str, about: Mapping[str, Any]
+    ) -> None:
         """Say which data the training uses, and for what."""
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
@@ -112,7 +114,9 @@ class Watcher:
                 f" raise epochs to about {math.ceil(GOOD_STEPS / steps_per_epoch)}"
             )
         dataset, data_sha256 = self.record["dataset"], self.record["data_sha256"]
-        self.run.log_dataset(dataset, data_sha256, prepared, "training")
+        manifest = data.read_manifest(prepared)
+        about = data.described(manifest, "train")
+        self.run.log_dataset(dataset, data_sha256, manifest["source"], "training", about)
         self.run.log_file(report, "validate")
         self.run.log_folder(pages, "validate/data_docs")
 
