@@ -100,7 +100,8 @@ def test_the_source_is_the_publisher_or_a_hash_of_ones_own_images(
         images = {
             f"{name}-{n}.png": encoded(image, "PNG") for n, image in enumerate(pictures(3)[0])
         }
-        taken = dataset(name="folder", source=str(write_tree(tmp_path / name, images)))
+        tree = write_tree(tmp_path / name, images)
+        taken = dataset(name="folder", source=str(tree), test_size=20)
         downloads.fetch(tmp_path / f"raw-{name}", taken)
         opened = records.open_raw(tmp_path / f"raw-{name}", taken, 7)
         folders.append(preparation._source(opened, taken))
