@@ -22,7 +22,7 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
 from PIL import Image  # noqa: E402
 from playwright.sync_api import Locator, Page, sync_playwright  # noqa: E402
 
-from dcgan.tracking import store  # noqa: E402
+from dcgan.tracking import store, view  # noqa: E402
 from pipeline import mlflow_server  # noqa: E402
 
 CHROMIUM = shutil.which("chromium")
@@ -31,6 +31,7 @@ FLAGS = [
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 WIDTH, HEIGHT = 1400, 1000
+MODEL_TRAINING = "workflowType=machine_learning"  # else MLflow shows its pages for language models
 TIMEOUT_MS = 60_000
 SETTLE_MS = 2000  # charts take a moment to come to rest
 COLOURS = 128  # of a picture, which makes a third of its size
@@ -41,9 +42,11 @@ class Pages:
 
     def __init__(self, page: Page, address: str, experiment: str, run: str) -> None:
         self.page = page
-        self._runs = f"{address}/#/experiments/{experiment}/runs"
+        self._experiment = f"{address}/#/experiments/{experiment}"
+        self._runs = f"{self._experiment}/runs"
         self._run = f"{self._runs}/{run}"
         self._models = f"{address}/#/models"
+        self._view = view.share(store.connect(), experiment)
         page.set_default_timeout(TIMEOUT_MS)
         # It opens with a chat at the side and without the runs.
         page.goto(self._runs)
@@ -51,9 +54,28 @@ class Pages:
         page.get_by_label("Close", exact=True).click()
 
     def runs(self) -> Locator:
-        """The experiment's runs: the cells with their names."""
-        self.page.goto(self._runs)
+        """The experiment's runs with their figures, as `make ui` links to them: the names' cells."""
+        self.page.goto(f"{self._runs}?{MODEL_TRAINING}&viewStateShareKey={self._view}")
+        self._seen(self.page.locator("[role=gridcell][col-id*='fid.mean']"))
         return self._seen(self.page.locator("[role=gridcell] a[href*='/runs/']"))
+
+    def checkpoints(self) -> Locator:
+        """All judged checkpoints of the experiment: the cells with their FID."""
+        self.page.goto(f"{self._experiment}/models?{MODEL_TRAINING}")
+        self.page.set_viewport_size({"width": 1900, "height": HEIGHT})
+        return self._seen(self.page.locator("[role=gridcell][col-id*='checkpoint/fid']"))
+
+    def checkpoint(self, name: str) -> Locator:
+        """The page of a checkpoint: the tables of its figures, parameters and runs."""
+        self.page.goto(f"{self._experiment}/models?{MODEL_TRAINING}")
+        self._seen(self.page.locator("[role=gridcell] a").filter(has_text=name)).first.click()
+        self._seen(self.page.get_by_text("About this logged model"))
+        return self._seen(self.page.locator("main [role=table]"))
+
+    def version(self, name: str, number: int = 1) -> Locator:
+        """The description of a version of a registered model."""
+        self.page.goto(f"{self._models}/{name}/versions/{number}")
+        return self._seen(self.page.locator("main table").filter(has_text="deviation"))
 
     def overview(self) -> Locator:
         """The run's description, unfolded."""
@@ -175,11 +197,14 @@ def main() -> None:
         pages = Pages(page, address, experiment, run)
         shown: dict[str, Callable[[], Locator]] = {
             "runs": pages.runs, "overview": pages.overview, "metrics": pages.metrics,
-            "images": pages.images, "artifacts": pages.artifact,
+            "images": pages.images, "artifacts": pages.artifact, "checkpoints": pages.checkpoints,
+            "checkpoint": lambda: pages.checkpoint("epoch-"),
         }  # fmt: skip
         if model:
             shown["model"] = lambda: pages.model(model)
+            shown["version"] = lambda: pages.version(model)
         for name, show in shown.items():
+            page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
             show()
             take(page, out / f"mlflow-{name}.png")
     if not model:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dcgan.config import keys, reading, sections, trained
+from dcgan.config import reading, sections, trained
 from pipeline import cli
 
 PREPARED, RESULTS = Path("data/prepared"), Path("results/probe")
@@ -67,8 +67,15 @@ def main() -> None:
     metrics["classifier"] = probe.supervised(splits, params.probe, len(classes), params.seed, real)
     files.write_metrics(RESULTS / "metrics.json", metrics, SHOWN)
     with runs.open_run(training["fingerprint"], dataset=training["dataset"]) as run:
-        flat = keys.flatten({"probe": metrics}).items()
-        run.log_metrics({key: value for key, value in flat if isinstance(value, int | float)})
+        run.log_metrics(
+            {
+                f"probe.{name}.{figure}": value
+                for name, figures in metrics.items()
+                if name != "protocol"
+                for figure, value in figures.items()
+                if figure.startswith(("test_", "validation_"))
+            }
+        )
         run.log_folder(RESULTS, "probe")
 
 

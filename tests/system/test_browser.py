@@ -74,6 +74,11 @@ def write_store(folder: Path) -> None:
             if isinstance(value, int | float)
         }
         run.log_metrics({f"classifier-01234567/{key}": value for key, value in numbers.items()})
+        for epoch in range(1, EPOCHS + 1):
+            run.log_checkpoint(
+                f"epoch-{epoch:04d}", f"{epoch}" * 64, epoch, {"checkpoint/fid": 30 / epoch},
+                {"epoch": epoch}, ("toys", ABOUT["data_sha256"]),
+            )  # fmt: skip
         run.describe(run_page.describe(ABOUT, metrics))
         run.log_folder(model, "model")
         run.set_tags(serving.tags(model, "model"))
@@ -83,8 +88,9 @@ def write_store(folder: Path) -> None:
     with runs.open_run(ABOUT["fingerprint"], dataset="toys") as run:
         run.log_folder(folder / "render", "render")
     version = registry.register(
-        model, dataset="toys", fingerprint=ABOUT["fingerprint"], tags={"gate.fid": "5.63"}
-    )
+        model, dataset="toys", fingerprint=ABOUT["fingerprint"], tags={"epoch": "5"},
+        description="Epoch 5.\n\n| figure | mean | deviation |\n| --- | --- | --- |\n| fid | 5.6 | 0.1 |",
+    )  # fmt: skip
     registry.set_alias("toys", "champion", version.number, "the first", expected=None)
 
 
@@ -126,8 +132,22 @@ def pages(
 Shown = tuple[screenshots.Pages, list[str]]
 
 
-def test_the_run_list_names_the_run(pages: Shown) -> None:
+def test_the_run_list_names_the_run_and_has_its_figures(pages: Shown) -> None:
     assert pages[0].runs().all_inner_texts()[0] == NAME
+    heads = pages[0].page.locator("[role=columnheader]").all_inner_texts()
+    assert "classifier-01234567/fid.mean" in " ".join(heads)
+
+
+def test_every_checkpoint_is_a_model_with_its_figure(pages: Shown) -> None:
+    figures_ = [float(text) for text in pages[0].checkpoints().all_inner_texts()]
+    assert sorted(figures_) == [30 / epoch for epoch in range(EPOCHS, 0, -1)]
+    tables = pages[0].checkpoint("epoch-0003").all_inner_texts()
+    assert "checkpoint/fid" in tables[0] and "10" in tables[0]
+
+
+def test_a_version_says_what_the_gate_has_measured(pages: Shown) -> None:
+    assert "5.6" in pages[0].version("dcgan-toys").inner_text()
+    assert "Epoch 5." in pages[0].page.locator("main").inner_text()
 
 
 def test_the_overview_shows_the_description_with_its_table_and_images(pages: Shown) -> None:
@@ -171,7 +191,7 @@ def test_the_registry_shows_the_champion(pages: Shown) -> None:
     alias = pages[0].model("dcgan-toys")
     assert alias.inner_text().replace("\xa0", " ") == "@ champion"
     text = pages[0].page.locator("main").inner_text()
-    assert "Version 1" in text and "gate.fid" in text
+    assert "Version 1" in text and "The alias champion is the one in use" in text
 
 
 def test_every_page_came_without_errors(pages: Shown) -> None:

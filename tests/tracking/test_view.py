@@ -28,7 +28,7 @@ def test_the_columns_are_those_of_the_newest_run_with_figures(root: Path) -> Non
     state = json.loads(tag)
     assert state["selectedColumns"] == [
         "params.`lr`", "params.`epochs`", "metrics.`classifier-2222/fid.mean`",
-        "metrics.`classifier-2222/recall.mean`", "metrics.`probe/discriminator.test_accuracy`",
+        "metrics.`classifier-2222/recall.mean`", "metrics.`probe.discriminator.test_accuracy`",
     ]  # fmt: skip
     assert (state["orderByKey"], state["orderByAsc"]) == (
         "metrics.`classifier-2222/fid.mean`",

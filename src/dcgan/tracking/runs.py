@@ -182,7 +182,7 @@ class Run:
         params: Mapping[str, Value],
         dataset: tuple[str, str],
     ) -> None:
-        """Log a checkpoint as a model that the experiment's Models tab ranks by its figures.
+        """Log a checkpoint as a model that the experiment's Models tab shows with its figures.
 
         It is a reference: the store gets no copy of the weights. The run gets the figures, too.
 

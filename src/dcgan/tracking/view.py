@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 TAG = "mlflow.sharedViewState."
 PARAMETERS = ("lr", "batch_size", "epochs", "seed")
-FIGURES = ("fid.mean", "fid.deviation", "kid.mean", "precision.mean", "recall.mean")
-PROBE = "probe/discriminator.test_accuracy"
+FIGURES = ("fid.mean", "precision.mean", "recall.mean")
+PROBE = "probe.discriminator.test_accuracy"
+WIDTH, NARROW = 230, 80  # pixels, that a figure's name and a parameter's take
 LOOKED_AT = 50  # runs, newest first: one of them has figures, if any has
 
 
@@ -56,7 +57,9 @@ def section(metrics: dict[str, float]) -> str | None:
 def state(columns: list[str], order_by: str) -> dict[str, Any]:
     """What MLflow 3 keeps of a view: all keys, because it takes none from elsewhere."""
     return {
-        "selectedColumns": columns, "columnOrder": [], "columnWidths": {}, "orderByKey": order_by,
+        "selectedColumns": columns, "columnOrder": columns,
+        "columnWidths": {each: WIDTH if each.startswith("metrics") else NARROW for each in columns},
+        "orderByKey": order_by,
         "orderByAsc": True, "searchFilter": "", "startTime": "ALL", "lifecycleFilter": "Active",
         "modelVersionFilter": "All Runs", "datasetsFilter": [], "runsExpanded": {},
         "runsPinned": [], "runsHidden": [], "runsVisibilityMap": {},
