@@ -54,7 +54,7 @@ class Pages:
         page.get_by_label("Close", exact=True).click()
 
     def runs(self) -> Locator:
-        """The experiment's runs with their figures, as `make ui` links to them: the names' cells."""
+        """The cells with the names of the runs, in the list that `make ui` links to."""
         self.page.goto(f"{self._runs}?{MODEL_TRAINING}&viewStateShareKey={self._view}")
         self._seen(self.page.locator("[role=gridcell][col-id*='fid.mean']"))
         return self._seen(self.page.locator("[role=gridcell] a[href*='/runs/']"))
