@@ -210,7 +210,7 @@ def main() -> None:
     if not model:
         print(
             "screenshots: no model is registered with the alias champion:"
-            " mlflow-model.png is not taken"
+            " mlflow-model.png and mlflow-version.png are not taken"
         )
 
 
