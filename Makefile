@@ -26,9 +26,9 @@ repro: repository .venv/.runtime  ## Build everything, and say what came out; TO
 	$(BIN)/python -m pipeline repro $(ARGS)
 
 # The columns that people compare, of the hundreds that there are.
-COLUMNS := ^(lr|batch_size|epochs|seed|epoch|fid\.mean|fid\.deviation|kid\.mean|precision\.mean|recall\.mean|discriminator\.test_accuracy|mlflow_run)$$
+FIGURES := ^(Experiment|lr|batch_size|epochs|seed|fid\.mean|fid\.deviation|precision\.mean|recall\.mean|discriminator\.test_accuracy|mlflow_run)$$
 experiments: .venv/.runtime  ## List the experiments with the figures that matter
-	$(BIN)/dvc exp show --no-pager --drop '.*' --keep '$(COLUMNS)' $(ARGS)
+	$(BIN)/dvc exp show --no-pager --drop '.*' --keep '$(FIGURES)' $(ARGS)
 
 ui: .venv/.runtime  ## Browse the runs in MLflow on 127.0.0.1:5000
 	$(BIN)/python -m pipeline ui
