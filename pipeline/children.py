@@ -23,7 +23,8 @@ def run(*command: str) -> int:
     """Run a program to its end and return its exit code, or that of the stage that dvc ran.
 
     SIGINT and SIGTERM end it with all its children: the first one as Ctrl-C would, the second one
-    by SIGTERM, the third one by SIGKILL.
+    by SIGTERM, the third one by SIGKILL. One of our own commands gets SIGTERM when this process is
+    killed, and ends its own children.
 
     Raises:
         EnvironmentProblem: the program does not exist.
@@ -32,7 +33,10 @@ def run(*command: str) -> int:
     print(f"> {' '.join(command)}", flush=True)
     with processes.noting(signal.SIGINT, signal.SIGTERM) as noted:
         try:
-            group = processes.Group(command, ENDING, stderr=subprocess.PIPE)
+            group = processes.Group(
+                command, ENDING, stderr=subprocess.PIPE,
+                preexec_fn=_end_with_parent if command[0] == sys.executable else None,
+            )  # fmt: skip
         except OSError as error:
             raise EnvironmentProblem(
                 f"{command[0]}: cannot be run ({error.strerror}): source .venv/bin/activate"
@@ -54,6 +58,10 @@ def run(*command: str) -> int:
         return stage_codes[-1]
     code = group.process.returncode
     return 128 - code if code < 0 else code
+
+
+def _end_with_parent() -> None:
+    processes.die_with_parent(signal.SIGTERM)
 
 
 def output(*command: str, environment: Mapping[str, str] | None = None) -> str:

@@ -57,11 +57,15 @@ def noting(*numbers: signal.Signals) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def die_with_parent() -> None:
-    """Let this process be killed when the one that started it ends, however that ends; on Linux."""
+def die_with_parent(how: signal.Signals = signal.SIGKILL) -> None:
+    """Let this process get a signal when the one that started it ends, however it ends; on Linux.
+
+    Args:
+        how: SIGKILL, or one that it can answer.
+    """
     library = ctypes.CDLL(None)
     if hasattr(library, "prctl"):
-        library.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        library.prctl(PR_SET_PDEATHSIG, how)
 
 
 class Group:

@@ -1,9 +1,11 @@
 """Programs that we run: their exit codes, and signals that reach their stages."""
 
+import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -62,3 +64,29 @@ cli.run(main, args=[])"""
     _, err = process.communicate(timeout=60)
     assert (process.returncode, (tmp_path / "saved").read_text()) == (code, "SIGINT")
     assert f"stopped by {number.name}; run the same command again" in err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of such an end")
+def test_a_command_of_ours_ends_when_the_one_that_runs_it_is_killed(tmp_path: Path) -> None:
+    child = (
+        "import pathlib, signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: (pathlib.Path('asked').touch(), sys.exit()))\n"
+        "pathlib.Path('ready').touch()\n"
+        "time.sleep(60)\n"
+    )
+    parent = (
+        "import sys\n"
+        "from pipeline import children\n"
+        "children.run(sys.executable, '-c', sys.argv[1])\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", parent, child], cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")])},
+    )  # fmt: skip
+    for name in ("ready", "asked"):
+        deadline = time.monotonic() + 30
+        while not (tmp_path / name).exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.kill()
+    process.wait()
