@@ -128,7 +128,7 @@ def test_the_first_challenger_is_promoted_by_the_floors_and_can_be_fetched(name,
     page = client.get_model_version(f"dcgan-{name}", "1").description
     assert page.startswith(f"Epoch {record['challenger']['epoch']}, ")
     fid = record["numbers"]["challenger"]["fid"]["mean"]
-    assert record["reasons"][0] in page and f"| fid | {fid:.4g} | " in page
+    assert record["reasons"][0] in page and f"| fid | &emsp;{fid:.4g} | " in page
     assert "differs a little" in page
     about = client.get_registered_model(f"dcgan-{name}").description
     assert f"--model models:/dcgan-{name}@champion" in about

@@ -21,9 +21,9 @@ def test_the_page_says_what_was_trained_how_good_it_is_and_how_to_remake_it() ->
     )
     assert "render%2Freal_and_generated.png" in image and RUN_ID in image
     assert head.splitlines()[:3] == [
-        "|  | this model, test | real train images | noise |",
+        "|  | &emsp;this model, test | &emsp;real train images | &emsp;noise |",
         "| --- | --- | --- | --- |",
-        f"| {' | '.join(markdown.figure_rows(METRICS)[0][:-1])} |",
+        f"| {' | &emsp;'.join(markdown.figure_rows(METRICS)[0][:-1])} |",
     ]
     assert "10000 generated against 10000 real images" in text and "`classifier`" in text
     assert text.endswith(f"Made from data `{'d' * 16}`. Remake it: `make repro`.")

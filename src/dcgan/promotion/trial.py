@@ -324,13 +324,13 @@ def described_to_people(record: Mapping[str, Any]) -> str:
     """
     challenger, protocol = record["challenger"], record["protocol"]
     rows = "\n".join(
-        f"| {name} | {_digits(figure['mean'], 4)} | {_digits(figure['deviation'], 2)} |"
+        f"| {name} | &emsp;{_digits(figure['mean'], 4)} | &emsp;{_digits(figure['deviation'], 2)} |"
         for name, figure in record["numbers"]["challenger"].items()
     )
     return f"""\
 Epoch {challenger["epoch"]}, {challenger["weights"]} weights. {record["reasons"][0]}
 
-| figure | mean | deviation |
+| figure | &emsp;mean | &emsp;deviation |
 | --- | --- | --- |
 {rows}
 

@@ -145,8 +145,9 @@ class Watcher:
             epoch, state, self.folder, seed=seed, training=self.training, kept=epoch in self.kept
         )
         self.run.log_rows(self.rows)
-        self.run.log_image(trajectory.sample_grid(self.folder, epoch), "samples", epoch)
-        if epoch == 0:
+        if epoch:  # MLflow's slider begins with the first step, which would be grey
+            self.run.log_image(trajectory.sample_grid(self.folder, epoch), "samples", epoch)
+        else:
             files.write_text(self.folder / "networks.txt", describe(state))
             self.run.log_file(self.folder / "networks.txt", "train")
         if self.rows:
@@ -176,7 +177,7 @@ class Watcher:
         """
         epochs, rate = self.record["epochs"], self.bar.rate
         self.run.log_rows(history)
-        for epoch in range(epochs + 1):
+        for epoch in range(1, epochs + 1):
             self.run.log_image(trajectory.sample_grid(self.results, epoch), "samples", epoch)
         self.run.log_file(self.results / "curves.png", "train")
         self.run.log_file(self.results / "history.csv", "train")
