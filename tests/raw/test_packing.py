@@ -3,7 +3,6 @@ import hashlib
 import itertools
 import json
 import os
-import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from dcgan.errors import DataError
 from dcgan.raw import packing
 from dcgan.raw.dataset import FORMATS, SUFFIXES
 from tests.raw.given import raw_of
+from tests.support import memory
 from tests.support.tiny import animated, encoded, pictures, write_tree
 
 
@@ -284,12 +284,7 @@ def test_memory_is_that_of_one_image(tmp_path):
     source = write_tree(
         tmp_path / "source", {f"{number}.png": picture(1) + bytes(1 << 20) for number in range(40)}
     )
-    tracemalloc.start()
-    try:
-        pack(source, tmp_path / "raw")
-        assert tracemalloc.get_traced_memory()[1] < 5 << 20
-    finally:
-        tracemalloc.stop()
+    assert memory.peak(packing.pack, source, tmp_path / "raw", tmp_path / "kept") < 5 << 20
 
 
 def test_a_suffix_is_one_of_an_image_or_one_of_another_file():
