@@ -9,7 +9,6 @@ that ended well; those that failed or were killed resume from their checkpoints.
 
 import argparse
 import itertools
-import json
 import math
 import os
 import statistics
@@ -26,7 +25,7 @@ from matplotlib.figure import Figure
 from dcgan import files
 from dcgan.errors import UserError
 from dcgan.reports import markdown
-from pipeline import children, sweep
+from pipeline import sweep
 
 DOCUMENT, PICTURE = Path("docs/sweep.md"), Path("docs/images/sweep.png")
 MARKS = ("<!-- the table below is written by make sweep -->", "<!-- end of the table -->")
@@ -91,10 +90,9 @@ def run(axes: dict[str, list[str]]) -> tuple[Fids, list[str]]:
         except typer.Exit:
             failed.append(cell.name)
             continue
-        metrics = json.loads(children.output("git", "show", f"{cell.ref}:{sweep.METRICS}"))
         seed, lr, batch_size, _ = values
         point = Point(int(seed), float(lr), int(batch_size))
-        fids[point] = float(metrics["validation"]["fid"])
+        fids[point] = float(sweep.figures(cell)["validation"]["fid"])
         print(f"sweep: {len(fids)} of {len(grid)} done", flush=True)
     return fids, failed
 
