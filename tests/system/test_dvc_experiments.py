@@ -285,7 +285,7 @@ def test_a_sweep_goes_on_after_a_kill_and_repeats_nothing(repo: Repository) -> N
     process = subprocess.Popen(command, cwd=repo.folder, env=repo.env, stdout=subprocess.DEVNULL)
     until(lambda: "sweep-seed999-lr0.0003" in repo.run("git", "for-each-ref", "refs/exps").stdout)
     time.sleep(2)  # into the second one
-    # With SIGKILL the experiment would go on to its end, and until then another is refused.
+    # With SIGKILL the experiment ends a moment later, and until then another is refused.
     process.terminate()
     assert process.wait() != 0
     first = table(repo)

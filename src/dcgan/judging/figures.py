@@ -18,7 +18,7 @@ from dcgan import files
 from dcgan.errors import DataError
 
 # What DVC shows of results/evaluate/metrics.json.
-SHOWN = ("epoch", "fid", "kid", "precision", "recall", "mlflow_run")
+SHOWN = ("epoch", "fid", "kid", "precision", "recall", "validation", "mlflow_run")
 
 Value = dict[str, float | None]  # `mean` and `deviation`
 
