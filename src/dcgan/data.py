@@ -376,8 +376,13 @@ def _open(
         raise DataError(f"{folder / 'manifest.json'}: has no {name}: run the stage that makes it")
     if verify:
         files.verify(path, described[name]["sha256"])
-    if open_shard is not None:
+    if name.startswith("images-") and open_shard is not None:
         return open_shard(path, described[name])
+    if path.suffix != ".npy":
+        raise DataError(
+            f"{path}: is of a copy that the stage train alone reads: let data/prepared be what the"
+            " stage prepare wrote"
+        )
     try:
         array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:

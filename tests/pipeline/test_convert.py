@@ -96,6 +96,12 @@ def test_a_damaged_copy_is_found(prepared, tmp_path):
         opened(tmp_path / "copy")
 
 
+def test_other_stages_say_that_they_want_the_original(prepared, tmp_path):
+    convert.main(to=tmp_path / "copy")
+    with pytest.raises(DataError, match=r"images-00000\.array_record: is of a copy that the stage"):
+        data.open_split(tmp_path / "copy", "test")
+
+
 def test_damaged_images_are_not_copied(prepared, tmp_path):
     path = prepared / data.shard_name(2)
     path.write_bytes(path.read_bytes()[:-1] + b"?")

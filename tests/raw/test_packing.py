@@ -325,6 +325,7 @@ def test_a_part_takes_no_more_bytes_than_it_may(tmp_path, monkeypatch):
     assert len(list((tmp_path / "again").glob("*.zip"))) == 5
 
 
+@pytest.mark.holds("R-54")
 def test_a_killed_packing_goes_on_with_the_part_that_it_was_at(tmp_path, monkeypatch):
     in_parts(monkeypatch, 2)
     images = {f"{number}.png": picture(number) for number in range(7)}
