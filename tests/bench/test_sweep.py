@@ -28,7 +28,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     cells = [Cell(f"cell-{k}", [], str(k)) for k in range(4)]
     monkeypatch.setattr(sweep.sweep, "cells", lambda pairs: cells)
     monkeypatch.setattr(sweep.sweep, "run", run)
-    monkeypatch.setattr(sweep.children, "output", output)
+    monkeypatch.setattr(sweep.sweep.children, "output", output)
     return numbers
 
 
