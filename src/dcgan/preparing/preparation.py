@@ -1,8 +1,6 @@
 """From raw records to the prepared folder: decode, leave out bad images and copies, hold out."""
 
 import hashlib
-import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,12 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dcgan import data, files, rng
+from dcgan import data, rng
 from dcgan.config import sections
 from dcgan.errors import ConfigError, DataError
 from dcgan.preparing import decoding, duplicates, remarks, splitting
 from dcgan.preparing.decoding import Part
-from dcgan.raw import catalog, locks
+from dcgan.raw import catalog, links, locks
 from dcgan.raw.dataset import Raw, Records
 
 NUM_NAMED = 10  # bad images that are named
@@ -256,7 +254,7 @@ def _write(
     parts = [pool, test] if test else [pool]
     shards = [shard for part in parts for shard in part.shards]
     for job in (job for part in parts for job in part.jobs):
-        _link(job.path, folder / job.path.name)
+        links.second_name(job.path, folder / job.path.name)
     data_set = catalog.of(dataset)
     manifest = data.write_prepared(
         folder,
@@ -278,25 +276,6 @@ def _write(
         if path.name not in {*manifest["files"], "manifest.json"}:
             path.unlink()
     return manifest
-
-
-def _link(source: Path, target: Path) -> None:
-    """Give a file a second name; copy it where the disk has no such thing.
-
-    The file's rights stay: with DVC's hard links it is in the cache too, and there read-only.
-    """
-    temporary = target.with_name(f".part-{target.name}")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.unlink(missing_ok=True)
-        os.link(source, temporary)
-        os.replace(temporary, target)
-    except OSError:
-        with files.replacing(target) as copy:
-            shutil.copyfile(source, copy)
-    finally:
-        # It stays where both names were the same file already.
-        temporary.unlink(missing_ok=True)
 
 
 def _source(raw: Raw, dataset: sections.Dataset) -> str:

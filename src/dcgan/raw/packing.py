@@ -22,7 +22,7 @@ from PIL import Image, UnidentifiedImageError
 
 from dcgan import files
 from dcgan.errors import DataError
-from dcgan.raw import archives
+from dcgan.raw import archives, links
 from dcgan.raw.dataset import FORMATS, MAX_IMAGE_BYTES, MIB, SUFFIXES, counted
 
 LIST = "images.json"
@@ -135,7 +135,7 @@ def pack(
         )
     for number in range(count):
         for name in (zip_name(number), list_name(number)):
-            _second_name(kept / name, folder / name)
+            links.second_name(kept / name, folder / name)
     listed = {"parts": count, "left_out": found.left_out, "not_followed": found.not_followed}
     files.write_json(folder / LIST, listed)
 
@@ -193,16 +193,6 @@ def _write(source: Path, kept: Path, part: Part) -> None:
             entries.append({**entry, "problem": problem} if problem else entry)
     files.write_json(kept / list_name(part.number), {"images": entries, "left_out": left_out})
     files.write_text(_mark(kept, part), part.state)
-
-
-def _second_name(path: Path, target: Path) -> None:
-    """Let `target` be the same file, or a copy where the disk has no second names."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.unlink(missing_ok=True)
-        os.link(path, target)
-    except OSError:
-        files.copy(path, target)
 
 
 def printable(name: str) -> str:

@@ -3,7 +3,7 @@
 import itertools
 import threading
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +84,6 @@ class ZipRecords:
         archive: the zip.
         entries: for each image the name that messages show and the name that it has in the zip.
         labels: N, or None.
-        problems: by number, why an image of the list has no bytes in the zip.
-        digests: what names each image by its content, N, or None.
     """
 
     def __init__(
@@ -93,12 +91,9 @@ class ZipRecords:
         archive: OpenZip,
         entries: Sequence[tuple[str, str]],
         labels: Labels | None = None,
-        problems: Mapping[int, str] | None = None,
-        digests: Sequence[bytes] | None = None,
     ) -> None:
         self.archive, self.entries, self.labels = archive, entries, labels
-        self.digests = digests
-        self.problems = problems or {}
+        self.digests = None
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -109,8 +104,6 @@ class ZipRecords:
 
     def read(self, index: int) -> bytes:
         """The image file; raises Unreadable where the zip has no good bytes of it."""
-        if index in self.problems:
-            raise Unreadable(self.problems[index])
         return self.archive.read(self.entries[index][1])
 
 
