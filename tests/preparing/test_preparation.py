@@ -14,7 +14,7 @@ from dcgan import data, files
 from dcgan.config import reading, sections
 from dcgan.errors import ConfigError, DataError, EnvironmentProblem
 from dcgan.preparing import preparation
-from dcgan.raw import catalog, downloads, idx, records
+from dcgan.raw import catalog, downloads, idx, links, records
 from dcgan.raw.dataset import Raw
 from tests.support.given_records import (
     BAD,
@@ -485,7 +485,7 @@ def test_where_the_disk_has_no_second_names_shards_are_copied(tmp_path, monkeypa
         raise PermissionError(1, "Operation not permitted")
 
     run(given(), tmp_path / "linked")
-    monkeypatch.setattr(preparation.os, "link", none)
+    monkeypatch.setattr(links.os, "link", none)
     run(given(), tmp_path)
     assert contents(tmp_path / "prepared") == contents(tmp_path / "linked/prepared")
     assert not list((tmp_path / "prepared").glob(".part*"))
