@@ -75,7 +75,7 @@ class Pages:
     def version(self, name: str, number: int = 1) -> Locator:
         """The description of a version of a registered model."""
         self.page.goto(f"{self._models}/{name}/versions/{number}")
-        return self._seen(self.page.locator("main table").filter(has_text="deviation"))
+        return self._seen(self.page.locator("main table").filter(has_text="figure"))
 
     def overview(self) -> Locator:
         """The run's description, unfolded."""

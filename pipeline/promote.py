@@ -47,7 +47,7 @@ def main(
     from dcgan import data, errors, files
     from dcgan.promotion import registry, trial
     from dcgan.raw import catalog
-    from dcgan.reports import model_card
+    from dcgan.reports import gate_report, model_card
     from dcgan.tracking import runs
 
     name = dataset or catalog.title(params.dataset)
@@ -73,7 +73,8 @@ def main(
             f"promote: dvc push ended with {code}: nothing is registered; run promote again"
         )
     card = model_card.write(training, manifest, files.read_metrics(METRICS))
-    version = trial.register(record, training, MODELS, card, manifest["sketch"])
+    description = gate_report.of_version(record)
+    version = trial.register(record, training, MODELS, card, description, manifest["sketch"])
     expected = champion.number if champion else None
     registry.set_alias(name, "champion", version.number, reason, expected=expected)
     write({**record, "version": version.number})

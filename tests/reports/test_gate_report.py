@@ -67,3 +67,11 @@ def test_the_picture_shows_those_that_could_be_measured(
     if roles:
         with Image.open(path) as image:
             assert image.width > 400 * len(roles)
+
+
+def test_a_version_has_the_reason_the_figures_and_why_the_runs_page_differs() -> None:
+    text = gate_report.of_version(record())
+    assert text.startswith("Epoch 2, ema weights. one\n\n| figure | &emsp;measured by the gate |")
+    assert "| fid | &emsp;5.00 ± 0.10 |" in text and "| kid | &emsp;0.1 |" in text
+    assert "100 generated against 200 real test images" in text
+    assert text.endswith("differs a little.")

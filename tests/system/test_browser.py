@@ -90,7 +90,7 @@ def write_store(folder: Path) -> None:
         run.log_folder(folder / "render", "render")
     version = registry.register(
         model, dataset="toys", fingerprint=ABOUT["fingerprint"], tags={"epoch": "5"},
-        description=f"Epoch 5.\n\n{markdown.table(['fid', 'deviation'], [['5.6', '0.1']])}",
+        description=f"Epoch 5.\n\n{markdown.spaced_table(['figure', 'mean'], [['fid', '5.6']])}",
     )  # fmt: skip
     registry.set_alias("toys", "champion", version.number, "the first", expected=None)
 

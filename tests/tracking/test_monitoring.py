@@ -46,8 +46,10 @@ def test_each_gpu_has_memory_utilization_and_power(monkeypatch: pytest.MonkeyPat
     }  # fmt: skip
 
 
-def test_a_process_without_a_gpu_says_nothing_of_one() -> None:
-    assert torch.cuda.is_initialized() is False and monitoring._gpus() == {}
+def test_a_process_that_uses_no_gpu_says_nothing_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)  # also where the machine has some
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    assert monitoring._gpus() == {}
 
 
 def test_what_torch_asks_for_a_gpu_is_installed() -> None:

@@ -282,6 +282,7 @@ def register(
     training: Mapping[str, Any],
     models: Path,
     card: str,
+    description: str,
     sketch: Sequence[str] = (),
 ) -> Version:
     """Make a version of a promoted challenger, or find it where it was registered before.
@@ -291,6 +292,7 @@ def register(
         training: results/train/run.json.
         models: has the challenger's generator and discriminator.
         card: the model card, Markdown.
+        description: of the version, Markdown.
         sketch: of the images that it has learnt.
 
     Raises:
@@ -312,35 +314,8 @@ def register(
             dataset=record["dataset"],
             fingerprint=training["fingerprint"],
             tags=tags,
-            description=described_to_people(record),
+            description=description,
         )
-
-
-def described_to_people(record: Mapping[str, Any]) -> str:
-    """The description of a version, Markdown.
-
-    Args:
-        record: the content of gate.json.
-    """
-    challenger, protocol = record["challenger"], record["protocol"]
-    rows = "\n".join(
-        f"| {name} | &emsp;{_digits(figure['mean'], 4)} | &emsp;{_digits(figure['deviation'], 2)} |"
-        for name, figure in record["numbers"]["challenger"].items()
-    )
-    return f"""\
-Epoch {challenger["epoch"]}, {challenger["weights"]} weights. {record["reasons"][0]}
-
-| figure | &emsp;mean | &emsp;deviation |
-| --- | --- | --- |
-{rows}
-
-Measured by the gate: {protocol["draws"]} draws of {protocol["generated_images"]} images against \
-{protocol["real_images"]} real ones. It draws latent vectors of its own, so the run's page, which \
-has the draws of the stage evaluate, differs a little."""
-
-
-def _digits(value: float | None, count: int) -> str:
-    return "" if value is None else f"{value:.{count}g}"
 
 
 def _say_draw(say: Callable[[str], None], role: str, draw: int) -> None:

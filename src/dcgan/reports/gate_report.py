@@ -8,7 +8,7 @@ from dcgan.data import Images
 from dcgan.judging.figures import FIGURES
 from dcgan.pictures import grids
 from dcgan.pictures.grids import Picture
-from dcgan.reports.markdown import number, table
+from dcgan.reports.markdown import number, spaced_table, table
 
 
 def save_picture(path: Path, images: Mapping[str, Images]) -> None:
@@ -44,13 +44,29 @@ def markdown(record: Mapping[str, Any], picture: str | None) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def of_version(record: Mapping[str, Any]) -> str:
+    """The description of the version that a challenger becomes, Markdown.
+
+    Args:
+        record: the content of gate.json.
+    """
+    challenger, figures = record["challenger"], record["numbers"]["challenger"]
+    rows = [[name, _value(figures[name])] for name in sorted(figures, key=_place)]
+    return (
+        f"Epoch {challenger['epoch']}, {challenger['weights']} weights. {record['reasons'][0]}\n\n"
+        f"{spaced_table(['figure', 'measured by the gate'], rows)}\n\n"
+        f"{_protocol(record['protocol'])} These vectors are the gate's own, so the run's page,"
+        " which has the draws of the stage evaluate, differs a little."
+    )
+
+
 def _figures(record: Mapping[str, Any]) -> str:
     """The table: both generators' figures and the limits."""
     champion, numbers = record["champion"], record["numbers"]
     old = f"champion, version {champion['version']}" if champion else "no champion"
     of_champion, of_challenger = numbers["champion"] or {}, numbers["challenger"]
     floors = {floor["figure"]: floor for floor in numbers["floors"]}
-    names = sorted({*of_challenger, *of_champion, *floors}, key=lambda name: (name != "fid", name))
+    names = sorted({*of_challenger, *of_champion, *floors}, key=_place)
     rows = []
     for name in names:
         floor = floors.get(name, {"limit": None, "verdict": ""})
@@ -81,6 +97,11 @@ def _protocol(protocol: Mapping[str, Any]) -> str:
         f" vectors for both; seed {protocol['seed']}; extractor `{protocol['extractor']}`"
         f" `{protocol['extractor_sha256'][:16]}`."
     )
+
+
+def _place(name: str) -> tuple[bool, str]:
+    """Sorts the names of figures: the FID first."""
+    return name != "fid", name
 
 
 def _value(figure: Mapping[str, float | None] | None) -> str:

@@ -15,6 +15,12 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
+def spaced_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """As `table`, for pages of MLflow, which draws columns without a space between them."""
+    spaced = [[first, *(f"&emsp;{cell}" for cell in rest)] for first, *rest in (head, *rows)]
+    return table(spaced[0], spaced[1:])
+
+
 def number(value: float | None, deviation: float | None = None) -> str:
     """A value with four digits, or up to the second digit of its standard deviation.
 

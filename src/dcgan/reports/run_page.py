@@ -20,10 +20,7 @@ def describe(training: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
         collapsed = "\n\n**Collapsed:** its images vary far less than real ones."
     image = f"get-artifact?path=render%2Freal_and_generated.png&run_uuid={RUN_ID}"
     head = ["", "this model, test", "real train images", "noise"]
-    rows = [head, *(row for *row, _ in markdown.figure_rows(metrics))]
-    # MLflow draws cells without a space between them.
-    head, *rows = [[first, *(f"&emsp;{cell}" for cell in rest)] for first, *rest in rows]
-    table = markdown.table(head, rows)
+    table = markdown.spaced_table(head, [row for *row, _ in markdown.figure_rows(metrics)])
     return f"""\
 A DCGAN on **{training["dataset"]}**, {training["epochs"]} epochs, seed {training["seed"]}; \
 epoch {metrics["epoch"]}, {metrics["weights"]} weights, was chosen by the lowest FID on validation \
